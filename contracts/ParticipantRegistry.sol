@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity 0.8.37;
+
+import {AccessManaged} from "@openzeppelin/contracts/access/manager/AccessManaged.sol";
+import {IAccessManager} from "@openzeppelin/contracts/access/manager/IAccessManager.sol";
+import {IParticipantRegistry, ParticipantStatus} from "./interfaces/IParticipantRegistry.sol";
+
+/// @title Participants, authorities and consent
+/// @notice See IParticipantRegistry.
+contract ParticipantRegistry is IParticipantRegistry, AccessManaged {
+    struct Participant {
+        address authority;
+        ParticipantStatus status;
+    }
+
+    mapping(bytes32 participant => Participant) private _participants;
+    mapping(bytes32 recipient => mapping(bytes32 platform => bool)) private _consents;
+
+    constructor(address accessManager) AccessManaged(accessManager) {}
+
+    /// @inheritdoc IParticipantRegistry
+    function enroll(bytes32 participant, address authority_) external restricted {
+        _enroll(participant, authority_);
+    }
+
+    /// @inheritdoc IParticipantRegistry
+    function enrollRecipient(bytes32 participant, bytes32 platform) external restricted {
+        _known(platform);
+        _enroll(participant, address(0));
+        _consents[participant][platform] = true;
+        emit ConsentChanged(participant, platform, true);
+    }
+
+    /// @inheritdoc IParticipantRegistry
+    function suspend(bytes32 participant) external restricted {
+        _move(participant, ParticipantStatus.ACTIVE, ParticipantStatus.SUSPENDED);
+    }
+
+    /// @inheritdoc IParticipantRegistry
+    function resume(bytes32 participant) external restricted {
+        _move(participant, ParticipantStatus.SUSPENDED, ParticipantStatus.ACTIVE);
+    }
+
+    /// @inheritdoc IParticipantRegistry
+    function close(bytes32 participant) external restricted {
+        Participant storage p = _known(participant);
+        if (p.status == ParticipantStatus.CLOSED) {
+            revert ParticipantRegistry_WrongStatus(participant, p.status);
+        }
+        p.status = ParticipantStatus.CLOSED;
+        emit ParticipantStatusChanged(participant, ParticipantStatus.CLOSED);
+    }
+
+    /// @inheritdoc IParticipantRegistry
+    function rotateAuthority(bytes32 participant, address next) external {
+        Participant storage p = _known(participant);
+        _requireAuthorityOrRegistrar(participant, p.authority);
+        if (next == address(0)) revert ParticipantRegistry_ZeroAuthority(participant);
+        emit AuthorityRotated(participant, p.authority, next);
+        p.authority = next;
+    }
+
+    /// @inheritdoc IParticipantRegistry
+    function setConsent(bytes32 recipient, bytes32 platform, bool granted) external {
+        Participant storage p = _known(recipient);
+        _known(platform);
+        _requireAuthorityOrRegistrar(recipient, p.authority);
+        _consents[recipient][platform] = granted;
+        emit ConsentChanged(recipient, platform, granted);
+    }
+
+    /// @inheritdoc IParticipantRegistry
+    function participantOf(bytes32 participant) external view returns (ParticipantStatus status, address authority_) {
+        Participant storage p = _participants[participant];
+        return (p.status, p.authority);
+    }
+
+    /// @inheritdoc IParticipantRegistry
+    function hasConsent(bytes32 recipient, bytes32 platform) public view returns (bool) {
+        return recipient == platform || _consents[recipient][platform];
+    }
+
+    /// @inheritdoc IParticipantRegistry
+    function standing(bytes32 recipient, bytes32 platform)
+        external
+        view
+        returns (ParticipantStatus status, bool consented)
+    {
+        return (_participants[recipient].status, hasConsent(recipient, platform));
+    }
+
+    function _enroll(bytes32 participant, address authority_) private {
+        if (participant == bytes32(0)) revert ParticipantRegistry_ZeroParticipant();
+        Participant storage p = _participants[participant];
+        if (p.status != ParticipantStatus.UNKNOWN) revert ParticipantRegistry_AlreadyEnrolled(participant);
+        p.authority = authority_;
+        p.status = ParticipantStatus.ACTIVE;
+        emit ParticipantEnrolled(participant, authority_);
+    }
+
+    function _move(bytes32 participant, ParticipantStatus from, ParticipantStatus to) private {
+        Participant storage p = _known(participant);
+        if (p.status != from) revert ParticipantRegistry_WrongStatus(participant, p.status);
+        p.status = to;
+        emit ParticipantStatusChanged(participant, to);
+    }
+
+    function _known(bytes32 participant) private view returns (Participant storage p) {
+        p = _participants[participant];
+        if (p.status == ParticipantStatus.UNKNOWN) revert ParticipantRegistry_UnknownParticipant(participant);
+    }
+
+    /// @dev A party may act for itself at once; the registrar acts through the AccessManager, with its delays.
+    function _requireAuthorityOrRegistrar(bytes32 participant, address current) private {
+        if (msg.sender == current) return;
+        (bool immediate, uint32 delay) = IAccessManager(authority()).canCall(msg.sender, address(this), msg.sig);
+        if (!immediate && delay == 0) revert ParticipantRegistry_NotAllowed(participant, msg.sender);
+        _checkCanCall(msg.sender, msg.data);
+    }
+}

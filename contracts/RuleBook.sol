@@ -1,0 +1,194 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity 0.8.37;
+
+import {AccessManaged} from "@openzeppelin/contracts/access/manager/AccessManaged.sol";
+import {EIP712} from "@openzeppelin/contracts/utils/cryptography/EIP712.sol";
+import {SignatureChecker} from "@openzeppelin/contracts/utils/cryptography/SignatureChecker.sol";
+import {IParticipantRegistry, ParticipantStatus} from "./interfaces/IParticipantRegistry.sol";
+import {IRuleBook, Leg, RuleProposal, RuleState} from "./interfaces/IRuleBook.sol";
+import {Allocator} from "./libraries/Allocator.sol";
+import {CodeStore} from "./libraries/CodeStore.sol";
+import {RuleTree} from "./libraries/RuleTree.sol";
+
+/// @title Rule versions
+/// @notice See IRuleBook.
+contract RuleBook is IRuleBook, AccessManaged, EIP712 {
+    bytes32 private constant LEG_TYPEHASH = keccak256(
+        "Leg(int8 parent,uint8 kind,uint96 value,uint96 min,uint96 max,bytes32 recipient,bytes32 role)"
+    );
+    bytes32 private constant PROPOSAL_TYPEHASH = keccak256(
+        "RuleProposal(bytes32 platform,bytes32 ruleId,uint32 version,uint64 effectiveFrom,Leg[] legs)"
+        "Leg(int8 parent,uint8 kind,uint96 value,uint96 min,uint96 max,bytes32 recipient,bytes32 role)"
+    );
+    bytes32 private constant RETIREMENT_TYPEHASH = keccak256("RuleRetirement(bytes32 platform,bytes32 ruleId)");
+
+    /// @dev `legs` is the address of a code blob holding abi.encode(Leg[], bytes32[] roles).
+    struct Version {
+        bytes32 contentHash;
+        address legs;
+        uint64 effectiveFrom;
+        bool approved;
+    }
+
+    struct Rule {
+        uint32 latest;
+        bool retired;
+        mapping(uint32 version => Version) versions;
+    }
+
+    IParticipantRegistry public immutable registry;
+    mapping(bytes32 platform => mapping(bytes32 ruleId => Rule)) private _rules;
+
+    constructor(address accessManager, IParticipantRegistry registry_)
+        AccessManaged(accessManager)
+        EIP712("fenzhang RuleBook", "1")
+    {
+        registry = registry_;
+    }
+
+    /// @inheritdoc IRuleBook
+    function propose(RuleProposal calldata proposal, bytes calldata signature) external {
+        // check
+        address authority_ = _activeAuthority(proposal.platform);
+        bytes32 contentHash = _hash(proposal);
+        if (!SignatureChecker.isValidSignatureNowCalldata(authority_, _hashTypedDataV4(contentHash), signature)) {
+            revert RuleBook_InvalidSignature(proposal.platform);
+        }
+        Rule storage rule = _rules[proposal.platform][proposal.ruleId];
+        if (rule.retired) revert RuleBook_AlreadyRetired(proposal.ruleId);
+        if (proposal.version != rule.latest + 1) {
+            revert RuleBook_VersionNotNext(proposal.ruleId, proposal.version, rule.latest + 1);
+        }
+        uint64 previous = rule.versions[rule.latest].effectiveFrom;
+        if (proposal.effectiveFrom < previous) {
+            revert RuleBook_EffectiveBeforePrevious(proposal.ruleId, proposal.effectiveFrom, previous);
+        }
+        Leg[] memory legs = proposal.legs;
+        RuleTree.validate(legs);
+        // effect
+        rule.latest = proposal.version;
+        Version storage version = rule.versions[proposal.version];
+        version.contentHash = contentHash;
+        version.effectiveFrom = proposal.effectiveFrom;
+        version.legs = CodeStore.write(abi.encode(legs, RuleTree.rolesOf(legs)));
+        emit RuleProposed(
+            proposal.platform, proposal.ruleId, proposal.version, proposal.effectiveFrom, contentHash, legs
+        );
+    }
+
+    /// @inheritdoc IRuleBook
+    function approve(bytes32 platform, bytes32 ruleId, uint32 version, bytes32 contentHash) external restricted {
+        Version storage v = _rules[platform][ruleId].versions[version];
+        if (v.legs == address(0)) revert RuleBook_UnknownVersion(ruleId, version);
+        if (v.approved) revert RuleBook_AlreadyApproved(ruleId, version);
+        if (v.contentHash != contentHash) revert RuleBook_ContentMismatch(ruleId, version, contentHash);
+        (, address authority_) = registry.participantOf(platform);
+        if (msg.sender == authority_) revert RuleBook_ApproverIsAuthority(msg.sender);
+        v.approved = true;
+        emit RuleApproved(platform, ruleId, version, contentHash, msg.sender);
+    }
+
+    /// @inheritdoc IRuleBook
+    function retire(bytes32 platform, bytes32 ruleId, bytes calldata signature) external {
+        address authority_ = _activeAuthority(platform);
+        bytes32 digest = _hashTypedDataV4(keccak256(abi.encode(RETIREMENT_TYPEHASH, platform, ruleId)));
+        if (!SignatureChecker.isValidSignatureNowCalldata(authority_, digest, signature)) {
+            revert RuleBook_InvalidSignature(platform);
+        }
+        Rule storage rule = _rules[platform][ruleId];
+        if (rule.latest == 0) revert RuleBook_UnknownVersion(ruleId, 0);
+        if (rule.retired) revert RuleBook_AlreadyRetired(ruleId);
+        rule.retired = true;
+        emit RuleRetired(platform, ruleId);
+    }
+
+    /// @inheritdoc IRuleBook
+    function load(bytes32 platform, bytes32 ruleId, uint32 version)
+        external
+        view
+        returns (RuleState state, Leg[] memory legs, bytes32[] memory roles)
+    {
+        Rule storage rule = _rules[platform][ruleId];
+        address blob = rule.versions[version].legs;
+        if (blob == address(0)) return (RuleState.UNKNOWN, legs, roles);
+        (legs, roles) = abi.decode(CodeStore.read(blob), (Leg[], bytes32[]));
+        state = _stateOf(rule, version);
+    }
+
+    /// @inheritdoc IRuleBook
+    function latest(bytes32 platform, bytes32 ruleId) external view returns (uint32 version, bool retired) {
+        Rule storage rule = _rules[platform][ruleId];
+        return (rule.latest, rule.retired);
+    }
+
+    /// @inheritdoc IRuleBook
+    function header(bytes32 platform, bytes32 ruleId, uint32 version)
+        external
+        view
+        returns (bytes32 contentHash, uint64 effectiveFrom, bool approved)
+    {
+        Version storage v = _rules[platform][ruleId].versions[version];
+        return (v.contentHash, v.effectiveFrom, v.approved);
+    }
+
+    /// @inheritdoc IRuleBook
+    function quote(Leg[] calldata legs, uint96 amount)
+        external
+        pure
+        returns (uint256[] memory leaves, bool failed, uint256 errorLeg)
+    {
+        Leg[] memory tree = legs;
+        uint256 inner = RuleTree.validateTree(tree);
+        (uint256[] memory taken, Allocator.Failure memory failure) = Allocator.allocate(tree, amount);
+        if (failure.failed) return (leaves, true, failure.leg);
+        leaves = new uint256[](taken.length);
+        uint256 count;
+        for (uint256 i = 0; i < taken.length; ++i) {
+            if (inner >> i & 1 == 0) leaves[count++] = taken[i];
+        }
+        assembly ("memory-safe") {
+            mstore(leaves, count)
+        }
+    }
+
+    /// @dev In force: approved, effective, not retired, and no later approved version is effective.
+    function _stateOf(Rule storage rule, uint32 version) private view returns (RuleState) {
+        Version storage v = rule.versions[version];
+        if (!v.approved) return RuleState.PROPOSED;
+        if (rule.retired) return RuleState.RETIRED;
+        if (v.effectiveFrom > block.timestamp) return RuleState.NOT_EFFECTIVE;
+        for (uint32 later = rule.latest; later > version; --later) {
+            Version storage w = rule.versions[later];
+            if (w.approved && w.effectiveFrom <= block.timestamp) return RuleState.SUPERSEDED;
+        }
+        return RuleState.IN_FORCE;
+    }
+
+    function _activeAuthority(bytes32 platform) private view returns (address authority_) {
+        ParticipantStatus status;
+        (status, authority_) = registry.participantOf(platform);
+        if (status != ParticipantStatus.ACTIVE || authority_ == address(0)) {
+            revert RuleBook_PlatformNotActive(platform);
+        }
+    }
+
+    function _hash(RuleProposal calldata proposal) private pure returns (bytes32) {
+        bytes32[] memory legs = new bytes32[](proposal.legs.length);
+        for (uint256 i = 0; i < legs.length; ++i) {
+            Leg calldata leg = proposal.legs[i];
+            legs[i] = keccak256(
+                abi.encode(LEG_TYPEHASH, leg.parent, leg.kind, leg.value, leg.min, leg.max, leg.recipient, leg.role)
+            );
+        }
+        return keccak256(
+            abi.encode(
+                PROPOSAL_TYPEHASH,
+                proposal.platform,
+                proposal.ruleId,
+                proposal.version,
+                proposal.effectiveFrom,
+                keccak256(abi.encodePacked(legs))
+            )
+        );
+    }
+}

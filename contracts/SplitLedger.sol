@@ -1,0 +1,241 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity 0.8.37;
+
+import {AccessManaged} from "@openzeppelin/contracts/access/manager/AccessManaged.sol";
+import {IAccessManager} from "@openzeppelin/contracts/access/manager/IAccessManager.sol";
+import {EIP712} from "@openzeppelin/contracts/utils/cryptography/EIP712.sol";
+import {MerkleProof} from "@openzeppelin/contracts/utils/cryptography/MerkleProof.sol";
+import {SignatureChecker} from "@openzeppelin/contracts/utils/cryptography/SignatureChecker.sol";
+import {IParticipantRegistry, ParticipantStatus} from "./interfaces/IParticipantRegistry.sol";
+import {IRuleBook} from "./interfaces/IRuleBook.sol";
+import {
+    Attestation,
+    Authorization,
+    Capture,
+    ISplitLedger,
+    Instruction,
+    InstructionKind,
+    OrderWitness,
+    RecordKind
+} from "./interfaces/ISplitLedger.sol";
+import {BatchRoot} from "./libraries/BatchRoot.sol";
+import {OrderSlot} from "./libraries/OrderSlot.sol";
+import {Roles} from "./libraries/Roles.sol";
+import {Cursor, Run, Runs} from "./libraries/Runs.sol";
+import {Settlement} from "./libraries/Settlement.sol";
+import {Typed} from "./libraries/Typed.sol";
+
+/// @title The ledger of captures, splits, releases and returns
+/// @notice See ISplitLedger.
+/// @dev This contract decides who may do what and once; Settlement decides what an instruction does to an order.
+contract SplitLedger is ISplitLedger, AccessManaged, EIP712 {
+    using Runs for Run;
+
+    IParticipantRegistry public immutable registry;
+    IRuleBook public immutable ruleBook;
+
+    Settlement.Books private _books;
+    mapping(bytes32 signer => mapping(uint256 word => uint256)) public nonceBitmap;
+    mapping(uint256 batch => bytes32) public batchRoot;
+    uint256 public batchCount;
+
+    constructor(address accessManager, IParticipantRegistry registry_, IRuleBook ruleBook_)
+        AccessManaged(accessManager)
+        EIP712("fenzhang SplitLedger", "1")
+    {
+        registry = registry_;
+        ruleBook = ruleBook_;
+    }
+
+    /// @inheritdoc ISplitLedger
+    function settle(
+        Attestation[] calldata attestations,
+        Authorization[] calldata authorizations,
+        OrderWitness[] calldata orders,
+        bytes calldata orderIndex
+    ) external returns (uint256 batch) {
+        Run memory run = Runs.open(attestations, authorizations, orders.length, registry, ruleBook);
+        if (orderIndex.length != 2 * run.instructions) {
+            revert SplitLedger_IndexCount(orderIndex.length, 2 * run.instructions);
+        }
+        for (uint256 i = 0; i < attestations.length; ++i) {
+            _attest(run, attestations[i]);
+        }
+        for (uint256 i = 0; i < orders.length; ++i) {
+            Settlement.witness(_books, run, orders[i]);
+        }
+        uint256 first;
+        for (uint256 i = 0; i < authorizations.length; ++i) {
+            Authorization calldata authorization = authorizations[i];
+            uint256 size = 2 * authorization.instructions.length;
+            _authorize(run, authorization, orderIndex[first:first + size]);
+            first += size;
+        }
+        batch = _seal(run);
+    }
+
+    /// @inheritdoc ISplitLedger
+    function setCurrencies(bytes3[] calldata currencies, bool enabled) external restricted {
+        for (uint256 i = 0; i < currencies.length; ++i) {
+            _books.enabled[currencies[i]] = enabled;
+            emit CurrencyChanged(currencies[i], enabled);
+        }
+    }
+
+    /// @inheritdoc ISplitLedger
+    function orderSlots(bytes32[] calldata orderIds) external view returns (uint256[] memory slots) {
+        slots = new uint256[](orderIds.length);
+        for (uint256 i = 0; i < orderIds.length; ++i) {
+            slots[i] = _books.orders[orderIds[i]];
+        }
+    }
+
+    /// @inheritdoc ISplitLedger
+    function positions(bytes3 currency, bytes32[] calldata participants)
+        external
+        view
+        returns (uint256[] memory amounts)
+    {
+        amounts = new uint256[](participants.length);
+        for (uint256 i = 0; i < participants.length; ++i) {
+            amounts[i] = _books.positions[currency][participants[i]];
+        }
+    }
+
+    /// @inheritdoc ISplitLedger
+    function totals(bytes3 currency) external view returns (uint256 captured, uint256 held, bool enabled) {
+        Settlement.Totals storage t = _books.totals[currency];
+        return (t.captured, t.held, _books.enabled[currency]);
+    }
+
+    /// @inheritdoc ISplitLedger
+    function isRecorded(uint256 batch, bytes32 leaf, bytes32[] calldata proof) external view returns (bool) {
+        bytes32 root = batchRoot[batch];
+        return root != bytes32(0) && MerkleProof.verifyCalldata(proof, root, leaf);
+    }
+
+    function _attest(Run memory run, Attestation calldata attestation) private {
+        bytes32[] memory hashes = new bytes32[](attestation.captures.length);
+        for (uint256 i = 0; i < hashes.length; ++i) {
+            hashes[i] = Typed.hash(attestation.captures[i]);
+        }
+        bytes32 signer = bytes32(uint256(uint160(attestation.attestor)));
+        bytes32 digest = _hashTypedDataV4(Typed.hash(attestation, hashes));
+        // check
+        bytes memory reason = _refusal(
+            attestation.attestor,
+            signer,
+            _isAttestor(attestation.attestor),
+            abi.encodeWithSelector(SplitLedger_NotAttestor.selector, attestation.attestor),
+            digest,
+            attestation.nonce,
+            attestation.deadline,
+            attestation.signature
+        );
+        bool refused = reason.length != 0;
+        // effect
+        if (refused) emit AuthorizationRejected(signer, digest, attestation.nonce, reason);
+        else _useNonce(signer, attestation.nonce);
+        for (uint256 i = 0; i < hashes.length; ++i) {
+            Capture calldata capture = attestation.captures[i];
+            Cursor memory cursor = run.addCursor(capture);
+            if (refused) continue;
+            reason = Settlement.capture(_books, run, cursor, capture, hashes[i]);
+            if (reason.length != 0) {
+                _reject(run, signer, capture.orderId, capture.orderId, RecordKind.CAPTURE, capture.amount, reason);
+            }
+        }
+    }
+
+    function _authorize(Run memory run, Authorization calldata authorization, bytes calldata orderIndex) private {
+        bytes32 platform = authorization.platform;
+        bytes32 digest = _hashTypedDataV4(Typed.hash(authorization));
+        // check
+        {
+            (ParticipantStatus status, address authority_) = registry.participantOf(platform);
+            bytes memory reason = _refusal(
+                authority_,
+                platform,
+                status == ParticipantStatus.ACTIVE && authority_ != address(0),
+                abi.encodeWithSelector(SplitLedger_PlatformNotActive.selector, platform),
+                digest,
+                authorization.nonce,
+                authorization.deadline,
+                authorization.signature
+            );
+            if (reason.length != 0) {
+                emit AuthorizationRejected(platform, digest, authorization.nonce, reason);
+                return;
+            }
+        }
+        for (uint256 i = 0; i < authorization.instructions.length; ++i) {
+            Instruction calldata instruction = authorization.instructions[i];
+            if (!Settlement.isReady(_books, run, instruction, Runs.indexAt(orderIndex, i))) {
+                emit AuthorizationSkipped(platform, digest, authorization.nonce, instruction.orderId);
+                return;
+            }
+        }
+        // effect
+        _useNonce(platform, authorization.nonce);
+        for (uint256 i = 0; i < authorization.instructions.length; ++i) {
+            Instruction calldata instruction = authorization.instructions[i];
+            bytes memory reason =
+                Settlement.execute(_books, run, platform, instruction, Runs.indexAt(orderIndex, i));
+            if (reason.length != 0) {
+                RecordKind kind = RecordKind(uint8(instruction.kind) + 1);
+                _reject(run, platform, instruction.id, instruction.orderId, kind, instruction.amount, reason);
+            }
+        }
+    }
+
+    function _refusal(
+        address authority_,
+        bytes32 signer,
+        bool mayAct,
+        bytes memory mayNot,
+        bytes32 digest,
+        uint256 nonce,
+        uint256 deadline,
+        bytes calldata signature
+    ) private view returns (bytes memory reason) {
+        if (!mayAct) return mayNot;
+        if (!SignatureChecker.isValidSignatureNowCalldata(authority_, digest, signature)) {
+            return abi.encodeWithSelector(SplitLedger_InvalidSignature.selector, signer);
+        }
+        if (block.timestamp > deadline) {
+            return abi.encodeWithSelector(SplitLedger_DeadlinePassed.selector, deadline, block.timestamp);
+        }
+        if (nonceBitmap[signer][nonce >> 8] >> (nonce & 0xff) & 1 == 1) {
+            return abi.encodeWithSelector(SplitLedger_NonceUsed.selector, nonce);
+        }
+    }
+
+    function _useNonce(bytes32 signer, uint256 nonce) private {
+        nonceBitmap[signer][nonce >> 8] |= 1 << (nonce & 0xff);
+    }
+
+    function _isAttestor(address account) private view returns (bool isMember) {
+        (isMember,) = IAccessManager(authority()).hasRole(Roles.ATTESTOR, account);
+    }
+
+    function _reject(
+        Run memory run,
+        bytes32 signer,
+        bytes32 id,
+        bytes32 orderId,
+        RecordKind kind,
+        uint96 amount,
+        bytes memory reason
+    ) private {
+        emit InstructionRejected(signer, id, orderId, kind, amount, reason);
+        run.addLeaf(BatchRoot.leaf(RecordKind.REJECTION, id, orderId, amount, keccak256(reason)));
+    }
+
+    function _seal(Run memory run) private returns (uint256 batch) {
+        if (run.leafCount == 0) return 0;
+        batch = ++batchCount;
+        bytes32 root = BatchRoot.root(run.leaves, run.leafCount);
+        batchRoot[batch] = root;
+        emit BatchSealed(batch, root, run.leafCount);
+    }
+}

@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity 0.8.37;
+
+/// @notice Standing of a participant. Only an ACTIVE participant may receive money or author instructions.
+enum ParticipantStatus {
+    UNKNOWN,
+    ACTIVE,
+    SUSPENDED,
+    CLOSED
+}
+
+/// @title Who takes part, who signs for whom, and who agreed to be paid by whom
+/// @notice Participants are `bytes32` tokens that reveal nothing about the person behind them. A platform is a
+/// participant with a signing `authority`. A recipient agrees (consents) to receive from a platform.
+///
+/// Warning: ids are public for ever. Draw them at random or from a keyed hash; never hash a name or phone number.
+/// Warning: an authority change takes effect at once. Authorizations signed by the old authority and not yet
+/// settled are refused afterwards.
+interface IParticipantRegistry {
+    /// @notice A participant was enrolled, and is ACTIVE from this moment.
+    event ParticipantEnrolled(bytes32 indexed participant, address indexed authority);
+    /// @notice The standing of a participant changed.
+    event ParticipantStatusChanged(bytes32 indexed participant, ParticipantStatus status);
+    /// @notice A participant's signing address changed.
+    event AuthorityRotated(bytes32 indexed participant, address indexed previous, address indexed next);
+    /// @notice A recipient agreed, or no longer agrees, to receive from a platform. Orders captured before are
+    /// not affected.
+    event ConsentChanged(bytes32 indexed recipient, bytes32 indexed platform, bool granted);
+
+    error ParticipantRegistry_ZeroParticipant();
+    error ParticipantRegistry_AlreadyEnrolled(bytes32 participant);
+    error ParticipantRegistry_UnknownParticipant(bytes32 participant);
+    error ParticipantRegistry_WrongStatus(bytes32 participant, ParticipantStatus status);
+    error ParticipantRegistry_NotAllowed(bytes32 participant, address caller);
+    error ParticipantRegistry_ZeroAuthority(bytes32 participant);
+
+    /// @notice Enrols `participant`; the role is the registrar's.
+    /// @param authority address that signs for it; zero for a participant that never signs.
+    function enroll(bytes32 participant, address authority) external;
+
+    /// @notice Enrols `participant` and records the registrar's attestation that it agreed to receive from
+    /// `platform`, in one step.
+    function enrollRecipient(bytes32 participant, bytes32 platform) external;
+
+    /// @notice ACTIVE to SUSPENDED: it can neither receive nor author until resumed. Registrar only.
+    function suspend(bytes32 participant) external;
+
+    /// @notice SUSPENDED to ACTIVE. Registrar only.
+    function resume(bytes32 participant) external;
+
+    /// @notice To CLOSED, from which there is no way back. Registrar only.
+    function close(bytes32 participant) external;
+
+    /// @notice Replaces the signing address. The present authority may do it itself; otherwise the registrar.
+    function rotateAuthority(bytes32 participant, address next) external;
+
+    /// @notice Grants or revokes consent. The recipient's own authority may do it; otherwise the registrar attests.
+    function setConsent(bytes32 recipient, bytes32 platform, bool granted) external;
+
+    /// @notice Status and signing address of a participant (UNKNOWN and zero when never enrolled).
+    function participantOf(bytes32 participant) external view returns (ParticipantStatus status, address authority);
+
+    /// @notice Whether `recipient` agreed to receive from `platform`. A platform always agrees to itself.
+    function hasConsent(bytes32 recipient, bytes32 platform) external view returns (bool);
+
+    /// @notice Both answers a split needs about a recipient, in one call.
+    function standing(bytes32 recipient, bytes32 platform)
+        external
+        view
+        returns (ParticipantStatus status, bool consented);
+}

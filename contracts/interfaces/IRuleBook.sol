@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity 0.8.37;
+
+/// @notice How a leg takes its amount from its pool; the arithmetic is in libraries/Allocator.sol.
+enum LegKind {
+    FIXED,
+    SHARE,
+    REMAINDER
+}
+
+/// @notice One leg of a rule version. `parent` is the index of an earlier leg, or -1 for the root pool.
+/// A leaf (a leg without children) has either a fixed `recipient` or a `role`; an inner leg has neither.
+/// Amounts (`value` of FIXED, `min`, `max`) are minor units; `value` of SHARE is basis points of the pool;
+/// `max` 0 means no cap. `role` is an ASCII name, left aligned.
+struct Leg {
+    int8 parent;
+    LegKind kind;
+    uint96 value;
+    uint96 min;
+    uint96 max;
+    bytes32 recipient;
+    bytes32 role;
+}
+
+/// @notice What a platform signs to propose a rule version.
+struct RuleProposal {
+    bytes32 platform;
+    bytes32 ruleId;
+    uint32 version;
+    uint64 effectiveFrom;
+    Leg[] legs;
+}
+
+/// @notice Whether a version may be used for an order captured now.
+enum RuleState {
+    UNKNOWN,
+    PROPOSED,
+    NOT_EFFECTIVE,
+    IN_FORCE,
+    SUPERSEDED,
+    RETIRED
+}
+
+/// @title Split rules as immutable, approved versions
+/// @notice A platform proposes a version under its own signature, another party approves exactly that content,
+/// and from `effectiveFrom` it is in force until a later version is, or the rule is retired. The legs of a version are
+/// stored as contract code, which nothing can change.
+///
+/// A rule belongs to its platform: the same `ruleId` under another platform is another rule.
+///
+/// Warning: at most one version of a rule is in force at a moment. A capture signed for version N that is mined after
+/// N + 1 came into force is rejected.
+interface IRuleBook {
+    /// @notice A version was proposed. `contentHash` is the EIP-712 struct hash of the proposal.
+    event RuleProposed(
+        bytes32 indexed platform,
+        bytes32 indexed ruleId,
+        uint32 indexed version,
+        uint64 effectiveFrom,
+        bytes32 contentHash,
+        Leg[] legs
+    );
+    /// @notice A version was approved by `approver`.
+    event RuleApproved(
+        bytes32 indexed platform, bytes32 indexed ruleId, uint32 indexed version, bytes32 contentHash, address approver
+    );
+    /// @notice A rule takes no further orders. Orders captured before are split by it as ever.
+    event RuleRetired(bytes32 indexed platform, bytes32 indexed ruleId);
+
+    error RuleBook_PlatformNotActive(bytes32 platform);
+    error RuleBook_InvalidSignature(bytes32 platform);
+    error RuleBook_VersionNotNext(bytes32 ruleId, uint32 version, uint32 expected);
+    error RuleBook_EffectiveBeforePrevious(bytes32 ruleId, uint64 effectiveFrom, uint64 previous);
+    error RuleBook_UnknownVersion(bytes32 ruleId, uint32 version);
+    error RuleBook_AlreadyApproved(bytes32 ruleId, uint32 version);
+    error RuleBook_ContentMismatch(bytes32 ruleId, uint32 version, bytes32 contentHash);
+    error RuleBook_ApproverIsAuthority(address approver);
+    error RuleBook_AlreadyRetired(bytes32 ruleId);
+
+    error RuleTree_LegCount(uint256 count);
+    error RuleTree_LeafCount(uint256 count);
+    error RuleTree_Parent(uint256 leg, int256 parent);
+    error RuleTree_Depth(uint256 leg, uint256 depth);
+    error RuleTree_Value(uint256 leg, uint256 value);
+    error RuleTree_Bounds(uint256 leg, uint256 min, uint256 max);
+    error RuleTree_RemainderNotLast(uint256 leg);
+    error RuleTree_NoRemainder(int256 parent);
+    error RuleTree_RecipientOrRole(uint256 leg);
+
+    /// @notice Records a proposed version. Anyone may relay it; the signature is the platform authority's (ECDSA or
+    /// ERC-1271) over the EIP-712 struct RuleProposal. Versions count up from 1.
+    function propose(RuleProposal calldata proposal, bytes calldata signature) external;
+
+    /// @notice Approves a version; the role is the rule approver's, and never the platform's own authority.
+    /// @param contentHash what the approver read, so that it cannot approve anything else.
+    function approve(bytes32 platform, bytes32 ruleId, uint32 version, bytes32 contentHash) external;
+
+    /// @notice Retires a rule for new orders, for ever. The signature is the platform authority's over
+    /// RuleRetirement(platform, ruleId); anyone may relay it.
+    function retire(bytes32 platform, bytes32 ruleId, bytes calldata signature) external;
+
+    /// @notice State now, legs and role names (in order of first use) of a version. Bindings follow `roles`.
+    /// UNKNOWN comes with empty arrays.
+    function load(bytes32 platform, bytes32 ruleId, uint32 version)
+        external
+        view
+        returns (RuleState state, Leg[] memory legs, bytes32[] memory roles);
+
+    /// @notice Highest proposed version of a rule, and whether the rule is retired. 0 when there is none.
+    function latest(bytes32 platform, bytes32 ruleId) external view returns (uint32 version, bool retired);
+
+    /// @notice Header of a version: its content hash, effective time (Unix seconds) and approval.
+    function header(bytes32 platform, bytes32 ruleId, uint32 version)
+        external
+        view
+        returns (bytes32 contentHash, uint64 effectiveFrom, bool approved);
+
+    /// @notice Dry run of the allocation arithmetic on any legs, validated or not.
+    /// @return leaves amount per leaf in leg order; empty when a leg failed.
+    /// @return failed whether a leg failed.
+    /// @return errorLeg the first leg that failed.
+    function quote(Leg[] calldata legs, uint96 amount)
+        external
+        pure
+        returns (uint256[] memory leaves, bool failed, uint256 errorLeg);
+}

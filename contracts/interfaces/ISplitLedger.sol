@@ -1,0 +1,230 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity 0.8.37;
+
+import {IParticipantRegistry} from "./IParticipantRegistry.sol";
+import {IRuleBook, RuleState} from "./IRuleBook.sol";
+
+/// @notice What the attestor (bank) signs about one order: its money was received.
+/// `bindings` are participants in the order of the rule version's roles; zero leaves a role open for the split to bind.
+struct Capture {
+    bytes32 orderId;
+    bytes32 platform;
+    bytes32 merchant;
+    bytes32 ruleId;
+    uint32 ruleVersion;
+    bytes3 currency;
+    uint96 amount;
+    bytes32[] bindings;
+}
+
+/// @notice A signed list of captures.
+struct Attestation {
+    address attestor;
+    uint256 nonce;
+    uint64 deadline;
+    Capture[] captures;
+    bytes signature;
+}
+
+enum InstructionKind {
+    SPLIT,
+    RELEASE,
+    RETURN
+}
+
+/// @notice One instruction of a platform. `id` names it in events; keep ids distinct (derive them from platform and
+/// reference). Fields that a kind does not use are zero or empty:
+/// SPLIT: `amount`, and `bindings` for roles that the order left open (empty, or one entry per role).
+/// RELEASE: nothing else. RETURN: `splitId`, `amount`, and optionally `amounts` per leaf, which sum to `amount`.
+struct Instruction {
+    InstructionKind kind;
+    bytes32 id;
+    bytes32 orderId;
+    bytes32 splitId;
+    uint96 amount;
+    bytes32[] bindings;
+    uint96[] amounts;
+}
+
+/// @notice A signed list of instructions of one platform.
+struct Authorization {
+    bytes32 platform;
+    uint256 nonce;
+    uint64 deadline;
+    Instruction[] instructions;
+    bytes signature;
+}
+
+/// @notice Recipient and amount: the result of one leaf leg.
+struct Allocation {
+    bytes32 recipient;
+    uint96 amount;
+}
+
+enum RecordKind {
+    CAPTURE,
+    SPLIT,
+    RELEASE,
+    RETURN,
+    REJECTION
+}
+
+/// @notice A settled record of an order, opened: what SPLIT, RELEASE and RETURN events carry.
+/// `splitId` is used by RETURN only.
+struct PastRecord {
+    RecordKind kind;
+    bytes32 id;
+    bytes32 splitId;
+    uint96 amount;
+    Allocation[] allocations;
+}
+
+/// @notice The known past of an order that an instruction touches, for an order not captured in the same transaction.
+/// It is evidence, not authority: it is checked against the order's slot. `head` is the hash chain over the order's
+/// records so far; `past` opens that chain and is needed only when a RETURN comes first for that order.
+struct OrderWitness {
+    Capture capture;
+    bytes32 head;
+    PastRecord[] past;
+}
+
+/// @title Captures, splits, releases and returns
+/// @notice What holds, whoever calls:
+/// 1. Authority: a capture carries an attestor's signature, every instruction its platform's. Relaying needs no role.
+/// 2. Exactly once: an authorization takes effect once, by its nonce; an order id is captured once, for ever.
+/// 3. Conservation: split + released - returned <= captured per order; returned <= allocated per allocation.
+/// 4. Determinism: amounts are computed here from the stored rule version. No caller supplies them.
+/// 5. A bad instruction is rejected by an event; its neighbours settle.
+/// 6. Per currency: positions + held = captured.
+/// 7. Evidence: each transaction that records anything seals a batch, the Merkle root of its records.
+///
+/// An order is one slot: `held` (low 96 bits) and a 160-bit commitment to keccak256(captureHash, head), where
+/// captureHash is the EIP-712 struct hash of its Capture, and head starts at zero and becomes
+/// keccak256(head, leaf) with each settled record. Callers supply the past as a witness.
+///
+/// A record's leaf is keccak256(keccak256(abi.encode(uint8 kind, bytes32 id, bytes32 orderId, uint256 amount,
+/// bytes32 content))), content being: CAPTURE the captureHash; SPLIT keccak256(abi.encode(Allocation[])); RELEASE the
+/// merchant; RETURN keccak256(abi.encode(splitId, Allocation[])); REJECTION keccak256(reason). The batch tree
+/// is a StandardMerkleTree with leaves in event order (not sorted).
+///
+/// Warning: an instruction that arrives before what it depends on (a split before its capture) is rejected for good,
+/// whoever relayed it in that order.
+/// Warning: an outdated or missing witness is the relayer's mistake and never the signer's: the authorization is
+/// skipped, stays valid, and can be relayed again.
+/// Warning: a RETURN opens the order's past as it was before its authorization, so it stands before any other
+/// instruction of the same order in that authorization; behind one that settled it is rejected.
+/// Warning: money released or returned is only moved between held and positions; paying out is not done here.
+interface ISplitLedger {
+    /// @notice An order's money was attested and is now held.
+    event OrderCaptured(
+        bytes32 indexed orderId,
+        bytes32 indexed platform,
+        bytes32 merchant,
+        bytes32 ruleId,
+        uint32 ruleVersion,
+        bytes3 currency,
+        uint96 amount,
+        bytes32[] bindings
+    );
+    /// @notice `amount` of the order was split; one allocation per leaf, in leg order, zeros included.
+    event OrderSplit(bytes32 indexed orderId, bytes32 indexed splitId, uint96 amount, Allocation[] allocations);
+    /// @notice What was still held went to the merchant of the order.
+    event OrderReleased(bytes32 indexed orderId, bytes32 indexed releaseId, bytes32 merchant, uint96 amount);
+    /// @notice `amount` was taken back from the leaves of `splitId` and is held again; one allocation per leaf.
+    event SplitReturned(
+        bytes32 indexed orderId,
+        bytes32 indexed returnId,
+        bytes32 indexed splitId,
+        uint96 amount,
+        Allocation[] allocations
+    );
+    /// @notice An authorised instruction (or attested capture, then `id` is the order id) was refused. `reason` is the
+    /// ABI encoding of one of the custom errors below.
+    event InstructionRejected(
+        bytes32 indexed signer,
+        bytes32 indexed id,
+        bytes32 indexed orderId,
+        RecordKind kind,
+        uint96 amount,
+        bytes reason
+    );
+    /// @notice An attestation or authorization as a whole was refused and none of its instructions looked at.
+    /// `signer` is the platform, or the attestor's address as bytes32. `digest` is what was to be signed.
+    event AuthorizationRejected(bytes32 indexed signer, bytes32 indexed digest, uint256 nonce, bytes reason);
+    /// @notice An authorization was passed over because the witness for `orderId` does not match its slot. It stays valid.
+    event AuthorizationSkipped(bytes32 indexed signer, bytes32 indexed digest, uint256 nonce, bytes32 orderId);
+    /// @notice The records of this transaction, in event order, were sealed under `root`.
+    event BatchSealed(uint256 indexed batch, bytes32 root, uint256 records);
+    /// @notice A currency was opened or closed for captures.
+    event CurrencyChanged(bytes3 indexed currency, bool enabled);
+
+    // Authorizations
+    error SplitLedger_InvalidSignature(bytes32 signer);
+    error SplitLedger_DeadlinePassed(uint256 deadline, uint256 timestamp);
+    error SplitLedger_NonceUsed(uint256 nonce);
+    error SplitLedger_NotAttestor(address attestor);
+    error SplitLedger_PlatformNotActive(bytes32 platform);
+    // Captures
+    error SplitLedger_ZeroAmount();
+    error SplitLedger_AmountAboveLimit(uint256 amount, uint256 limit);
+    error SplitLedger_CurrencyNotEnabled(bytes3 currency);
+    error SplitLedger_OrderAlreadyCaptured(bytes32 orderId);
+    error SplitLedger_RuleNotInForce(bytes32 ruleId, uint32 version, RuleState state);
+    error SplitLedger_BindingCount(uint256 count, uint256 expected);
+    error SplitLedger_RecipientNotActive(bytes32 recipient);
+    error SplitLedger_RecipientNotConsented(bytes32 recipient, bytes32 platform);
+    // Instructions
+    error SplitLedger_UnknownOrder(bytes32 orderId);
+    error SplitLedger_NotOrderPlatform(bytes32 orderId, bytes32 platform);
+    error SplitLedger_MalformedInstruction(bytes32 id);
+    error SplitLedger_InsufficientHeld(bytes32 orderId, uint256 amount, uint256 held);
+    error SplitLedger_RoleNotBound(bytes32 role);
+    error SplitLedger_RoleAlreadyBound(bytes32 role, bytes32 recipient);
+    error SplitLedger_LegExceedsRemaining(uint256 leg, uint256 taken, uint256 remaining);
+    error SplitLedger_NothingHeld(bytes32 orderId);
+    error SplitLedger_ReturnNotFirst(bytes32 orderId);
+    error SplitLedger_UnknownSplit(bytes32 orderId, bytes32 splitId);
+    error SplitLedger_InsufficientReturnable(bytes32 splitId, uint256 amount, uint256 returnable);
+    error SplitLedger_LeafNotReturnable(bytes32 splitId, uint256 leaf, uint256 amount, uint256 returnable);
+    error SplitLedger_InsufficientPosition(bytes32 recipient, uint256 amount, uint256 position);
+    // The transaction as a whole
+    error SplitLedger_OrderChanged(bytes32 orderId);
+    error SplitLedger_IndexCount(uint256 length, uint256 expected);
+
+    /// @notice Applies attestations, then authorizations, in the given order, and seals what was recorded.
+    /// @param orders witnesses of orders captured in earlier transactions, each order at most once.
+    /// @param orderIndex two bytes (big endian) per instruction, over all authorizations: the place of its order among
+    /// the captures of this call followed by `orders`; 0xffff when the order is not known to the chain.
+    /// @return batch the number of the sealed batch, 0 when nothing was recorded.
+    function settle(
+        Attestation[] calldata attestations,
+        Authorization[] calldata authorizations,
+        OrderWitness[] calldata orders,
+        bytes calldata orderIndex
+    ) external returns (uint256 batch);
+
+    /// @notice Opens or closes currencies for new captures. Administration only.
+    function setCurrencies(bytes3[] calldata currencies, bool enabled) external;
+
+    function registry() external view returns (IParticipantRegistry);
+    function ruleBook() external view returns (IRuleBook);
+
+    /// @notice The slots of orders: commitment << 96 | held. Zero means never captured.
+    function orderSlots(bytes32[] calldata orderIds) external view returns (uint256[] memory);
+
+    /// @notice What is payable to each participant in a currency, in minor units.
+    function positions(bytes3 currency, bytes32[] calldata participants) external view returns (uint256[] memory);
+
+    /// @notice Totals of a currency in minor units: ever captured, and held on open orders.
+    function totals(bytes3 currency) external view returns (uint256 captured, uint256 held, bool enabled);
+
+    /// @notice Root of a sealed batch; batches count up from 1.
+    function batchRoot(uint256 batch) external view returns (bytes32);
+    function batchCount() external view returns (uint256);
+
+    /// @notice The 256 nonce bits of a signer with the given word position (nonce >> 8). A set bit is a used nonce.
+    function nonceBitmap(bytes32 signer, uint256 word) external view returns (uint256);
+
+    /// @notice Whether a leaf is in a sealed batch.
+    function isRecorded(uint256 batch, bytes32 leaf, bytes32[] calldata proof) external view returns (bool);
+}

@@ -1,0 +1,13 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity 0.8.37;
+
+/// @title Role numbers in the AccessManager
+/// @notice The administrator's role is AccessManager's own (0).
+library Roles {
+    /// @notice Enrols and suspends participants, attests consent.
+    uint64 internal constant REGISTRAR = 1;
+    /// @notice Approves rule versions.
+    uint64 internal constant RULE_APPROVER = 2;
+    /// @notice Signs captures (a bank).
+    uint64 internal constant ATTESTOR = 3;
+}
