@@ -1,0 +1,1 @@
+"""The words and the arithmetic of fenzhang, with nothing but the standard library under them."""

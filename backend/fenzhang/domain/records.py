@@ -1,0 +1,118 @@
+"""What is signed and what is recorded, as plain values: the Python twins of the structs in ISplitLedger.sol."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import IntEnum
+
+from fenzhang.domain.allocation import Allocation
+
+
+class InstructionKind(IntEnum):
+    """What an instruction asks for. The numbers are those of the contracts."""
+
+    SPLIT = 0
+    RELEASE = 1
+    RETURN = 2
+
+
+class RecordKind(IntEnum):
+    """What a record tells. The numbers are those of the contracts."""
+
+    CAPTURE = 0
+    SPLIT = 1
+    RELEASE = 2
+    RETURN = 3
+    REJECTION = 4
+
+
+class RuleState(IntEnum):
+    """Whether a rule version may be used for an order captured now. The numbers are those of the contracts."""
+
+    UNKNOWN = 0
+    PROPOSED = 1
+    NOT_EFFECTIVE = 2
+    IN_FORCE = 3
+    SUPERSEDED = 4
+    RETIRED = 5
+
+
+class ParticipantStatus(IntEnum):
+    """Standing of a participant. The numbers are those of the contracts."""
+
+    UNKNOWN = 0
+    ACTIVE = 1
+    SUSPENDED = 2
+    CLOSED = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Capture:
+    """What an attestor signs about one order.
+
+    `bindings` follow the rule version's roles; 32 zero bytes leave one open.
+    """
+
+    order_id: bytes
+    platform: bytes
+    merchant: bytes
+    rule_id: bytes
+    rule_version: int
+    currency: str
+    amount: int
+    bindings: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Instruction:
+    """One instruction of a platform; fields that its kind does not use are zero or empty."""
+
+    kind: InstructionKind
+    id: bytes
+    order_id: bytes
+    split_id: bytes = bytes(32)
+    amount: int = 0
+    bindings: tuple[bytes, ...] = ()
+    amounts: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Attestation:
+    """A list of captures signed by an attestor (20-byte address). `deadline` is Unix seconds."""
+
+    attestor: bytes
+    nonce: int
+    deadline: int
+    captures: tuple[Capture, ...]
+    signature: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class Authorization:
+    """A list of instructions signed by a platform's authority. `deadline` is Unix seconds."""
+
+    platform: bytes
+    nonce: int
+    deadline: int
+    instructions: tuple[Instruction, ...]
+    signature: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class PastRecord:
+    """A settled record of an order, opened. `split_id` is used by RETURN only; a RELEASE has no allocations."""
+
+    kind: RecordKind
+    id: bytes
+    amount: int
+    split_id: bytes = bytes(32)
+    allocations: tuple[Allocation, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class OrderWitness:
+    """The known past of an order, checked by the chain against the order's slot."""
+
+    capture: Capture
+    head: bytes
+    past: tuple[PastRecord, ...] = field(default=())

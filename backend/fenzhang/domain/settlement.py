@@ -1,0 +1,339 @@
+"""The decisions of SplitLedger as the readable specification: what settles, with which amounts, and what is refused.
+
+`decide_*` look at the world and change nothing: they return the outcome, or raise the Rejection that the contract
+would record. The order of the checks is part of the specification: contracts/libraries/Settlement.sol gives the same
+first reason. `settle_*` carry an attestation or authorization out, instruction by instruction.
+
+Left to the chain alone, because it needs hashes and calldata: whether a signature is good (the caller says), and
+whether a relayer's witness opens an order's slot (an authorization with a wrong one is skipped, and nothing changes).
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from fenzhang.domain.allocation import Allocation, allocate, check_takes, take_back
+from fenzhang.domain.errors import (
+    AmountAboveLimit,
+    BindingCount,
+    CurrencyNotEnabled,
+    DeadlinePassed,
+    InsufficientHeld,
+    InsufficientPosition,
+    InvalidSignature,
+    MalformedInstruction,
+    NonceUsed,
+    NotAttestor,
+    NothingHeld,
+    NotOrderPlatform,
+    OrderAlreadyCaptured,
+    PlatformNotActive,
+    RecipientNotActive,
+    RecipientNotConsented,
+    Rejection,
+    ReturnNotFirst,
+    RoleAlreadyBound,
+    RoleNotBound,
+    RuleNotInForce,
+    UnknownOrder,
+    UnknownSplit,
+    ZeroAmount,
+)
+from fenzhang.domain.money import MAX_AMOUNT
+from fenzhang.domain.records import (
+    Attestation,
+    Authorization,
+    Capture,
+    Instruction,
+    InstructionKind,
+    ParticipantStatus,
+    PastRecord,
+    RecordKind,
+    RuleState,
+)
+from fenzhang.domain.rules import roles_of
+from fenzhang.domain.world import NO_AUTHORITY, Order, World
+
+NOBODY = bytes(32)
+"""A binding that leaves its role open."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a settled capture or instruction records. A RELEASE and a CAPTURE have no allocations."""
+
+    kind: RecordKind
+    amount: int
+    allocations: tuple[Allocation, ...] = ()
+
+
+Decision = Outcome | Rejection
+"""Of one capture or instruction."""
+
+
+# ------------------------------------------------------------------------------ what is signed, as a whole
+
+
+def attestor_signer(attestor: bytes) -> bytes:
+    """An attestor's address as the 32 bytes that events and nonces know it by."""
+    return attestor.rjust(32, b"\0")
+
+
+def check_attestation(world: World, attestation: Attestation, now: int, *, signed: bool) -> None:
+    """Raise the Rejection of an attestation as a whole. `signed`: its signature is the attestor's."""
+    if attestation.attestor not in world.attestors:
+        raise NotAttestor(attestation.attestor)
+    signer = attestor_signer(attestation.attestor)
+    _check_authority(world, signer, attestation.nonce, attestation.deadline, now, signed=signed)
+
+
+def check_authorization(world: World, authorization: Authorization, now: int, *, signed: bool) -> None:
+    """Raise the Rejection of an authorization as a whole. `signed`: its signature is the platform authority's."""
+    platform = authorization.platform
+    if (
+        world.status_of(platform) is not ParticipantStatus.ACTIVE
+        or world.authority_of(platform) == NO_AUTHORITY
+    ):
+        raise PlatformNotActive(platform)
+    _check_authority(world, platform, authorization.nonce, authorization.deadline, now, signed=signed)
+
+
+def _check_authority(
+    world: World, signer: bytes, nonce: int, deadline: int, now: int, *, signed: bool
+) -> None:
+    if not signed:
+        raise InvalidSignature(signer)
+    if now > deadline:
+        raise DeadlinePassed(deadline, now)
+    if (signer, nonce) in world.nonces:
+        raise NonceUsed(nonce)
+
+
+def settle_attestation(world: World, attestation: Attestation, now: int, *, signed: bool) -> list[Decision]:
+    """Carry out an attestation at `now` (Unix seconds): one decision per capture.
+
+    Raises the Rejection of the attestation as a whole, and then nothing has changed.
+    """
+    check_attestation(world, attestation, now, signed=signed)
+    world.nonces.add((attestor_signer(attestation.attestor), attestation.nonce))
+    decisions: list[Decision] = []
+    for capture in attestation.captures:
+        try:
+            outcome = decide_capture(world, capture, now)
+        except Rejection as rejection:
+            decisions.append(rejection)
+        else:
+            apply_capture(world, capture)
+            decisions.append(outcome)
+    return decisions
+
+
+def settle_authorization(
+    world: World, authorization: Authorization, now: int, *, signed: bool
+) -> list[Decision]:
+    """Carry out an authorization at `now` (Unix seconds): one decision per instruction.
+
+    Raises the Rejection of the authorization as a whole, and then nothing has changed.
+    """
+    check_authorization(world, authorization, now, signed=signed)
+    world.nonces.add((authorization.platform, authorization.nonce))
+    settled: set[bytes] = set()
+    decisions: list[Decision] = []
+    for instruction in authorization.instructions:
+        first = instruction.order_id not in settled
+        try:
+            outcome = decide_instruction(world, authorization.platform, instruction, first=first)
+        except Rejection as rejection:
+            decisions.append(rejection)
+        else:
+            apply_instruction(world, instruction, outcome)
+            settled.add(instruction.order_id)
+            decisions.append(outcome)
+    return decisions
+
+
+# ------------------------------------------------------------------------------ captures
+
+
+def decide_capture(world: World, capture: Capture, now: int) -> Outcome:
+    """What a capture at `now` (Unix seconds) records. Raises its Rejection."""
+    if capture.amount == 0:
+        raise ZeroAmount
+    if capture.amount > MAX_AMOUNT:
+        raise AmountAboveLimit(capture.amount, MAX_AMOUNT)
+    if capture.currency not in world.currencies:
+        raise CurrencyNotEnabled(capture.currency)
+    if world.status_of(capture.platform) is not ParticipantStatus.ACTIVE:
+        raise PlatformNotActive(capture.platform)
+    if capture.order_id in world.orders:
+        raise OrderAlreadyCaptured(capture.order_id)
+    state = world.rule_state(capture.platform, capture.rule_id, capture.rule_version, now)
+    if state is not RuleState.IN_FORCE:
+        raise RuleNotInForce(capture.rule_id, capture.rule_version, state)
+    expected = len(roles_of(world.legs_of(capture)))
+    if len(capture.bindings) != expected:
+        raise BindingCount(len(capture.bindings), expected)
+    _check_consenting(world, capture.merchant, capture.platform)
+    for bound in capture.bindings:
+        if bound != NOBODY:
+            _check_consenting(world, bound, capture.platform)
+    return Outcome(RecordKind.CAPTURE, capture.amount)
+
+
+def apply_capture(world: World, capture: Capture) -> None:
+    """Change the world by a capture that was decided."""
+    world.orders[capture.order_id] = Order(capture, capture.amount)
+    totals = world.totals[capture.currency]
+    totals.captured += capture.amount
+    totals.held += capture.amount
+
+
+# ------------------------------------------------------------------------------ instructions
+
+
+def decide_instruction(world: World, platform: bytes, instruction: Instruction, *, first: bool) -> Outcome:
+    """What an instruction authorised by `platform` records. Raises its Rejection.
+
+    `first` is false once an earlier instruction of the same authorization has settled on the same order.
+    """
+    order = world.orders.get(instruction.order_id)
+    if order is None:
+        raise UnknownOrder(instruction.order_id)
+    if order.capture.platform != platform:
+        raise NotOrderPlatform(instruction.order_id, platform)
+    match instruction.kind:
+        case InstructionKind.SPLIT:
+            return _decide_split(world, order, instruction)
+        case InstructionKind.RELEASE:
+            return _decide_release(world, order, instruction)
+        case InstructionKind.RETURN:
+            return _decide_return(world, order, instruction, first=first)
+
+
+def _decide_split(world: World, order: Order, instruction: Instruction) -> Outcome:
+    capture = order.capture
+    if instruction.split_id != NOBODY or instruction.amounts:
+        raise MalformedInstruction(instruction.id)
+    if instruction.amount == 0:
+        raise ZeroAmount
+    if instruction.amount > order.held:
+        raise InsufficientHeld(instruction.order_id, instruction.amount, order.held)
+    bindings = _bind(world, capture, instruction)
+    allocations = allocate(world.legs_of(capture), instruction.amount, bindings)
+    for allocation in allocations:
+        _check_active(world, allocation.recipient)
+    return Outcome(RecordKind.SPLIT, instruction.amount, tuple(allocations))
+
+
+def _bind(world: World, capture: Capture, instruction: Instruction) -> dict[str, bytes]:
+    """One participant per role: the order's, or where the order left the role open the instruction's."""
+    if instruction.bindings and len(instruction.bindings) != len(capture.bindings):
+        raise BindingCount(len(instruction.bindings), len(capture.bindings))
+    own = instruction.bindings or (NOBODY,) * len(capture.bindings)
+    bindings = {}
+    for role, bound, given in zip(roles_of(world.legs_of(capture)), capture.bindings, own, strict=True):
+        if bound == NOBODY:
+            if given == NOBODY:
+                raise RoleNotBound(role)
+            _check_consenting(world, given, capture.platform)
+        elif given not in {NOBODY, bound}:
+            raise RoleAlreadyBound(role, bound)
+        bindings[role] = given if bound == NOBODY else bound
+    return bindings
+
+
+def _decide_release(world: World, order: Order, instruction: Instruction) -> Outcome:
+    if instruction.split_id != NOBODY or instruction.amount or instruction.bindings or instruction.amounts:
+        raise MalformedInstruction(instruction.id)
+    if order.held == 0:
+        raise NothingHeld(instruction.order_id)
+    _check_active(world, order.capture.merchant)
+    return Outcome(RecordKind.RELEASE, order.held)
+
+
+def _decide_return(world: World, order: Order, instruction: Instruction, *, first: bool) -> Outcome:
+    if instruction.bindings:
+        raise MalformedInstruction(instruction.id)
+    if not first:
+        raise ReturnNotFirst(instruction.order_id)
+    leaves = returnable(order.past, instruction.split_id)
+    if leaves is None:
+        raise UnknownSplit(instruction.order_id, instruction.split_id)
+    if instruction.amount == 0:
+        raise ZeroAmount
+    weights = [leaf.amount for leaf in leaves]
+    takes = _takes(instruction, weights)
+    allocations = tuple(Allocation(leaf.recipient, take) for leaf, take in zip(leaves, takes, strict=True))
+    _check_positions(world.positions, order.capture.currency, allocations)
+    return Outcome(RecordKind.RETURN, instruction.amount, allocations)
+
+
+def returnable(past: Sequence[PastRecord], split_id: bytes) -> list[Allocation] | None:
+    """What each leaf of a split can still give back (allocated - returned); None when the order has no such split.
+
+    Should an order have several splits of one id, the first is meant, and every return of that id counts against it.
+    """
+    leaves: list[Allocation] | None = None
+    for record in past:
+        if record.kind is RecordKind.SPLIT and record.id == split_id and leaves is None:
+            leaves = list(record.allocations)
+        elif record.kind is RecordKind.RETURN and record.split_id == split_id and leaves is not None:
+            leaves = [
+                Allocation(leaf.recipient, leaf.amount - taken.amount)
+                for leaf, taken in zip(leaves, record.allocations, strict=True)
+            ]
+    return leaves
+
+
+def _takes(instruction: Instruction, weights: Sequence[int]) -> Sequence[int]:
+    if not instruction.amounts:
+        return take_back(instruction.split_id, weights, instruction.amount)
+    if len(instruction.amounts) != len(weights) or sum(instruction.amounts) != instruction.amount:
+        raise MalformedInstruction(instruction.id)
+    check_takes(instruction.split_id, weights, instruction.amounts)
+    return instruction.amounts
+
+
+def _check_positions(
+    positions: Mapping[tuple[str, bytes], int], currency: str, takes: Sequence[Allocation]
+) -> None:
+    """A recipient may stand on several leaves, so what it must give is added up leaf by leaf."""
+    needed: defaultdict[bytes, int] = defaultdict(int)
+    for take in takes:
+        needed[take.recipient] += take.amount
+        position = positions.get((currency, take.recipient), 0)
+        if needed[take.recipient] > position:
+            raise InsufficientPosition(take.recipient, needed[take.recipient], position)
+
+
+def apply_instruction(world: World, instruction: Instruction, outcome: Outcome) -> None:
+    """Change the world by an instruction that was decided."""
+    order = world.orders[instruction.order_id]
+    currency = order.capture.currency
+    if outcome.kind is RecordKind.RELEASE:
+        world.positions[currency, order.capture.merchant] += outcome.amount
+    sign = -1 if outcome.kind is RecordKind.RETURN else 1
+    for allocation in outcome.allocations:
+        if allocation.amount:
+            world.positions[currency, allocation.recipient] += sign * allocation.amount
+    order.held -= sign * outcome.amount
+    world.totals[currency].held -= sign * outcome.amount
+    order.past.append(
+        PastRecord(outcome.kind, instruction.id, outcome.amount, instruction.split_id, outcome.allocations)
+    )
+
+
+# ------------------------------------------------------------------------------ standings
+
+
+def _check_active(world: World, recipient: bytes) -> None:
+    if world.status_of(recipient) is not ParticipantStatus.ACTIVE:
+        raise RecipientNotActive(recipient)
+
+
+def _check_consenting(world: World, recipient: bytes, platform: bytes) -> None:
+    _check_active(world, recipient)
+    if not world.has_consent(recipient, platform):
+        raise RecipientNotConsented(recipient, platform)

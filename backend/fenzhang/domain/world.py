@@ -1,0 +1,120 @@
+"""The state of the world that decisions rest on: what the registry, the rule book and the ledger hold at a moment."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass, field
+
+from fenzhang.domain.records import Capture, ParticipantStatus, PastRecord, RuleState
+from fenzhang.domain.rules import Leg
+
+NO_AUTHORITY = bytes(20)
+"""Authority of a participant that never signs."""
+
+
+@dataclass(slots=True)
+class Participant:
+    """Standing and signing address (20 bytes) of an enrolled participant."""
+
+    status: ParticipantStatus = ParticipantStatus.ACTIVE
+    authority: bytes = NO_AUTHORITY
+
+
+@dataclass(slots=True)
+class Version:
+    """A proposed version of a rule. `effective_from` is Unix seconds."""
+
+    legs: tuple[Leg, ...]
+    effective_from: int
+    approved: bool = False
+
+
+@dataclass(slots=True)
+class Rule:
+    """A platform's rule: its versions by number, and whether it is retired for new orders."""
+
+    versions: dict[int, Version] = field(default_factory=dict)
+    retired: bool = False
+
+    def state_of(self, version: int, now: int) -> RuleState:
+        """Whether a version may be used for an order captured at `now` (Unix seconds)."""
+        found = self.versions.get(version)
+        if found is None:
+            return RuleState.UNKNOWN
+        if not found.approved:
+            return RuleState.PROPOSED
+        if self.retired:
+            return RuleState.RETIRED
+        if found.effective_from > now:
+            return RuleState.NOT_EFFECTIVE
+        if any(
+            number > version and later.approved and later.effective_from <= now
+            for number, later in self.versions.items()
+        ):
+            return RuleState.SUPERSEDED
+        return RuleState.IN_FORCE
+
+
+@dataclass(slots=True)
+class Order:
+    """A captured order: its capture, what it still holds (minor units), and its settled records since, in order."""
+
+    capture: Capture
+    held: int
+    past: list[PastRecord] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Totals:
+    """Of one currency, minor units: ever captured, and held on open orders."""
+
+    captured: int = 0
+    held: int = 0
+
+
+@dataclass(slots=True)
+class World:
+    """Everything that decisions are made from and that they change.
+
+    Ids are 32 bytes, attestors 20 bytes; a nonce is used up per signer (platform id, or attestor left-padded to 32
+    bytes).
+    """
+
+    participants: dict[bytes, Participant] = field(default_factory=dict)
+    consents: set[tuple[bytes, bytes]] = field(default_factory=set)
+    """Pairs of recipient and platform."""
+    rules: dict[tuple[bytes, bytes], Rule] = field(default_factory=dict)
+    """By platform and rule id."""
+    attestors: set[bytes] = field(default_factory=set)
+    currencies: set[str] = field(default_factory=set)
+    """Open for captures."""
+    nonces: set[tuple[bytes, int]] = field(default_factory=set)
+    """Used ones, by signer."""
+    orders: dict[bytes, Order] = field(default_factory=dict)
+    positions: defaultdict[tuple[str, bytes], int] = field(default_factory=lambda: defaultdict(int))
+    """Payable to a participant in a currency, minor units."""
+    totals: defaultdict[str, Totals] = field(default_factory=lambda: defaultdict(Totals))
+    """By currency."""
+
+    def status_of(self, participant: bytes) -> ParticipantStatus:
+        """Standing of a participant; UNKNOWN when never enrolled."""
+        found = self.participants.get(participant)
+        return ParticipantStatus.UNKNOWN if found is None else found.status
+
+    def authority_of(self, participant: bytes) -> bytes:
+        """Signing address of a participant, 20 zero bytes for none."""
+        found = self.participants.get(participant)
+        return NO_AUTHORITY if found is None else found.authority
+
+    def has_consent(self, recipient: bytes, platform: bytes) -> bool:
+        """Whether a recipient agreed to receive from a platform. A platform always agrees to itself."""
+        return recipient == platform or (recipient, platform) in self.consents
+
+    def rule_state(self, platform: bytes, rule_id: bytes, version: int, now: int) -> RuleState:
+        """Whether a rule version may be used for an order captured at `now`."""
+        rule = self.rules.get((platform, rule_id))
+        return RuleState.UNKNOWN if rule is None else rule.state_of(version, now)
+
+    def legs_of(self, capture: Capture) -> tuple[Leg, ...]:
+        """The legs by which an order is split: those of the version that it was captured with, for ever."""
+        return self.rules[capture.platform, capture.rule_id].versions[capture.rule_version].legs
