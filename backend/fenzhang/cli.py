@@ -1,0 +1,61 @@
+"""The `fenzhang` command: puts the groups of `fenzhang.commands` together and turns errors into one line each.
+
+Exit codes: 0 done, 1 refused or failed (one line on standard error says why), 2 wrong usage, 130 interrupted. A command
+may have codes of its own and says so in its help.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from fenzhang import __version__
+from fenzhang.commands import devnet
+from fenzhang.domain.errors import FenzhangError
+
+app = typer.Typer(
+    name="fenzhang",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Split rules and settlement records on a consortium chain, clearing off it.",
+)
+app.add_typer(devnet.app, name="devnet")
+
+
+def _show_version(wanted: bool) -> None:  # noqa: FBT001 - the signature of a typer callback
+    if wanted:
+        typer.echo(f"fenzhang {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    *,
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version and end."),
+    ] = False,
+) -> None:
+    """Options that stand before the command."""
+
+
+def main() -> None:
+    """Run the command line of this process and end with its exit code."""
+    try:
+        app()
+    except FenzhangError as error:
+        _fail(str(error))
+    except OSError as error:
+        _fail(f"{error.filename}: {error.strerror}" if error.filename else str(error))
+
+
+def _fail(message: str) -> None:
+    sys.stderr.write(f"fenzhang: {' '.join(message.split())}\n")
+    sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()
