@@ -1,0 +1,1 @@
+"""The contracts bound to Python: hashes, calldata, events, node, keys, deployments. Knows no database."""

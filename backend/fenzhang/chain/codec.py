@@ -1,0 +1,378 @@
+"""Calldata: `settle` by hand, because it carries hundreds of structs; every other call from the ABI."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from eth_abi.abi import decode, encode
+from eth_abi.exceptions import DecodingError
+
+from fenzhang.chain.abi import (
+    Reader,
+    currency_bytes,
+    currency_text,
+    encode_bytes,
+    encode_tails,
+    encode_words,
+    role_bytes,
+    role_text,
+    word,
+)
+from fenzhang.chain.abitypes import canonical_type, plain_value
+from fenzhang.chain.artifacts import artifact
+from fenzhang.chain.errors import Undecodable
+from fenzhang.chain.keccak import keccak
+from fenzhang.chain.reverts import decode_revert, encode_rejection
+from fenzhang.domain.allocation import Allocation
+from fenzhang.domain.records import (
+    Attestation,
+    Authorization,
+    Capture,
+    Instruction,
+    InstructionKind,
+    OrderWitness,
+    PastRecord,
+    RecordKind,
+)
+from fenzhang.domain.rules import Leg, LegKind
+
+__all__ = [
+    "SETTLE_SELECTOR",
+    "UNKNOWN_ORDER_INDEX",
+    "SettleCall",
+    "decode_arguments",
+    "decode_result",
+    "decode_revert",
+    "decode_settle",
+    "encode_call",
+    "encode_deployment",
+    "encode_rejection",
+    "encode_settle",
+    "leg_values",
+    "legs_from_values",
+    "selector_of",
+]
+
+_CAPTURE = "(bytes32,bytes32,bytes32,bytes32,uint32,bytes3,uint96,bytes32[])"
+_INSTRUCTION = "(uint8,bytes32,bytes32,bytes32,uint96,bytes32[],uint96[])"
+_PAST = "(uint8,bytes32,bytes32,uint96,(bytes32,uint96)[])"
+SETTLE_SIGNATURE = (
+    f"settle((address,uint256,uint64,{_CAPTURE}[],bytes)[],"
+    f"(bytes32,uint256,uint64,{_INSTRUCTION}[],bytes)[],"
+    f"({_CAPTURE},bytes32,{_PAST}[])[],bytes)"
+)
+SETTLE_SELECTOR = keccak(SETTLE_SIGNATURE.encode())[:4]
+UNKNOWN_ORDER_INDEX = 0xFFFF
+"""Order index of an instruction whose order the chain does not know."""
+
+
+@dataclass(frozen=True, slots=True)
+class SettleCall:
+    """The arguments of one `settle`."""
+
+    attestations: tuple[Attestation, ...]
+    authorizations: tuple[Authorization, ...]
+    witnesses: tuple[OrderWitness, ...]
+    order_index: tuple[int, ...]
+
+
+# ------------------------------------------------------------------------------ settle, written
+
+
+def encode_settle(
+    attestations: Sequence[Attestation],
+    authorizations: Sequence[Authorization],
+    witnesses: Sequence[OrderWitness],
+    order_index: Iterable[int],
+) -> bytes:
+    """Calldata of SplitLedger.settle.
+
+    `order_index` has one entry per instruction over all authorizations: the place of its order among the
+    captures of this call followed by `witnesses`, or UNKNOWN_ORDER_INDEX.
+    """
+    parts = (
+        encode_tails([_attestation(item) for item in attestations]),
+        encode_tails([_authorization(item) for item in authorizations]),
+        encode_tails([_witness(item) for item in witnesses]),
+        encode_bytes(b"".join(index.to_bytes(2, "big") for index in order_index)),
+    )
+    return SETTLE_SELECTOR + _heads_and_tails(parts)
+
+
+def _heads_and_tails(parts: Sequence[bytes]) -> bytes:
+    offset = len(parts) * 32
+    heads = []
+    for part in parts:
+        heads.append(word(offset))
+        offset += len(part)
+    return b"".join((*heads, *parts))
+
+
+_CAPTURE_TAIL = word(8 * 32)
+_LIST_TAIL = word(5 * 32)
+_BINDINGS_TAIL = word(7 * 32)
+
+
+def _capture(capture: Capture) -> bytes:
+    return b"".join(
+        (
+            capture.order_id,
+            capture.platform,
+            capture.merchant,
+            capture.rule_id,
+            word(capture.rule_version),
+            currency_bytes(capture.currency).ljust(32, b"\0"),
+            word(capture.amount),
+            _CAPTURE_TAIL,
+            encode_words(capture.bindings),
+        )
+    )
+
+
+def _signed_list(signer: bytes, nonce: int, deadline: int, items: bytes, signature: bytes) -> bytes:
+    return b"".join(
+        (
+            signer.rjust(32, b"\0"),
+            word(nonce),
+            word(deadline),
+            _LIST_TAIL,
+            word(5 * 32 + len(items)),
+            items,
+            encode_bytes(signature),
+        )
+    )
+
+
+def _attestation(attestation: Attestation) -> bytes:
+    captures = encode_tails([_capture(capture) for capture in attestation.captures])
+    return _signed_list(
+        attestation.attestor, attestation.nonce, attestation.deadline, captures, attestation.signature
+    )
+
+
+def _instruction(instruction: Instruction) -> bytes:
+    return b"".join(
+        (
+            word(instruction.kind),
+            instruction.id,
+            instruction.order_id,
+            instruction.split_id,
+            word(instruction.amount),
+            _BINDINGS_TAIL,
+            word(8 * 32 + 32 * len(instruction.bindings)),
+            encode_words(instruction.bindings),
+            encode_words([word(amount) for amount in instruction.amounts]),
+        )
+    )
+
+
+def _authorization(authorization: Authorization) -> bytes:
+    instructions = encode_tails([_instruction(instruction) for instruction in authorization.instructions])
+    return _signed_list(
+        authorization.platform,
+        authorization.nonce,
+        authorization.deadline,
+        instructions,
+        authorization.signature,
+    )
+
+
+def _past_record(record: PastRecord) -> bytes:
+    return b"".join(
+        (
+            word(record.kind),
+            record.id,
+            record.split_id,
+            word(record.amount),
+            _LIST_TAIL,
+            word(len(record.allocations)),
+            *(allocation.recipient + word(allocation.amount) for allocation in record.allocations),
+        )
+    )
+
+
+def _witness(witness: OrderWitness) -> bytes:
+    capture = _capture(witness.capture)
+    past = encode_tails([_past_record(record) for record in witness.past])
+    return b"".join((word(3 * 32), witness.head, word(3 * 32 + len(capture)), capture, past))
+
+
+# ------------------------------------------------------------------------------ settle, read
+
+
+def decode_settle(calldata: bytes) -> SettleCall:
+    """The arguments of a `settle` from a transaction's calldata. Raises Undecodable."""
+    if calldata[:4] != SETTLE_SELECTOR:
+        raise Undecodable(f"0x{calldata[:4].hex()} is not the selector of settle")
+    arguments = Reader(calldata[4:])
+    index = arguments.blob(3)
+    if len(index) % 2:
+        raise Undecodable(f"an order index has two bytes per instruction, not {len(index)} in all")
+    return SettleCall(
+        attestations=tuple(map(_read_attestation, arguments.tails(0))),
+        authorizations=tuple(map(_read_authorization, arguments.tails(1))),
+        witnesses=tuple(map(_read_witness, arguments.tails(2))),
+        order_index=tuple(int.from_bytes(index[at : at + 2], "big") for at in range(0, len(index), 2)),
+    )
+
+
+def _read_capture(reader: Reader) -> Capture:
+    return Capture(
+        order_id=reader.raw(0),
+        platform=reader.raw(1),
+        merchant=reader.raw(2),
+        rule_id=reader.raw(3),
+        rule_version=reader.uint(4, 32),
+        currency=currency_text(reader.fixed(5, 3)),
+        amount=reader.uint(6, 96),
+        bindings=reader.words(7),
+    )
+
+
+def _read_attestation(reader: Reader) -> Attestation:
+    return Attestation(
+        attestor=reader.address(0),
+        nonce=reader.uint(1),
+        deadline=reader.uint(2, 64),
+        captures=tuple(map(_read_capture, reader.tails(3))),
+        signature=reader.blob(4),
+    )
+
+
+def _read_instruction(reader: Reader) -> Instruction:
+    kind = reader.uint(0, 8)
+    if kind >= len(InstructionKind):
+        raise Undecodable(f"there is no instruction kind {kind}")
+    # The contract hashes the words of `amounts` before it looks at them, and it looks only in a RETURN; so they
+    # are not held to uint96 here: a signed nonsense value must stay what was signed.
+    amounts = tuple(int.from_bytes(raw, "big") for raw in reader.words(6))
+    return Instruction(
+        kind=InstructionKind(kind),
+        id=reader.raw(1),
+        order_id=reader.raw(2),
+        split_id=reader.raw(3),
+        amount=reader.uint(4, 96),
+        bindings=reader.words(5),
+        amounts=amounts,
+    )
+
+
+def _read_authorization(reader: Reader) -> Authorization:
+    return Authorization(
+        platform=reader.raw(0),
+        nonce=reader.uint(1),
+        deadline=reader.uint(2, 64),
+        instructions=tuple(map(_read_instruction, reader.tails(3))),
+        signature=reader.blob(4),
+    )
+
+
+def _read_past_record(reader: Reader) -> PastRecord:
+    kind = reader.uint(0, 8)
+    if kind >= len(RecordKind):
+        raise Undecodable(f"there is no record kind {kind}")
+    return PastRecord(
+        kind=RecordKind(kind),
+        id=reader.raw(1),
+        split_id=reader.raw(2),
+        amount=reader.uint(3, 96),
+        allocations=read_allocations(reader, 4),
+    )
+
+
+def read_allocations(reader: Reader, slot: int) -> tuple[Allocation, ...]:
+    """The Allocation[] at `slot`."""
+    length, body = reader.array(slot, element_words=2)
+    return tuple(Allocation(body.raw(2 * i), body.uint(2 * i + 1, 96)) for i in range(length))
+
+
+def _read_witness(reader: Reader) -> OrderWitness:
+    return OrderWitness(
+        capture=_read_capture(reader.follow(0)),
+        head=reader.raw(1),
+        past=tuple(map(_read_past_record, reader.tails(2))),
+    )
+
+
+# ------------------------------------------------------------------------------ any other call
+
+
+@cache
+def _function(contract: str, function: str) -> tuple[bytes, list[dict[str, Any]], list[dict[str, Any]]]:
+    found = [entry for entry in artifact(contract).functions() if entry["name"] == function]
+    if len(found) != 1:
+        raise KeyError(f"{contract} has {len(found)} functions named {function}")
+    inputs, outputs = found[0]["inputs"], found[0]["outputs"]
+    signature = f"{function}({','.join(map(canonical_type, inputs))})"
+    return keccak(signature.encode())[:4], inputs, outputs
+
+
+def encode_call(contract: str, function: str, *args: Any) -> bytes:
+    """Calldata of `function` of `contract` (an artifact's name). Addresses are 20 bytes, structs tuples."""
+    selector, inputs, _ = _function(contract, function)
+    return selector + encode([canonical_type(item) for item in inputs], args)
+
+
+def selector_of(contract: str, function: str) -> bytes:
+    """The four bytes that name a function."""
+    return _function(contract, function)[0]
+
+
+def decode_arguments(contract: str, function: str, calldata: bytes) -> tuple[Any, ...]:
+    """The arguments of a call from its calldata. Raises Undecodable."""
+    selector, inputs, _ = _function(contract, function)
+    if calldata[:4] != selector:
+        raise Undecodable(f"0x{calldata[:4].hex()} is not the selector of {contract}.{function}")
+    return _decode_values(inputs, calldata[4:])
+
+
+def decode_result(contract: str, function: str, data: bytes) -> tuple[Any, ...]:
+    """What `function` returned, one value per output. Raises Undecodable, also for no data (no contract)."""
+    return _decode_values(_function(contract, function)[2], data)
+
+
+def _decode_values(parameters: list[dict[str, Any]], data: bytes) -> tuple[Any, ...]:
+    try:
+        values = decode([canonical_type(item) for item in parameters], data)
+    except (DecodingError, OverflowError) as error:
+        raise Undecodable(f"{len(data)} bytes do not decode: {error}") from None
+    return tuple(plain_value(item, value) for item, value in zip(parameters, values, strict=True))
+
+
+def encode_deployment(contract: str, *args: Any) -> bytes:
+    """Creation code of `contract` with its constructor's arguments."""
+    constructors = [entry for entry in artifact(contract).abi if entry["type"] == "constructor"]
+    inputs = constructors[0]["inputs"] if constructors else []
+    return artifact(contract).bytecode + encode([canonical_type(item) for item in inputs], args)
+
+
+def leg_values(leg: Leg) -> tuple[int, int, int, int, int, bytes, bytes]:
+    """A leg as the tuple that `encode_call` takes."""
+    return (
+        leg.parent,
+        int(leg.kind),
+        leg.value,
+        leg.min,
+        leg.max,
+        leg.recipient or bytes(32),
+        role_bytes(leg.role),
+    )
+
+
+def legs_from_values(values: Iterable[Sequence[Any]]) -> tuple[Leg, ...]:
+    """Legs from decoded tuples; the inverse of `leg_values`."""
+    return tuple(
+        Leg(
+            parent=parent,
+            kind=LegKind(kind),
+            value=value,
+            min=lower,
+            max=upper,
+            recipient=recipient if any(recipient) else None,
+            role=role_text(role) or None,
+        )
+        for parent, kind, value, lower, upper, recipient, role in values
+    )

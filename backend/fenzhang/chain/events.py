@@ -1,0 +1,274 @@
+"""Events from raw logs, in bulk. Their classes are those of `fenzhang.chain.eventtypes`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from eth_abi.abi import decode
+from eth_abi.exceptions import DecodingError
+
+from fenzhang.chain.abi import Reader, currency_text, role_text
+from fenzhang.chain.errors import Undecodable
+from fenzhang.chain.eventtypes import (
+    AdministrationChanged,
+    AuthorityRotated,
+    AuthorizationRejected,
+    AuthorizationSkipped,
+    BatchSealed,
+    ConsentChanged,
+    CurrencyChanged,
+    Event,
+    InstructionRejected,
+    LedgerEvent,
+    LogPosition,
+    OrderCaptured,
+    OrderReleased,
+    OrderSplit,
+    ParticipantEnrolled,
+    ParticipantStatusChanged,
+    RoleGranted,
+    RoleRevoked,
+    RuleApproved,
+    RuleProposed,
+    RuleRetired,
+    SplitReturned,
+)
+from fenzhang.chain.keccak import keccak
+from fenzhang.domain.allocation import Allocation
+from fenzhang.domain.records import ParticipantStatus, RecordKind
+from fenzhang.domain.rules import Leg, LegKind
+
+__all__ = [
+    "AdministrationChanged",
+    "AuthorityRotated",
+    "AuthorizationRejected",
+    "AuthorizationSkipped",
+    "BatchSealed",
+    "ConsentChanged",
+    "CurrencyChanged",
+    "Event",
+    "InstructionRejected",
+    "LedgerEvent",
+    "LogPosition",
+    "OrderCaptured",
+    "OrderReleased",
+    "OrderSplit",
+    "ParticipantEnrolled",
+    "ParticipantStatusChanged",
+    "RoleGranted",
+    "RoleRevoked",
+    "RuleApproved",
+    "RuleProposed",
+    "RuleRetired",
+    "SplitReturned",
+    "decode_logs",
+]
+
+_Decoder = Callable[[LogPosition, Reader, Reader], Event]
+"""Makes an event from its place, its topics (word 0 is the event's hash) and its data."""
+
+
+def _allocations(data: Reader, slot: int) -> tuple[Allocation, ...]:
+    length, body = data.array(slot, element_words=2)
+    return tuple(Allocation(body.raw(2 * i), body.uint(2 * i + 1, 96)) for i in range(length))
+
+
+def _legs(data: Reader, slot: int) -> tuple[Leg, ...]:
+    length, body = data.array(slot, element_words=7)
+    return tuple(_leg(Reader(body.data, body.base + 7 * 32 * i)) for i in range(length))
+
+
+def _leg(leg: Reader) -> Leg:
+    recipient = leg.raw(5)
+    return Leg(
+        parent=leg.sint(0, 8),
+        kind=LegKind(leg.uint(1, 8)),
+        value=leg.uint(2, 96),
+        min=leg.uint(3, 96),
+        max=leg.uint(4, 96),
+        recipient=recipient if any(recipient) else None,
+        role=role_text(leg.raw(6)) or None,
+    )
+
+
+def _order_captured(at: LogPosition, topics: Reader, data: Reader) -> OrderCaptured:
+    return OrderCaptured(
+        at,
+        order_id=topics.raw(1),
+        platform=topics.raw(2),
+        merchant=data.raw(0),
+        rule_id=data.raw(1),
+        rule_version=data.uint(2, 32),
+        currency=currency_text(data.fixed(3, 3)),
+        amount=data.uint(4, 96),
+        bindings=data.words(5),
+    )
+
+
+def _instruction_rejected(at: LogPosition, topics: Reader, data: Reader) -> InstructionRejected:
+    return InstructionRejected(
+        at,
+        signer=topics.raw(1),
+        id=topics.raw(2),
+        order_id=topics.raw(3),
+        kind=RecordKind(data.uint(0, 8)),
+        amount=data.uint(1, 96),
+        reason=data.blob(2),
+    )
+
+
+def _rule_proposed(at: LogPosition, topics: Reader, data: Reader) -> RuleProposed:
+    return RuleProposed(
+        at,
+        platform=topics.raw(1),
+        rule_id=topics.raw(2),
+        version=topics.uint(3, 32),
+        effective_from=data.uint(0, 64),
+        content_hash=data.raw(1),
+        legs=_legs(data, 2),
+    )
+
+
+def _role_granted(at: LogPosition, topics: Reader, data: Reader) -> RoleGranted:
+    return RoleGranted(
+        at, topics.uint(1, 64), topics.address(2), data.uint(0, 32), data.uint(1, 48), data.flag(2)
+    )
+
+
+def _administration(name: str, indexed: list[str], plain: list[str]) -> _Decoder:
+    def decoder(at: LogPosition, topics: Reader, data: Reader) -> AdministrationChanged:
+        values = (*decode(indexed, topics.data[32:]), *decode(plain, data.data))
+        return AdministrationChanged(at, name, values)
+
+    return decoder
+
+
+_EVENTS: dict[str, dict[str, _Decoder]] = {
+    "ParticipantRegistry": {
+        "ParticipantEnrolled(bytes32,address)": lambda at, t, _: ParticipantEnrolled(
+            at, t.raw(1), t.address(2)
+        ),
+        "ParticipantStatusChanged(bytes32,uint8)": lambda at, t, d: ParticipantStatusChanged(
+            at, t.raw(1), ParticipantStatus(d.uint(0, 8))
+        ),
+        "AuthorityRotated(bytes32,address,address)": lambda at, t, _: AuthorityRotated(
+            at, t.raw(1), t.address(2), t.address(3)
+        ),
+        "ConsentChanged(bytes32,bytes32,bool)": lambda at, t, d: ConsentChanged(
+            at, t.raw(1), t.raw(2), d.flag(0)
+        ),
+    },
+    "RuleBook": {
+        "RuleProposed(bytes32,bytes32,uint32,uint64,bytes32,"
+        "(int8,uint8,uint96,uint96,uint96,bytes32,bytes32)[])": _rule_proposed,
+        "RuleApproved(bytes32,bytes32,uint32,bytes32,address)": lambda at, t, d: RuleApproved(
+            at, t.raw(1), t.raw(2), t.uint(3, 32), d.raw(0), d.address(1)
+        ),
+        "RuleRetired(bytes32,bytes32)": lambda at, t, _: RuleRetired(at, t.raw(1), t.raw(2)),
+    },
+    "SplitLedger": {
+        "OrderCaptured(bytes32,bytes32,bytes32,bytes32,uint32,bytes3,uint96,bytes32[])": _order_captured,
+        "OrderSplit(bytes32,bytes32,uint96,(bytes32,uint96)[])": lambda at, t, d: OrderSplit(
+            at, t.raw(1), t.raw(2), d.uint(0, 96), _allocations(d, 1)
+        ),
+        "OrderReleased(bytes32,bytes32,bytes32,uint96)": lambda at, t, d: OrderReleased(
+            at, t.raw(1), t.raw(2), d.raw(0), d.uint(1, 96)
+        ),
+        "SplitReturned(bytes32,bytes32,bytes32,uint96,(bytes32,uint96)[])": lambda at, t, d: SplitReturned(
+            at, t.raw(1), t.raw(2), t.raw(3), d.uint(0, 96), _allocations(d, 1)
+        ),
+        "InstructionRejected(bytes32,bytes32,bytes32,uint8,uint96,bytes)": _instruction_rejected,
+        "AuthorizationRejected(bytes32,bytes32,uint256,bytes)": lambda at, t, d: AuthorizationRejected(
+            at, t.raw(1), t.raw(2), d.uint(0), d.blob(1)
+        ),
+        "AuthorizationSkipped(bytes32,bytes32,uint256,bytes32)": lambda at, t, d: AuthorizationSkipped(
+            at, t.raw(1), t.raw(2), d.uint(0), d.raw(1)
+        ),
+        "BatchSealed(uint256,bytes32,uint256)": lambda at, t, d: BatchSealed(
+            at, t.uint(1), d.raw(0), d.uint(1)
+        ),
+        "CurrencyChanged(bytes3,bool)": lambda at, t, d: CurrencyChanged(
+            at, currency_text(t.fixed(1, 3)), d.flag(0)
+        ),
+    },
+    "AccessManager": {
+        "RoleGranted(uint64,address,uint32,uint48,bool)": _role_granted,
+        "RoleRevoked(uint64,address)": lambda at, t, _: RoleRevoked(at, t.uint(1, 64), t.address(2)),
+    },
+}
+_ADMINISTRATION: tuple[tuple[str, list[str], list[str], str], ...] = (
+    # Name, indexed types, other types, and the types in the order of declaration.
+    ("AuthorityUpdated", [], ["address"], "address"),
+    ("RoleLabel", ["uint64"], ["string"], "uint64,string"),
+    ("RoleAdminChanged", ["uint64", "uint64"], [], "uint64,uint64"),
+    ("RoleGuardianChanged", ["uint64", "uint64"], [], "uint64,uint64"),
+    ("RoleGrantDelayChanged", ["uint64"], ["uint32", "uint48"], "uint64,uint32,uint48"),
+    ("TargetClosed", ["address"], ["bool"], "address,bool"),
+    ("TargetFunctionRoleUpdated", ["address", "uint64"], ["bytes4"], "address,bytes4,uint64"),
+    ("TargetAdminDelayUpdated", ["address"], ["uint32", "uint48"], "address,uint32,uint48"),
+    (
+        "OperationScheduled",
+        ["bytes32", "uint32"],
+        ["uint48", "address", "address", "bytes"],
+        "bytes32,uint32,uint48,address,address,bytes",
+    ),
+    ("OperationExecuted", ["bytes32", "uint32"], [], "bytes32,uint32"),
+    ("OperationCanceled", ["bytes32", "uint32"], [], "bytes32,uint32"),
+)
+
+
+def _dispatch() -> dict[bytes, tuple[str | None, _Decoder]]:
+    table: dict[bytes, tuple[str | None, _Decoder]] = {
+        keccak(signature.encode()): (contract, decoder)
+        for contract, events in _EVENTS.items()
+        for signature, decoder in events.items()
+    }
+    for name, indexed, plain, types in _ADMINISTRATION:
+        table[keccak(f"{name}({types})".encode())] = (None, _administration(name, indexed, plain))
+    return table
+
+
+_DISPATCH = _dispatch()
+
+
+def decode_logs(
+    raw_logs: Iterable[Mapping[str, Any]], contracts: Mapping[bytes, str] | None = None
+) -> list[Event]:
+    """Events from logs as eth_getLogs answers them, in the given order.
+
+    `contracts` names the contract at each address (Deployment.contracts); with it, an event from an address
+    that does not declare it raises Undecodable. Unknown events and malformed logs always do.
+    """
+    return [_decode_log(raw, contracts) for raw in raw_logs]
+
+
+def _decode_log(raw: Mapping[str, Any], contracts: Mapping[bytes, str] | None) -> Event:
+    try:
+        topics = bytes.fromhex("".join([topic[2:] for topic in raw["topics"]]))
+        at = LogPosition(
+            block_number=int(raw["blockNumber"], 16),
+            block_hash=bytes.fromhex(raw["blockHash"][2:]),
+            tx_hash=bytes.fromhex(raw["transactionHash"][2:]),
+            tx_index=int(raw["transactionIndex"], 16),
+            log_index=int(raw["logIndex"], 16),
+        )
+        data = bytes.fromhex(raw["data"][2:])
+        contract, decoder = _DISPATCH[topics[:32]]
+        if contracts is not None:
+            _check_origin(contracts, contract, bytes.fromhex(raw["address"][2:]))
+        return decoder(at, Reader(topics), Reader(data))
+    except Undecodable as error:
+        raise Undecodable(f"log {_place(raw)}: {error.message}") from None
+    except (KeyError, ValueError, TypeError, DecodingError, OverflowError) as error:
+        raise Undecodable(f"log {_place(raw)} is no event of these contracts: {error!r}") from None
+
+
+def _check_origin(contracts: Mapping[bytes, str], contract: str | None, address: bytes) -> None:
+    found = contracts.get(address)
+    if found is None or contract not in {None, found}:
+        raise Undecodable(f"an event of {contract} does not come from 0x{address.hex()}")
+
+
+def _place(raw: Mapping[str, Any]) -> str:
+    return f"{raw.get('logIndex')} of block {raw.get('blockNumber')}"

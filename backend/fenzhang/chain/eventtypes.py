@@ -1,0 +1,255 @@
+"""What the contracts tell: one class per event. Decoding is in `fenzhang.chain.events`.
+
+Ids are 32 bytes, addresses 20 bytes, amounts minor units, times Unix seconds.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from fenzhang.domain.allocation import Allocation
+from fenzhang.domain.records import ParticipantStatus, RecordKind
+from fenzhang.domain.rules import Leg
+
+
+@dataclass(frozen=True, slots=True)
+class LogPosition:
+    """Where a log stands: its block and transaction, and its number among the logs of the block."""
+
+    block_number: int
+    block_hash: bytes
+    tx_hash: bytes
+    tx_index: int
+    log_index: int
+
+
+@dataclass(frozen=True, slots=True)
+class ParticipantEnrolled:
+    """A participant was enrolled and is ACTIVE. `authority` is 20 zero bytes for one that never signs."""
+
+    at: LogPosition
+    participant: bytes
+    authority: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class ParticipantStatusChanged:
+    """The standing of a participant changed."""
+
+    at: LogPosition
+    participant: bytes
+    status: ParticipantStatus
+
+
+@dataclass(frozen=True, slots=True)
+class AuthorityRotated:
+    """A participant's signing address changed."""
+
+    at: LogPosition
+    participant: bytes
+    previous: bytes
+    next: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class ConsentChanged:
+    """A recipient agreed, or no longer agrees, to receive from a platform."""
+
+    at: LogPosition
+    recipient: bytes
+    platform: bytes
+    granted: bool
+
+
+@dataclass(frozen=True, slots=True)
+class RuleProposed:
+    """A rule version was proposed."""
+
+    at: LogPosition
+    platform: bytes
+    rule_id: bytes
+    version: int
+    effective_from: int
+    content_hash: bytes
+    legs: tuple[Leg, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RuleApproved:
+    """A rule version was approved by `approver`."""
+
+    at: LogPosition
+    platform: bytes
+    rule_id: bytes
+    version: int
+    content_hash: bytes
+    approver: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class RuleRetired:
+    """A rule takes no further orders."""
+
+    at: LogPosition
+    platform: bytes
+    rule_id: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class OrderCaptured:
+    """An order's money was attested and is held."""
+
+    at: LogPosition
+    order_id: bytes
+    platform: bytes
+    merchant: bytes
+    rule_id: bytes
+    rule_version: int
+    currency: str
+    amount: int
+    bindings: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class OrderSplit:
+    """A part of an order was split; one allocation per leaf, zeros included."""
+
+    at: LogPosition
+    order_id: bytes
+    split_id: bytes
+    amount: int
+    allocations: tuple[Allocation, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class OrderReleased:
+    """What an order still held went to its merchant."""
+
+    at: LogPosition
+    order_id: bytes
+    release_id: bytes
+    merchant: bytes
+    amount: int
+
+
+@dataclass(frozen=True, slots=True)
+class SplitReturned:
+    """A part of a split was taken back and is held again; one allocation per leaf."""
+
+    at: LogPosition
+    order_id: bytes
+    return_id: bytes
+    split_id: bytes
+    amount: int
+    allocations: tuple[Allocation, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class InstructionRejected:
+    """An instruction (or capture, then `id` is the order's) was refused. `reason` is an encoded custom error."""
+
+    at: LogPosition
+    signer: bytes
+    id: bytes
+    order_id: bytes
+    kind: RecordKind
+    amount: int
+    reason: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class AuthorizationRejected:
+    """An attestation or authorization was refused as a whole. `digest` is what was to be signed."""
+
+    at: LogPosition
+    signer: bytes
+    digest: bytes
+    nonce: int
+    reason: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class AuthorizationSkipped:
+    """An authorization was passed over because the witness of `order_id` did not match; it stays valid."""
+
+    at: LogPosition
+    signer: bytes
+    digest: bytes
+    nonce: int
+    order_id: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class BatchSealed:
+    """The records of a transaction were sealed under `root`."""
+
+    at: LogPosition
+    batch: int
+    root: bytes
+    records: int
+
+
+@dataclass(frozen=True, slots=True)
+class CurrencyChanged:
+    """A currency was opened or closed for captures."""
+
+    at: LogPosition
+    currency: str
+    enabled: bool
+
+
+@dataclass(frozen=True, slots=True)
+class RoleGranted:
+    """An account has a role from `since` on (Unix seconds). `delay` is its execution delay in seconds."""
+
+    at: LogPosition
+    role_id: int
+    account: bytes
+    delay: int
+    since: int
+    new_member: bool
+
+
+@dataclass(frozen=True, slots=True)
+class RoleRevoked:
+    """An account lost a role."""
+
+    at: LogPosition
+    role_id: int
+    account: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class AdministrationChanged:
+    """Any other event of access management, by its Solidity name, with its values as eth-abi gives them."""
+
+    at: LogPosition
+    name: str
+    values: tuple[object, ...]
+
+
+LedgerEvent = (
+    OrderCaptured
+    | OrderSplit
+    | OrderReleased
+    | SplitReturned
+    | InstructionRejected
+    | AuthorizationRejected
+    | AuthorizationSkipped
+    | BatchSealed
+    | CurrencyChanged
+)
+"""Events of SplitLedger."""
+Event = (
+    LedgerEvent
+    | ParticipantEnrolled
+    | ParticipantStatusChanged
+    | AuthorityRotated
+    | ConsentChanged
+    | RuleProposed
+    | RuleApproved
+    | RuleRetired
+    | RoleGranted
+    | RoleRevoked
+    | AdministrationChanged
+)

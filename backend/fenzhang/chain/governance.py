@@ -1,0 +1,70 @@
+"""Calldata of the writes that change who takes part and by which rules."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from fenzhang.chain.codec import encode_call, leg_values
+from fenzhang.domain.rules import Leg
+
+NO_AUTHORITY = bytes(20)
+"""Authority of a participant that never signs."""
+
+
+def enroll_call(participant: bytes, authority: bytes = NO_AUTHORITY) -> bytes:
+    """ParticipantRegistry.enroll, the registrar's."""
+    return encode_call("ParticipantRegistry", "enroll", participant, authority)
+
+
+def enroll_recipient_call(participant: bytes, platform: bytes) -> bytes:
+    """ParticipantRegistry.enrollRecipient: enrolled and consenting to `platform`, the registrar's."""
+    return encode_call("ParticipantRegistry", "enrollRecipient", participant, platform)
+
+
+def suspend_call(participant: bytes) -> bytes:
+    """ParticipantRegistry.suspend, the registrar's."""
+    return encode_call("ParticipantRegistry", "suspend", participant)
+
+
+def resume_call(participant: bytes) -> bytes:
+    """ParticipantRegistry.resume, the registrar's."""
+    return encode_call("ParticipantRegistry", "resume", participant)
+
+
+def close_call(participant: bytes) -> bytes:
+    """ParticipantRegistry.close, the registrar's."""
+    return encode_call("ParticipantRegistry", "close", participant)
+
+
+def rotate_authority_call(participant: bytes, authority: bytes) -> bytes:
+    """ParticipantRegistry.rotateAuthority, the present authority's or the registrar's."""
+    return encode_call("ParticipantRegistry", "rotateAuthority", participant, authority)
+
+
+def set_consent_call(recipient: bytes, platform: bytes, *, granted: bool) -> bytes:
+    """ParticipantRegistry.setConsent, the recipient's own authority's or the registrar's."""
+    return encode_call("ParticipantRegistry", "setConsent", recipient, platform, granted)
+
+
+def propose_call(
+    *,
+    platform: bytes,
+    rule_id: bytes,
+    version: int,
+    effective_from: int,
+    legs: Sequence[Leg],
+    signature: bytes,
+) -> bytes:
+    """RuleBook.propose; anyone may send it."""
+    proposal = (platform, rule_id, version, effective_from, list(map(leg_values, legs)))
+    return encode_call("RuleBook", "propose", proposal, signature)
+
+
+def approve_call(platform: bytes, rule_id: bytes, version: int, content_hash: bytes) -> bytes:
+    """RuleBook.approve, a rule approver's."""
+    return encode_call("RuleBook", "approve", platform, rule_id, version, content_hash)
+
+
+def retire_call(platform: bytes, rule_id: bytes, signature: bytes) -> bytes:
+    """RuleBook.retire; anyone may send it."""
+    return encode_call("RuleBook", "retire", platform, rule_id, signature)

@@ -1,0 +1,206 @@
+"""What the contracts answer, typed: reads of one deployment at one block, in chunks where there are many."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from fenzhang.chain.abi import currency_bytes, role_text
+from fenzhang.chain.codec import decode_result, decode_revert, encode_call, leg_values, legs_from_values
+from fenzhang.chain.deployments import Deployment
+from fenzhang.chain.errors import RpcError
+from fenzhang.chain.node import BlockTag, NodeClient
+from fenzhang.domain.records import ParticipantStatus, RuleState
+from fenzhang.domain.rules import Leg
+
+CHUNK = 500
+"""Ids in one call: at 2,100 gas for each cold slot it stays far below what nodes allow a call."""
+ATTESTOR_ROLE = 3
+"""Number of the attestors' role in the AccessManager (contracts/libraries/Roles.sol)."""
+REGISTRAR_ROLE = 1
+RULE_APPROVER_ROLE = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """Of one currency, minor units: ever captured, held on open orders. `enabled`: open for captures."""
+
+    captured: int
+    held: int
+    enabled: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ParticipantView:
+    """Standing and signing address (20 bytes, zero for none) of a participant."""
+
+    status: ParticipantStatus
+    authority: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class RuleHeader:
+    """Content hash, effective time (Unix seconds) and approval of a rule version."""
+
+    content_hash: bytes
+    effective_from: int
+    approved: bool
+
+
+@dataclass(frozen=True, slots=True)
+class RuleView:
+    """State now, legs and role names of a rule version; UNKNOWN comes without legs."""
+
+    state: RuleState
+    legs: tuple[Leg, ...]
+    roles: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Quote:
+    """The contract's dry run: amount per leaf, or the first leg that failed."""
+
+    leaves: tuple[int, ...]
+    error_leg: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class ChainView:
+    """The contracts of `deployment` as they stand at `block`.
+
+    Every method raises NodeUnavailable, RpcError, Undecodable, or the contract's own error.
+    """
+
+    node: NodeClient
+    deployment: Deployment
+    block: BlockTag = "latest"
+
+    def at(self, block: BlockTag) -> ChainView:
+        """The same contracts at another block."""
+        return replace(self, block=block)
+
+    # -------------------------------------------------------------------------- SplitLedger
+
+    async def order_slots(self, order_ids: Sequence[bytes]) -> list[int]:
+        """Slots of orders: commitment << 96 | held; 0 means never captured."""
+        return await self._chunked("orderSlots", (), order_ids)
+
+    async def positions(self, currency: str, participants: Sequence[bytes]) -> list[int]:
+        """What is payable to each participant in `currency`, minor units."""
+        return await self._chunked("positions", (currency_bytes(currency),), participants)
+
+    async def totals(self, currency: str) -> Totals:
+        """Totals of a currency."""
+        return Totals(*await self._call("SplitLedger", "totals", currency_bytes(currency)))
+
+    async def batch_count(self) -> int:
+        """Number of the last sealed batch; they count up from 1."""
+        [count] = await self._call("SplitLedger", "batchCount")
+        return int(count)
+
+    async def batch_root(self, batch: int) -> bytes:
+        """Root of a sealed batch, 32 zero bytes for none."""
+        [root] = await self.batch_roots([batch])
+        return root
+
+    async def batch_roots(self, batches: Sequence[int]) -> list[bytes]:
+        """Roots of many batches."""
+        results = await self._calls("SplitLedger", "batchRoot", [(batch,) for batch in batches])
+        return [root for (root,) in results]
+
+    async def nonce_bitmap(self, signer: bytes, word: int) -> int:
+        """The 256 nonce bits of a signer at a word position (nonce >> 8). A set bit is a used nonce."""
+        [bits] = await self._call("SplitLedger", "nonceBitmap", signer, word)
+        return int(bits)
+
+    async def nonce_used(self, signer: bytes, nonce: int) -> bool:
+        """Whether an authorization of `signer` (32 bytes) with this nonce has taken effect."""
+        return bool(await self.nonce_bitmap(signer, nonce >> 8) >> (nonce & 0xFF) & 1)
+
+    async def is_recorded(self, batch: int, leaf: bytes, proof: Sequence[bytes]) -> bool:
+        """Whether the chain finds a leaf in a sealed batch by this proof."""
+        [found] = await self._call("SplitLedger", "isRecorded", batch, leaf, proof)
+        return bool(found)
+
+    # -------------------------------------------------------------------------- ParticipantRegistry
+
+    async def participant_of(self, participant: bytes) -> ParticipantView:
+        """Standing and authority of a participant."""
+        [found] = await self.participants_of([participant])
+        return found
+
+    async def participants_of(self, participants: Sequence[bytes]) -> list[ParticipantView]:
+        """Standing and authority of many participants."""
+        results = await self._calls(
+            "ParticipantRegistry", "participantOf", [(participant,) for participant in participants]
+        )
+        return [ParticipantView(ParticipantStatus(status), authority) for status, authority in results]
+
+    async def standing(self, recipient: bytes, platform: bytes) -> tuple[ParticipantStatus, bool]:
+        """Status of a recipient, and whether it agreed to receive from `platform`."""
+        status, consented = await self._call("ParticipantRegistry", "standing", recipient, platform)
+        return ParticipantStatus(status), bool(consented)
+
+    # -------------------------------------------------------------------------- RuleBook
+
+    async def latest_rule(self, platform: bytes, rule_id: bytes) -> tuple[int, bool]:
+        """Highest proposed version of a rule (0 for none), and whether the rule is retired."""
+        version, retired = await self._call("RuleBook", "latest", platform, rule_id)
+        return int(version), bool(retired)
+
+    async def rule_header(self, platform: bytes, rule_id: bytes, version: int) -> RuleHeader:
+        """Header of a rule version."""
+        return RuleHeader(*await self._call("RuleBook", "header", platform, rule_id, version))
+
+    async def rule(self, platform: bytes, rule_id: bytes, version: int) -> RuleView:
+        """State, legs and roles of a rule version."""
+        state, legs, roles = await self._call("RuleBook", "load", platform, rule_id, version)
+        return RuleView(RuleState(state), legs_from_values(legs), tuple(map(role_text, roles)))
+
+    async def quote(self, legs: Sequence[Leg], amount: int) -> Quote:
+        """Dry run of the allocation on chain. Raises ContractError for legs that form no tree."""
+        [result] = await self.quotes([(legs, amount)])
+        return result
+
+    async def quotes(self, cases: Sequence[tuple[Sequence[Leg], int]]) -> list[Quote]:
+        """Dry runs of many cases (legs, amount). Raises for the first that the contract refuses."""
+        arguments = [(list(map(leg_values, legs)), amount) for legs, amount in cases]
+        results = await self._calls("RuleBook", "quote", arguments)
+        return [Quote(leaves, leg if failed else None) for leaves, failed, leg in results]
+
+    # -------------------------------------------------------------------------- AccessManager
+
+    async def has_role(self, role: int, account: bytes) -> bool:
+        """Whether an account (20 bytes) is a member of a role now."""
+        member, _ = await self._call("AccessManager", "hasRole", role, account)
+        return bool(member)
+
+    # -------------------------------------------------------------------------- calls
+
+    async def _call(self, contract: str, function: str, *args: Any) -> tuple[Any, ...]:
+        [result] = await self._calls(contract, function, [args])
+        return result
+
+    async def _calls(
+        self, contract: str, function: str, arguments: Sequence[Sequence[Any]]
+    ) -> list[tuple[Any, ...]]:
+        to = self.deployment.addresses[contract]
+        calls = [(to, encode_call(contract, function, *args)) for args in arguments]
+        try:
+            results = await self.node.calls(calls, self.block)
+        except RpcError as error:
+            if error.revert_data is None:
+                raise
+            raise decode_revert(error.revert_data) from error
+        return [decode_result(contract, function, data) for data in results]
+
+    async def _chunked(self, function: str, first: tuple[Any, ...], ids: Sequence[bytes]) -> list[int]:
+        results = await self._calls("SplitLedger", function, [(*first, chunk) for chunk in chunks(ids)])
+        return [value for (values,) in results for value in values]
+
+
+def chunks(ids: Sequence[bytes], size: int = CHUNK) -> Iterator[Sequence[bytes]]:
+    """`ids` in pieces of at most `size`."""
+    for start in range(0, len(ids), size):
+        yield ids[start : start + size]

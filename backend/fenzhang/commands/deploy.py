@@ -1,0 +1,136 @@
+"""`fenzhang deploy`: the contracts onto any chain, once."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from fenzhang.chain.deploy import DeployPlan
+    from fenzhang.chain.deployments import Deployment
+    from fenzhang.chain.signer import LocalKey
+
+PASSWORD_VARIABLE = "FENZHANG_KEY_PASSWORD"  # noqa: S105 -- the name of a variable, not a password
+ADDRESS_SIZE = 20
+
+Addresses = list[str] | None
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the command line."""
+    app.command("deploy")(deploy_command)
+
+
+def deploy_command(
+    *,
+    rpc: Annotated[
+        str, typer.Option("--rpc", envvar="FENZHANG_RPC", help="JSON-RPC endpoint of a node.")
+    ] = "http://127.0.0.1:8545",
+    admin_key_file: Annotated[
+        Path | None,
+        typer.Option(
+            help="Key of the administrator, who also pays: a key file (Web3 secret storage) or 64 hexadecimal digits. "
+            f"Its password is asked for, or read from {PASSWORD_VARIABLE}. "
+            "On the devnet the first test account is the default.",
+            show_default=False,
+        ),
+    ] = None,
+    registrar: Annotated[Addresses, typer.Option(help="Address with the registrar role; repeatable.")] = None,
+    rule_approver: Annotated[
+        Addresses, typer.Option(help="Address with the rule approver role; repeatable.")
+    ] = None,
+    attestor: Annotated[
+        Addresses, typer.Option(help="Address of a bank that attests captures; repeatable.")
+    ] = None,
+    execution_delay: Annotated[
+        int,
+        typer.Option(help="Seconds between announcing and doing for registrars and rule approvers.", min=0),
+    ] = 0,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Deployment file. Default: deployments/<chain id>.json.", show_default=False),
+    ] = None,
+    timeout: Annotated[float, typer.Option(help="Seconds to wait for one transaction.", min=1)] = 120.0,
+) -> None:
+    """Deploy the contracts and set up roles and currencies. Running it again continues an interrupted run."""
+    from fenzhang.chain.deploy import DeployPlan
+
+    plan = DeployPlan(
+        registrars=_addresses(registrar),
+        rule_approvers=_addresses(rule_approver),
+        attestors=_addresses(attestor),
+        execution_delay_s=execution_delay,
+    )
+    deployment = asyncio.run(_deploy(rpc, admin_key_file, plan, out, timeout))
+    typer.echo(f"SplitLedger 0x{deployment.split_ledger.hex()} on chain {deployment.chain_id}")
+
+
+async def _deploy(
+    rpc: str, key_file: Path | None, plan: DeployPlan, out: Path | None, timeout_s: float
+) -> Deployment:
+    from fenzhang.chain.deploy import deploy
+    from fenzhang.chain.deployments import deployment_path
+    from fenzhang.chain.keystore import DEVNET_CHAIN_ID
+    from fenzhang.chain.node import NodeClient
+
+    async with NodeClient(rpc) as node:
+        chain_id = await node.chain_id()
+        if chain_id == DEVNET_CHAIN_ID and not plan.members():
+            plan = devnet_plan()
+        if key_file is not None:
+            admin = _load_admin(key_file)
+        elif chain_id == DEVNET_CHAIN_ID:
+            admin = _devnet_key("admin")
+        else:
+            raise typer.BadParameter("--admin-key-file is needed on every chain but the devnet")
+        path = out or deployment_path(chain_id)
+        return await deploy(node, admin, plan, path, report=typer.echo, timeout_s=timeout_s)
+
+
+def devnet_plan() -> DeployPlan:
+    """The roles of the devnet's test accounts."""
+    from fenzhang.chain.deploy import DeployPlan
+
+    return DeployPlan(
+        registrars=[_devnet_key("registrar").address],
+        rule_approvers=[_devnet_key("rule-approver").address],
+        attestors=[_devnet_key("bank-attestor").address],
+    )
+
+
+def _devnet_key(purpose: str) -> LocalKey:
+    from fenzhang.chain.signer import LocalKey
+    from fenzhang.devnet import dev_account
+
+    return LocalKey(bytes.fromhex(dev_account(purpose).private_key.removeprefix("0x")))
+
+
+def _load_admin(key_file: Path) -> LocalKey:
+    from fenzhang.chain.errors import WrongPassword
+    from fenzhang.chain.keystore import load_key
+
+    password = os.environ.get(PASSWORD_VARIABLE)
+    try:
+        return load_key(key_file, password)
+    except WrongPassword:
+        if password is not None:
+            raise
+    return load_key(key_file, typer.prompt("Password of the key file", hide_input=True, err=True))
+
+
+def _addresses(values: Addresses) -> list[bytes]:
+    return [_address(value) for value in values or ()]
+
+
+def _address(value: str) -> bytes:
+    try:
+        raw = bytes.fromhex(value.removeprefix("0x"))
+    except ValueError:
+        raw = b""
+    if len(raw) != ADDRESS_SIZE or not any(raw):
+        raise typer.BadParameter(f"{value!r} is no address: 0x and 40 hexadecimal digits, not all zero")
+    return raw

@@ -1,0 +1,174 @@
+"""Hashes of what is signed, held against eth-account's EIP-712 encoder."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from eth_account.messages import _hash_eip191_message, encode_typed_data
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fenzhang.chain import eip712
+from fenzhang.chain.abi import role_bytes
+from fenzhang.chain.eip712 import (
+    SigningDomain,
+    attestation_digest,
+    authorization_digest,
+    proposal_digest,
+    proposal_hash,
+    retirement_digest,
+    rule_book_domain,
+    split_ledger_domain,
+)
+from fenzhang.domain.records import Attestation, Authorization, Capture, Instruction
+from fenzhang.domain.rules import Leg
+from unit.chain import values
+
+LEDGER = split_ledger_domain(20261, bytes(range(20)))
+RULES = rule_book_domain(1, bytes(20))
+
+
+def _fields(type_string: str) -> list[dict[str, str]]:
+    body = type_string[type_string.index("(") + 1 : type_string.index(")")]
+    return [dict(zip(("type", "name"), field.split(" "), strict=True)) for field in body.split(",")]
+
+
+TYPES = {
+    string[: string.index("(")]: _fields(string)
+    for string in (
+        eip712.CAPTURE_TYPE,
+        eip712.ATTESTATION_TYPE,
+        eip712.INSTRUCTION_TYPE,
+        eip712.AUTHORIZATION_TYPE,
+        eip712.LEG_TYPE,
+        eip712.RULE_PROPOSAL_TYPE,
+        eip712.RULE_RETIREMENT_TYPE,
+    )
+}
+
+
+def _needed(name: str, found: dict[str, Any] | None = None) -> dict[str, Any]:
+    """The struct and those it holds: eth-account takes no type that is not used."""
+    found = {} if found is None else found
+    found[name] = TYPES[name]
+    for field in TYPES[name]:
+        kind = field["type"].removesuffix("[]")
+        if kind in TYPES:
+            _needed(kind, found)
+    return found
+
+
+def reference_digest(domain: SigningDomain, name: str, message: dict[str, Any]) -> bytes:
+    signable = encode_typed_data(
+        domain_data={
+            "name": domain.name,
+            "version": "1",
+            "chainId": domain.chain_id,
+            "verifyingContract": "0x" + domain.verifying_contract.hex(),
+        },
+        message_types=_needed(name),
+        message_data=message,
+    )
+    return bytes(_hash_eip191_message(signable))
+
+
+def _capture(capture: Capture) -> dict[str, Any]:
+    return {
+        "orderId": capture.order_id,
+        "platform": capture.platform,
+        "merchant": capture.merchant,
+        "ruleId": capture.rule_id,
+        "ruleVersion": capture.rule_version,
+        "currency": capture.currency.encode(),
+        "amount": capture.amount,
+        "bindings": list(capture.bindings),
+    }
+
+
+def _instruction(instruction: Instruction) -> dict[str, Any]:
+    return {
+        "kind": int(instruction.kind),
+        "id": instruction.id,
+        "orderId": instruction.order_id,
+        "splitId": instruction.split_id,
+        "amount": instruction.amount,
+        "bindings": list(instruction.bindings),
+        "amounts": list(instruction.amounts),
+    }
+
+
+def _leg(leg: Leg) -> dict[str, Any]:
+    return {
+        "parent": leg.parent,
+        "kind": int(leg.kind),
+        "value": leg.value,
+        "min": leg.min,
+        "max": leg.max,
+        "recipient": leg.recipient or bytes(32),
+        "role": role_bytes(leg.role),
+    }
+
+
+@given(values.attestations)
+def test_the_digest_of_an_attestation_is_that_of_eip712(attestation: Attestation) -> None:
+    message = {
+        "attestor": "0x" + attestation.attestor.hex(),
+        "nonce": attestation.nonce,
+        "deadline": attestation.deadline,
+        "captures": [_capture(capture) for capture in attestation.captures],
+    }
+    assert attestation_digest(LEDGER, attestation) == reference_digest(LEDGER, "Attestation", message)
+
+
+@given(values.authorizations)
+def test_the_digest_of_an_authorization_is_that_of_eip712(authorization: Authorization) -> None:
+    message = {
+        "platform": authorization.platform,
+        "nonce": authorization.nonce,
+        "deadline": authorization.deadline,
+        "instructions": [_instruction(instruction) for instruction in authorization.instructions],
+    }
+    assert authorization_digest(LEDGER, authorization) == reference_digest(LEDGER, "Authorization", message)
+
+
+@given(
+    values.words, values.words, st.integers(0, 2**32 - 1), values.uint64, st.lists(values.legs, max_size=5)
+)
+def test_the_digest_of_a_rule_proposal_is_that_of_eip712(
+    platform: bytes, rule_id: bytes, version: int, effective_from: int, legs: list[Leg]
+) -> None:
+    message = {
+        "platform": platform,
+        "ruleId": rule_id,
+        "version": version,
+        "effectiveFrom": effective_from,
+        "legs": [_leg(leg) for leg in legs],
+    }
+    digest = proposal_digest(RULES, platform, rule_id, version, effective_from, legs)
+    assert digest == reference_digest(RULES, "RuleProposal", message)
+    assert digest == RULES.digest(proposal_hash(platform, rule_id, version, effective_from, legs))
+
+
+@given(values.words, values.words)
+def test_the_digest_of_a_rule_retirement_is_that_of_eip712(platform: bytes, rule_id: bytes) -> None:
+    message = {"platform": platform, "ruleId": rule_id}
+    assert retirement_digest(RULES, platform, rule_id) == reference_digest(RULES, "RuleRetirement", message)
+
+
+@given(values.authorizations)
+def test_a_digest_is_for_one_chain_and_one_contract(authorization: Authorization) -> None:
+    elsewhere = [
+        split_ledger_domain(20262, LEDGER.verifying_contract),
+        split_ledger_domain(20261, bytes(20)),
+        rule_book_domain(20261, LEDGER.verifying_contract),
+    ]
+    digests = {authorization_digest(domain, authorization) for domain in (LEDGER, *elsewhere)}
+    assert len(digests) == 4
+
+
+@given(values.authorizations, values.signatures)
+def test_the_signature_is_no_part_of_what_is_signed(authorization: Authorization, other: bytes) -> None:
+    from dataclasses import replace
+
+    resigned = replace(authorization, signature=other)
+    assert authorization_digest(LEDGER, resigned) == authorization_digest(LEDGER, authorization)
