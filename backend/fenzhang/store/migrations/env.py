@@ -1,0 +1,16 @@
+"""Alembic's entry: run the revisions on the connection that fenzhang.store.migration hands over."""
+
+from __future__ import annotations
+
+from alembic import context
+
+from fenzhang.store.tables import Base
+
+context.configure(
+    connection=context.config.attributes["connection"],
+    target_metadata=Base.metadata,
+    transactional_ddl=True,
+    render_as_batch=True,
+)
+with context.begin_transaction():
+    context.run_migrations()

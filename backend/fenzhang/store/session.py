@@ -1,0 +1,200 @@
+"""The one place where a database is opened and where transactions begin and commit.
+
+Services get a session and never commit. The boundary (a request, a tick of a stage) wraps its work in
+`Database.write()` or `Database.read()`. A write that returned is durable: SQLite runs with synchronous=FULL,
+PostgreSQL with its default.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sqlite3
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from typing import Any, Self
+
+from asyncpg import PostgresError  # type: ignore[import-untyped]  # asyncpg ships no types
+from sqlalchemy import event
+from sqlalchemy.engine import URL, Connection, make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
+
+from fenzhang.store import migration
+from fenzhang.store.errors import DatabaseError, DatabaseUnavailable
+
+BUSY_TIMEOUT_MS = 15_000
+"""How long SQLite waits for another process's write transaction."""
+CONNECT_TIMEOUT_S = 10
+POSTGRES_RETRIABLE = frozenset(
+    {"40001", "40P01", "53100", "53200", "53300", "55P03", "57P01", "57P02", "57P03"}
+)
+"""Serialization failure, deadlock, disk full, out of memory, too many connections, lock, shutdown."""
+
+
+class Database:
+    """A database with its sessions: SQLite (`sqlite:///file`) or PostgreSQL (`postgresql://…`).
+
+    The drivers are aiosqlite and asyncpg, named or not. Raises DatabaseError for any other URL.
+    """
+
+    def __init__(self, url: str | URL) -> None:
+        self.url = _with_driver(url)
+        self.is_sqlite = self.url.get_backend_name() == "sqlite"
+        self._reader = _create_engine(self.url)
+        self._writer = self._reader.execution_options(sqlite_begin="BEGIN IMMEDIATE")
+        # SQLite has one writer at a time. Waiting here is fair; its own busy handler only polls.
+        self._turn = asyncio.Lock() if self.is_sqlite else None
+
+    @asynccontextmanager
+    async def read(self) -> AsyncIterator[AsyncSession]:
+        """A session for reading. Nothing is committed. Raises DatabaseUnavailable."""
+        async with _translating(), AsyncSession(self._reader, expire_on_commit=False) as session:
+            await _connect(session)
+            yield session
+
+    @asynccontextmanager
+    async def write(self) -> AsyncIterator[AsyncSession]:
+        """A session in a write transaction: committed on leaving, rolled back on an exception.
+
+        Raises DatabaseUnavailable when it could not be committed; then nothing was written.
+        """
+        async with AsyncExitStack() as stack:
+            await stack.enter_async_context(_translating())
+            if self._turn is not None:
+                await stack.enter_async_context(self._turn)
+            session = await stack.enter_async_context(AsyncSession(self._writer, expire_on_commit=False))
+            async with session.begin():
+                # SQLAlchemy begins on first use; a writer must hold SQLite's write lock before it reads.
+                await _connect(session)
+                yield session
+
+    async def upgrade(self) -> None:
+        """Bring the database to the newest version. Several processes may try. Raises DatabaseNewer."""
+        async with _translating():
+            with _reaching():
+                async with self._writer.begin() as connection:
+                    await connection.run_sync(migration.upgrade)
+
+    async def check(self) -> None:
+        """Raises DatabaseNotMigrated or DatabaseNewer unless the database is exactly of this version."""
+        async with _translating():
+            with _reaching():
+                async with self._reader.connect() as connection:
+                    await connection.run_sync(migration.check)
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._reader.dispose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_exc: object) -> None:
+        await self.close()
+
+
+async def _connect(session: AsyncSession) -> None:
+    with _reaching():
+        await session.connection()
+
+
+@contextmanager
+def _reaching() -> Iterator[None]:
+    """For connecting alone: asyncpg lets OSError through, which elsewhere may be anybody's."""
+    try:
+        yield
+    except (OSError, PostgresError) as error:
+        raise DatabaseUnavailable(f"the database cannot be reached: {error}") from error
+
+
+def _with_driver(url: str | URL) -> URL:
+    try:
+        parsed = make_url(url)
+        backend = parsed.get_backend_name()
+    except ArgumentError as error:
+        raise DatabaseError("the database URL cannot be read") from error
+    match backend:
+        case "sqlite":
+            return parsed.set(drivername="sqlite+aiosqlite")
+        case "postgresql" | "postgres":
+            return parsed.set(drivername="postgresql+asyncpg")
+    raise DatabaseError(f"databases are sqlite or postgresql, not {backend}", backend=backend)
+
+
+def _create_engine(url: URL) -> AsyncEngine:
+    # The standard library's JSON keeps integers of any size; orjson turns those above 64 bits into floats.
+    options: dict[str, Any] = {"json_serializer": _dump_json, "json_deserializer": json.loads}
+    if url.get_backend_name() == "sqlite":
+        if url.database and url.database != ":memory:":
+            options |= {"pool_size": 8, "max_overflow": 8}
+        engine = create_async_engine(url, connect_args={"timeout": BUSY_TIMEOUT_MS / 1000}, **options)
+        event.listen(engine.sync_engine, "connect", _configure_sqlite)
+        event.listen(engine.sync_engine, "begin", _begin_sqlite)
+        return engine
+    return create_async_engine(
+        url,
+        connect_args={"timeout": CONNECT_TIMEOUT_S},
+        pool_size=10,
+        max_overflow=10,
+        pool_pre_ping=True,
+        **options,
+    )
+
+
+def _dump_json(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
+def _configure_sqlite(connection: Any, _record: object) -> None:
+    # Python's sqlite3 would begin transactions too late and never IMMEDIATE; `_begin_sqlite` does instead.
+    connection.isolation_level = None
+    cursor = connection.cursor()
+    for pragma in (
+        f"busy_timeout={BUSY_TIMEOUT_MS}",
+        "journal_mode=WAL",
+        "synchronous=FULL",
+        "foreign_keys=ON",
+    ):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    connection.exec_driver_sql(connection.get_execution_options().get("sqlite_begin", "BEGIN"))
+
+
+@asynccontextmanager
+async def _translating() -> AsyncIterator[None]:
+    """Turn what drivers raise about an unreachable, locked or full database into DatabaseUnavailable."""
+    try:
+        yield
+    except IntegrityError:
+        raise
+    except DBAPIError as error:
+        if _is_unavailable(error):
+            raise DatabaseUnavailable(f"the database does not answer: {_describe(error)}") from error
+        raise
+    except PoolTimeout as error:
+        raise DatabaseUnavailable("all database connections are in use") from error
+
+
+def _is_unavailable(error: DBAPIError) -> bool:
+    if error.connection_invalidated or isinstance(error, OperationalError):
+        # For SQLite, OperationalError is also a missing table or a wrong statement.
+        return not isinstance(error.orig, sqlite3.OperationalError) or _is_sqlite_outage(error.orig)
+    sqlstate = str(getattr(error.orig, "sqlstate", "") or "")
+    return isinstance(error, InterfaceError) or sqlstate.startswith("08") or sqlstate in POSTGRES_RETRIABLE
+
+
+def _is_sqlite_outage(error: sqlite3.Error) -> bool:
+    name = str(getattr(error, "sqlite_errorname", ""))
+    return name.startswith(
+        ("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_FULL", "SQLITE_IOERR", "SQLITE_CANTOPEN", "SQLITE_READONLY")
+    )
+
+
+def _describe(error: DBAPIError) -> str:
+    """The driver's words without statement and parameters, which may carry what a client sent."""
+    return str(error.orig).splitlines()[0] if str(error.orig) else type(error.orig).__name__

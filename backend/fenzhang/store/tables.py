@@ -1,0 +1,373 @@
+"""Every table of the database. Ids are the on-chain bytes, amounts minor units, times Unix seconds (UTC).
+
+Rows of intake and submission say what was asked and sent. Rows of the mirror (`blocks`, `records`,
+`allocations`, `orders`, and the ledger's `postings`) exist only because an event was read from the chain.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    ForeignKey,
+    Index,
+    LargeBinary,
+    MetaData,
+    String,
+    UniqueConstraint,
+    text,
+)
+from sqlalchemy.dialects.sqlite import INTEGER as SQLITE_INTEGER
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+Serial = BigInteger().with_variant(SQLITE_INTEGER(), "sqlite")
+"""64-bit key that SQLite also numbers by itself."""
+
+
+class Base(DeclarativeBase):
+    """Common metadata; constraint names are fixed so that migrations can refer to them."""
+
+    metadata = MetaData(
+        naming_convention={
+            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+            "ck": "ck_%(table_name)s_%(constraint_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
+    type_annotation_map = {int: BigInteger, bytes: LargeBinary, dict[str, Any]: JSON, list[Any]: JSON}  # noqa: RUF012 -- SQLAlchemy's declared form
+
+
+class InstructionType(StrEnum):
+    """What a client may write. SplitLedger settles the first four, the others change who takes part."""
+
+    CAPTURE = "CAPTURE"
+    SPLIT = "SPLIT"
+    RELEASE = "RELEASE"
+    RETURN = "RETURN"
+    ENROLL = "ENROLL"
+    SUSPEND = "SUSPEND"
+    RESUME = "RESUME"
+    PROPOSE = "PROPOSE"
+    APPROVE = "APPROVE"
+    RETIRE = "RETIRE"
+
+
+SETTLEMENT_TYPES = (
+    InstructionType.CAPTURE,
+    InstructionType.SPLIT,
+    InstructionType.RELEASE,
+    InstructionType.RETURN,
+)
+
+
+class InstructionState(StrEnum):
+    """Where an instruction stands. SETTLED and REJECTED are terminal unless the chain itself reorganises."""
+
+    ACCEPTED = "ACCEPTED"
+    """Durably stored; not in a live transaction."""
+    SUBMITTED = "SUBMITTED"
+    """In a stored, signed transaction."""
+    SETTLED = "SETTLED"
+    """The mirror read its event."""
+    REJECTED = "REJECTED"
+    """The chain refused it; `reason` says why."""
+
+
+TERMINAL_STATES = (InstructionState.SETTLED, InstructionState.REJECTED)
+
+
+class TransactionState(StrEnum):
+    """Life of a signed transaction."""
+
+    SIGNED = "SIGNED"
+    """Stored, not known to have reached a node."""
+    SENT = "SENT"
+    """A node took it (or already had it)."""
+    MINED = "MINED"
+    """In a block, successful; the mirror decides what it did."""
+    REVERTED = "REVERTED"
+    """In a block, without effect."""
+
+
+class AccountKind(StrEnum):
+    """Chart of accounts, per currency."""
+
+    BANK_CUSTODY = "bank_custody"
+    """Asset: captured money that the bank holds."""
+    ORDER_HELD = "order_held"
+    """Liability: captured and not yet split or released."""
+    RECIPIENT_PAYABLE = "recipient_payable"
+    """Liability, one per participant: its position."""
+    BUYER_REFUND_PAYABLE = "buyer_refund_payable"
+    """Liability: owed back to buyers."""
+
+
+class App(Base):
+    """An API client. It sees only what belongs to its platform."""
+
+    __tablename__ = "apps"
+    client_id: Mapped[str] = mapped_column(String(64), primary_key=True)
+    name: Mapped[str] = mapped_column(String(64), unique=True)
+    secret_hash: Mapped[bytes]
+    """SHA-256 of the secret, which is random and long, so that no slow hash is needed."""
+    scopes: Mapped[str] = mapped_column(String(255))
+    """Space separated, as in OAuth2."""
+    platform_id: Mapped[bytes | None] = mapped_column(index=True)
+    created_at: Mapped[int]
+
+
+class KeystoreKey(Base):
+    """A signing key, encrypted (Web3 secret storage JSON); the password is not in the database."""
+
+    __tablename__ = "keystore_keys"
+    address: Mapped[bytes] = mapped_column(primary_key=True)
+    label: Mapped[str] = mapped_column(String(100), unique=True)
+    """`attestor`, `approver`, `registrar`, `submitter`, or `platform:<hex id>`."""
+    keyfile: Mapped[dict[str, Any]]
+    created_at: Mapped[int]
+
+
+class NonceWord(Base):
+    """The word of nonces that a keystore signer uses up: random 248 bits, then each of 256 bits in turn."""
+
+    __tablename__ = "nonce_words"
+    signer: Mapped[bytes] = mapped_column(primary_key=True)
+    word: Mapped[bytes]
+    next_bit: Mapped[int]
+
+
+class Participant(Base):
+    """An enrolled party as the platform `platform_id` knows it. A platform is its own owner."""
+
+    __tablename__ = "participants"
+    __table_args__ = (UniqueConstraint("platform_id", "reference"),)
+    id: Mapped[bytes] = mapped_column(primary_key=True)
+    platform_id: Mapped[bytes]
+    reference: Mapped[str] = mapped_column(String(64))
+    authority: Mapped[bytes | None]
+    status: Mapped[int] = mapped_column(default=0)
+    """domain.records.ParticipantStatus, as the mirror read it."""
+
+
+class RuleVersion(Base):
+    """A proposed version of a rule. `proposed`, `approved` and `retired` are as the mirror read them."""
+
+    __tablename__ = "rule_versions"
+    __table_args__ = (UniqueConstraint("platform_id", "reference", "version"),)
+    platform_id: Mapped[bytes] = mapped_column(primary_key=True)
+    rule_id: Mapped[bytes] = mapped_column(primary_key=True)
+    version: Mapped[int] = mapped_column(primary_key=True)
+    reference: Mapped[str] = mapped_column(String(64))
+    legs: Mapped[list[Any]]
+    """One object per leg: parent, kind (name), value, min, max, recipient (0x hex or null), role or null."""
+    effective_from: Mapped[int]
+    content_hash: Mapped[bytes]
+    proposed: Mapped[bool] = mapped_column(default=False)
+    approved: Mapped[bool] = mapped_column(default=False)
+    retired: Mapped[bool] = mapped_column(default=False)
+
+
+class Authorization(Base):
+    """What is signed once and takes effect once. An instruction belongs to one authorization for ever."""
+
+    __tablename__ = "authorizations"
+    __table_args__ = (UniqueConstraint("signer", "nonce"),)
+    id: Mapped[int] = mapped_column(Serial, primary_key=True)
+    signer: Mapped[bytes]
+    """Platform id, or the attestor's address left-padded to 32 bytes."""
+    is_attestation: Mapped[bool]
+    nonce: Mapped[bytes]
+    """32 bytes, big endian."""
+    deadline: Mapped[int]
+    digest: Mapped[bytes] = mapped_column(unique=True)
+    signature: Mapped[bytes]
+    transaction_id: Mapped[int | None] = mapped_column(ForeignKey("transactions.id"), index=True)
+    """The transaction that carries it now."""
+
+
+class Instruction(Base):
+    """One write of a client, kept for ever under the client's own reference."""
+
+    __tablename__ = "instructions"
+    __table_args__ = (
+        UniqueConstraint("platform_id", "type", "reference"),
+        Index(
+            "ix_instructions_open",
+            "seq",
+            sqlite_where=text("state = 'ACCEPTED'"),
+            postgresql_where=text("state = 'ACCEPTED'"),
+        ),
+        Index("ix_instructions_order_id_seq", "order_id", "seq"),
+    )
+    seq: Mapped[int] = mapped_column(Serial, primary_key=True)
+    """Order of acceptance; an order's instructions are submitted in this order."""
+    id: Mapped[bytes] = mapped_column(index=True)
+    """On-chain id: domain.identifiers of platform and reference (a capture: the order id)."""
+    type: Mapped[str] = mapped_column(String(16))
+    platform_id: Mapped[bytes]
+    app_id: Mapped[str] = mapped_column(String(64))
+    reference: Mapped[str] = mapped_column(String(64))
+    order_id: Mapped[bytes | None]
+    content: Mapped[dict[str, Any]]
+    """What the client asked, in its own names, normalised."""
+    content_hash: Mapped[bytes]
+    payload: Mapped[dict[str, Any]]
+    """What goes on chain, as store.payloads writes and reads it."""
+    state: Mapped[str] = mapped_column(String(16), default=InstructionState.ACCEPTED)
+    reason: Mapped[dict[str, Any] | None]
+    """When REJECTED: code, message, values."""
+    authorization_id: Mapped[int | None] = mapped_column(ForeignKey("authorizations.id"), index=True)
+    position: Mapped[int | None]
+    """Place in its authorization."""
+    transaction_id: Mapped[int | None] = mapped_column(ForeignKey("transactions.id"), index=True)
+    accepted_at: Mapped[int]
+    block_number: Mapped[int | None]
+    """Block of the event that made it terminal."""
+    tx_hash: Mapped[bytes | None]
+
+
+class Transaction(Base):
+    """A signed transaction, stored before it is broadcast and never signed differently for the same nonce."""
+
+    __tablename__ = "transactions"
+    __table_args__ = (UniqueConstraint("sender", "nonce"),)
+    id: Mapped[int] = mapped_column(Serial, primary_key=True)
+    sender: Mapped[bytes]
+    nonce: Mapped[int]
+    hash: Mapped[bytes] = mapped_column(unique=True)
+    raw: Mapped[bytes]
+    gas_limit: Mapped[int]
+    state: Mapped[str] = mapped_column(String(16), default=TransactionState.SIGNED, index=True)
+    created_at: Mapped[int]
+    block_number: Mapped[int | None]
+    gas_used: Mapped[int | None]
+
+
+class Lease(Base):
+    """Who may act for a signing key (or as the mirror) now. `fence` grows with every new holder."""
+
+    __tablename__ = "leases"
+    name: Mapped[str] = mapped_column(String(100), primary_key=True)
+    holder: Mapped[str] = mapped_column(String(100))
+    fence: Mapped[int]
+    expires_at: Mapped[float]
+
+
+class Completion(Base):
+    """The feed of state changes. Ids are given out under a row lock, so they commit in order."""
+
+    __tablename__ = "completions"
+    __table_args__ = (Index("ix_completions_platform_id_id", "platform_id", "id"),)
+    id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    platform_id: Mapped[bytes]
+    instruction_seq: Mapped[int] = mapped_column(ForeignKey("instructions.seq"))
+    state: Mapped[str] = mapped_column(String(16))
+    at: Mapped[int]
+
+
+class Counter(Base):
+    """A named counter that its transaction locks; `completions` numbers the feed."""
+
+    __tablename__ = "counters"
+    name: Mapped[str] = mapped_column(String(32), primary_key=True)
+    value: Mapped[int]
+
+
+class ChainInfo(Base):
+    """The one chain this database mirrors; a database is never used with another."""
+
+    __tablename__ = "chain_info"
+    chain_id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    ledger_address: Mapped[bytes]
+    genesis_hash: Mapped[bytes]
+
+
+class Block(Base):
+    """A mirrored block. The highest one is the mirror's checkpoint; recent ones reveal a reorganisation."""
+
+    __tablename__ = "blocks"
+    number: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    hash: Mapped[bytes]
+    parent_hash: Mapped[bytes]
+    timestamp: Mapped[int]
+
+
+class Record(Base):
+    """One record of the chain, in event order. After a reorganisation it stays, with `canonical` false."""
+
+    __tablename__ = "records"
+    __table_args__ = (Index("ix_records_order_id_id", "order_id", "id"),)
+    id: Mapped[int] = mapped_column(Serial, primary_key=True)
+    kind: Mapped[int]
+    """domain.records.RecordKind."""
+    instruction_id: Mapped[bytes] = mapped_column(index=True)
+    order_id: Mapped[bytes]
+    split_id: Mapped[bytes | None]
+    """Which split a RETURN takes back from."""
+    amount: Mapped[int]
+    leaf: Mapped[bytes]
+    batch: Mapped[int]
+    leaf_index: Mapped[int]
+    block_number: Mapped[int] = mapped_column(index=True)
+    tx_hash: Mapped[bytes]
+    log_index: Mapped[int]
+    reason: Mapped[dict[str, Any] | None]
+    canonical: Mapped[bool] = mapped_column(default=True)
+
+
+class Allocation(Base):
+    """One leaf of a SPLIT or RETURN record (a RELEASE has one, for the merchant)."""
+
+    __tablename__ = "allocations"
+    record_id: Mapped[int] = mapped_column(ForeignKey("records.id"), primary_key=True)
+    leaf: Mapped[int] = mapped_column(primary_key=True)
+    recipient: Mapped[bytes] = mapped_column(index=True)
+    amount: Mapped[int]
+
+
+class Order(Base):
+    """A captured order as the chain knows it now; always recomputable from its canonical records."""
+
+    __tablename__ = "orders"
+    order_id: Mapped[bytes] = mapped_column(primary_key=True)
+    platform_id: Mapped[bytes] = mapped_column(index=True)
+    merchant: Mapped[bytes]
+    rule_id: Mapped[bytes]
+    rule_version: Mapped[int]
+    currency: Mapped[str] = mapped_column(String(3))
+    bindings: Mapped[bytes]
+    """32 bytes per role of the version."""
+    captured: Mapped[int]
+    held: Mapped[int]
+    head: Mapped[bytes]
+    """Hash chain over the settled records after the capture; the witness for the next instruction."""
+
+
+class Account(Base):
+    """An account of the clearing ledger."""
+
+    __tablename__ = "accounts"
+    __table_args__ = (UniqueConstraint("kind", "currency", "participant_id"),)
+    id: Mapped[int] = mapped_column(Serial, primary_key=True)
+    kind: Mapped[str] = mapped_column(String(32))
+    currency: Mapped[str] = mapped_column(String(3))
+    participant_id: Mapped[bytes]
+    """32 bytes; zero for accounts that belong to no participant."""
+
+
+class Posting(Base):
+    """A debit and a credit of the same amount, never changed. A correction is a new row that reverses it."""
+
+    __tablename__ = "postings"
+    id: Mapped[int] = mapped_column(Serial, primary_key=True)
+    debit_account_id: Mapped[int] = mapped_column(ForeignKey("accounts.id"), index=True)
+    credit_account_id: Mapped[int] = mapped_column(ForeignKey("accounts.id"), index=True)
+    amount: Mapped[int]
+    record_id: Mapped[int] = mapped_column(ForeignKey("records.id"), index=True)
+    block_number: Mapped[int]
+    reverses_id: Mapped[int | None] = mapped_column(ForeignKey("postings.id"), unique=True)

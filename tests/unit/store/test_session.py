@@ -1,0 +1,161 @@
+"""Transactions: committed or not at all, one writer at a time on SQLite, and outages that have a name."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from pathlib import Path
+
+import pytest
+from sqlalchemy import func, select, text
+from sqlalchemy.exc import IntegrityError
+
+from fenzhang.store.errors import DatabaseError, DatabaseUnavailable
+from fenzhang.store.session import Database
+from fenzhang.store.tables import Counter, Instruction
+from support.databases import drop_postgres
+
+
+async def _value(database: Database) -> int | None:
+    async with database.read() as session:
+        return (await session.execute(select(Counter.value))).scalar_one_or_none()
+
+
+async def test_a_write_is_committed_when_its_block_is_left(database: Database) -> None:
+    async with database.write() as session:
+        session.add(Counter(name="n", value=1))
+    assert await _value(database) == 1
+
+
+async def test_a_write_that_raises_leaves_nothing(database: Database) -> None:
+    with pytest.raises(RuntimeError):
+        async with database.write() as session:
+            session.add(Counter(name="n", value=1))
+            await session.flush()
+            raise RuntimeError
+    assert await _value(database) is None
+
+
+async def test_reading_commits_nothing(database: Database) -> None:
+    async with database.read() as session:
+        session.add(Counter(name="n", value=1))
+        await session.flush()
+    assert await _value(database) is None
+
+
+async def test_concurrent_writes_of_several_processes_lose_nothing(database_url: str) -> None:
+    async with Database(database_url) as one, Database(database_url) as two:
+        async with one.write() as session:
+            session.add(Counter(name="n", value=0))
+
+        async def add(database: Database) -> None:
+            async with database.write() as session:
+                await session.execute(text("UPDATE counters SET value = value + 1"))
+
+        await asyncio.gather(*(add(database) for _ in range(20) for database in (one, two)))
+        assert await _value(one) == 40
+
+
+async def test_unique_violation_is_not_an_outage(database: Database) -> None:
+    async with database.write() as session:
+        session.add(Counter(name="n", value=1))
+    with pytest.raises(IntegrityError):
+        async with database.write() as session:
+            session.add(Counter(name="n", value=2))
+
+
+async def test_integers_beyond_64_bits_survive_in_json(database: Database) -> None:
+    async with database.write() as session:
+        session.add(
+            Instruction(
+                id=b"i",
+                type="SPLIT",
+                platform_id=b"p",
+                app_id="a",
+                reference="r",
+                content={"nonce": 2**256 - 1},
+                content_hash=b"",
+                payload={},
+                accepted_at=0,
+            )
+        )
+    async with database.read() as session:
+        content = (await session.execute(select(Instruction.content))).scalar_one()
+    assert content == {"nonce": 2**256 - 1}
+
+
+async def test_sqlite_is_durable_checks_foreign_keys_and_does_not_block_readers(
+    migrated_sqlite: Path,
+) -> None:
+    async with Database(f"sqlite:///{migrated_sqlite}") as database, database.read() as session:
+        for pragma, expected in (
+            ("journal_mode", "wal"),
+            ("synchronous", 2),
+            ("foreign_keys", 1),
+            ("busy_timeout", 15_000),
+        ):
+            assert (await session.execute(text(f"PRAGMA {pragma}"))).scalar_one() == expected
+
+
+async def test_locked_sqlite_is_unavailable(
+    migrated_sqlite: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fenzhang.store.session.BUSY_TIMEOUT_MS", 50)
+    path = tmp_path / "locked.db"
+    path.write_bytes(migrated_sqlite.read_bytes())
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    async with Database(f"sqlite:///{path}") as database:
+        with pytest.raises(DatabaseUnavailable) as refused:
+            async with database.write():
+                pass
+        assert "locked" in refused.value.message
+        other.execute("ROLLBACK")
+        async with database.write() as session:
+            session.add(Counter(name="n", value=1))
+    other.close()
+
+
+async def test_full_disk_is_unavailable_and_nothing_is_written(migrated_sqlite: Path, tmp_path: Path) -> None:
+    path = tmp_path / "full.db"
+    path.write_bytes(migrated_sqlite.read_bytes())
+    async with Database(f"sqlite:///{path}") as database:
+        with pytest.raises(DatabaseUnavailable) as refused:
+            async with database.write() as session:
+                pages = (await session.execute(text("PRAGMA page_count"))).scalar_one()
+                await session.execute(text(f"PRAGMA max_page_count = {pages}"))
+                session.add_all(Counter(name=f"n{i:030}", value=i) for i in range(5_000))
+        assert "full" in refused.value.message
+        async with database.read() as session:
+            assert (await session.execute(select(func.count()).select_from(Counter))).scalar_one() == 0
+
+
+async def test_unreachable_server_is_unavailable_without_showing_the_password() -> None:
+    async with Database("postgresql://user:secret@127.0.0.1:1/name") as database:
+        for attempt in (database.check, database.upgrade):
+            with pytest.raises(DatabaseUnavailable) as refused:
+                await attempt()
+            assert "secret" not in str(refused.value)
+        with pytest.raises(DatabaseUnavailable):
+            async with database.read():
+                pass
+
+
+@pytest.mark.postgres
+async def test_server_that_goes_away_under_a_transaction_is_unavailable(
+    postgres_server: str, migrated_postgres: str
+) -> None:
+    from support.databases import create_postgres
+
+    url = await create_postgres(postgres_server, migrated_postgres)
+    async with Database(url) as database:
+        with pytest.raises(DatabaseUnavailable):
+            async with database.write() as session:
+                await drop_postgres(postgres_server, url)
+                await session.execute(text("SELECT 1"))
+
+
+@pytest.mark.parametrize("url", ["mysql://host/name", "nonsense", ""])
+def test_other_databases_are_refused(url: str) -> None:
+    with pytest.raises(DatabaseError):
+        Database(url)
