@@ -1,0 +1,1 @@
+"""The clearing ledger: accounts, postings and balances that follow the records of the chain."""

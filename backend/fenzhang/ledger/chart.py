@@ -1,0 +1,111 @@
+"""The chart of accounts, and the accounts that exist.
+
+Debit normal: bank custody (what the bank holds). Credit normal: order held, recipient payable, buyer refund payable
+(what is owed). Every account is in one currency; only recipient payable accounts belong to a participant.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from sqlalchemy import func, select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from fenzhang.store.bulk import insert_rows
+from fenzhang.store.tables import Account, AccountKind
+
+NO_PARTICIPANT = bytes(32)
+"""`participant_id` of accounts that belong to nobody in particular."""
+
+CURRENCY_ACCOUNTS = (AccountKind.BANK_CUSTODY, AccountKind.ORDER_HELD, AccountKind.BUYER_REFUND_PAYABLE)
+"""Accounts that every currency has once; they are opened together, so that a trial balance shows them all."""
+
+
+@dataclass(frozen=True, slots=True)
+class AccountKey:
+    """What an account is for."""
+
+    kind: AccountKind
+    currency: str
+    participant_id: bytes = NO_PARTICIPANT
+
+
+def custody(currency: str) -> AccountKey:
+    """Asset: captured money that the bank holds."""
+    return AccountKey(AccountKind.BANK_CUSTODY, currency)
+
+
+def order_held(currency: str) -> AccountKey:
+    """Liability: captured, and not split or released."""
+    return AccountKey(AccountKind.ORDER_HELD, currency)
+
+
+def payable(currency: str, participant_id: bytes) -> AccountKey:
+    """Liability: the position of a participant."""
+    return AccountKey(AccountKind.RECIPIENT_PAYABLE, currency, participant_id)
+
+
+class Chart:
+    """Account ids by key, kept in memory for one writer. Accounts are never removed.
+
+    Accounts opened in a transaction are remembered only by `keep`, which belongs after its commit: a rolled back
+    account must not be posted to.
+    """
+
+    def __init__(self) -> None:
+        self._kept: dict[AccountKey, int] = {}
+        self._opened: dict[AccountKey, int] = {}
+
+    def id_of(self, key: AccountKey) -> int:
+        """Id of an account that `open_accounts` has seen."""
+        found = self._kept.get(key)
+        return self._opened[key] if found is None else found
+
+    async def open_accounts(self, session: AsyncSession, keys: Iterable[AccountKey]) -> None:
+        """Make sure that these accounts exist, and with the first of a currency its own accounts."""
+        wanted = set(keys)
+        wanted |= {
+            AccountKey(kind, currency)
+            for currency in {key.currency for key in wanted}
+            for kind in CURRENCY_ACCOUNTS
+        }
+        self._opened = {}
+        missing = wanted - self._kept.keys()
+        if not missing:
+            return
+        if not self._kept:
+            await self._load(session)
+            missing -= self._kept.keys()
+        if not missing:
+            return
+        last: int = (await session.execute(select(func.max(Account.id)))).scalar() or 0
+        # Sorted, so that a mirror that starts over numbers the accounts as the first one did.
+        ordered = sorted(missing, key=lambda key: (key.kind, key.currency, key.participant_id))
+        self._opened = {key: last + place for place, key in enumerate(ordered, start=1)}
+        await insert_rows(
+            session,
+            Account,
+            [
+                {
+                    "id": number,
+                    "kind": key.kind.value,
+                    "currency": key.currency,
+                    "participant_id": key.participant_id,
+                }
+                for key, number in self._opened.items()
+            ],
+        )
+
+    def keep(self) -> None:
+        """The transaction that opened accounts has committed."""
+        self._kept |= self._opened
+        self._opened = {}
+
+    async def _load(self, session: AsyncSession) -> None:
+        rows = await session.execute(
+            select(Account.id, Account.kind, Account.currency, Account.participant_id)
+        )
+        self._kept = {
+            AccountKey(AccountKind(kind), currency, owner): number for number, kind, currency, owner in rows
+        }

@@ -1,0 +1,53 @@
+"""What a reconciliation finds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Check(StrEnum):
+    """What was compared."""
+
+    BANK_CUSTODY = "bank_custody"
+    """Captured on chain; balance of the bank's account."""
+    ORDER_HELD = "order_held"
+    """Held on chain; balance of the order held account."""
+    RECIPIENT_PAYABLE = "recipient_payable"
+    """A participant's position; balance of its account."""
+    POSITIONS = "positions"
+    """All positions of a currency; captured less held. More on chain means that somebody unknown has a position."""
+    ORDER = "order"
+    """Held amount of an order's slot; of its row."""
+    ORDER_COMMITMENT = "order_commitment"
+    """The slot's commitment; what row and records hash to."""
+    ORDER_RECORDS = "order_records"
+    """Held amount that an order's records come to; of its row."""
+    BATCH = "batch"
+    """Root of a sealed batch; root of its records."""
+    BATCHES = "batches"
+    """Number of sealed batches."""
+    RECORD = "record"
+    """Leaf under which a record was sealed; leaf of what the row says now."""
+    POSTING = "posting"
+    """What a record must post; what was posted for it."""
+    TRIAL_BALANCE = "trial_balance"
+    """All debits of a currency; all credits."""
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One thing on which chain and ledger disagree. `subject` names a participant, order, batch or record.
+
+    Amounts are minor units of `currency`. `chain` is what the chain says or demands, `ledger` what the tables say.
+    """
+
+    check: Check
+    chain: int | str
+    ledger: int | str
+    currency: str | None = None
+    subject: str | None = None
+
+    def __str__(self) -> str:
+        where = " ".join(part for part in (self.currency, self.subject) if part)
+        return f"{self.check}{' ' + where if where else ''}: chain {self.chain}, ledger {self.ledger}"

@@ -1,0 +1,260 @@
+"""Whether the rows of records, allocations and postings are still what the chain recorded."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import groupby
+from typing import Any
+
+from sqlalchemy import Row, select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from fenzhang.chain.codec import decode_revert
+from fenzhang.chain.eip712 import capture_hash
+from fenzhang.chain.evidence import (
+    ZERO_HEAD,
+    content_of_rejection,
+    content_of_release,
+    content_of_return,
+    content_of_split,
+    next_head,
+    record_leaf,
+)
+from fenzhang.domain.allocation import Allocation
+from fenzhang.domain.records import Capture, RecordKind
+from fenzhang.ledger.chart import AccountKey
+from fenzhang.ledger.differences import Check, Difference
+from fenzhang.ledger.posting import draft
+from fenzhang.store import tables
+from fenzhang.store.reasons import reason_to_json
+
+_Entry = tuple[AccountKey | int, AccountKey | int, int]
+"""Debit account, credit account (its number if there is no such account), amount."""
+_PAGE = 2_000
+_ID_SIZE = 32
+
+
+@dataclass(slots=True)
+class Book:
+    """An order's row, and what its canonical records make of it."""
+
+    capture: Capture
+    row_held: int
+    row_head: bytes
+    held: int = 0
+    head: bytes = ZERO_HEAD
+
+
+@dataclass(slots=True)
+class Evidence:
+    """What all records come to."""
+
+    books: dict[bytes, Book]
+    batches: defaultdict[int, list[bytes]] = field(default_factory=lambda: defaultdict(list))
+    """Leaves of canonical records by batch, in order."""
+    differences: list[Difference] = field(default_factory=list)
+
+
+async def load_books(session: AsyncSession) -> dict[bytes, Book]:
+    """All orders' rows."""
+    books: dict[bytes, Book] = {}
+    for order in (await session.execute(select(tables.Order))).scalars():
+        bindings = order.bindings
+        capture = Capture(
+            order_id=order.order_id,
+            platform=order.platform_id,
+            merchant=order.merchant,
+            rule_id=order.rule_id,
+            rule_version=order.rule_version,
+            currency=order.currency,
+            amount=order.captured,
+            bindings=tuple(bindings[at : at + _ID_SIZE] for at in range(0, len(bindings), _ID_SIZE)),
+        )
+        books[order.order_id] = Book(capture, order.held, order.head)
+    return books
+
+
+async def examine(
+    session: AsyncSession, books: dict[bytes, Book], accounts: Mapping[int, AccountKey]
+) -> Evidence:
+    """Read all records with their allocations and postings, and compare each with its leaf."""
+    evidence = Evidence(books)
+    async for records, leaves, postings in _pages(session):
+        for record in records:
+            allocations = tuple(leaves.get(record.id, ()))
+            _check_leaf(evidence, record, allocations)
+            _check_postings(evidence, record, allocations, postings.get(record.id, []), accounts)
+            if record.canonical:
+                _take(evidence, record)
+    return evidence
+
+
+async def _pages(
+    session: AsyncSession,
+) -> AsyncIterator[tuple[Sequence[Row[Any]], dict[int, list[Allocation]], dict[int, list[Row[Any]]]]]:
+    record, allocation, posting = (
+        tables.Record.__table__.c,
+        tables.Allocation.__table__.c,
+        tables.Posting.__table__.c,
+    )
+    after = 0
+    while True:
+        query = select(tables.Record.__table__).where(record.id > after).order_by(record.id).limit(_PAGE)
+        records = (await session.execute(query)).all()
+        if not records:
+            return
+        last = records[-1].id
+        leaves = await session.execute(
+            select(allocation.record_id, allocation.recipient, allocation.amount)
+            .where(allocation.record_id > after, allocation.record_id <= last)
+            .order_by(allocation.record_id, allocation.leaf)
+        )
+        postings = await session.execute(
+            select(tables.Posting.__table__)
+            .where(posting.record_id > after, posting.record_id <= last)
+            .order_by(posting.record_id, posting.id)
+        )
+        yield (
+            records,
+            {
+                key: [Allocation(row.recipient, row.amount) for row in rows]
+                for key, rows in groupby(leaves, lambda row: row.record_id)
+            },
+            {key: list(rows) for key, rows in groupby(postings, lambda row: row.record_id)},
+        )
+        after = last
+
+
+def _check_leaf(evidence: Evidence, record: Row[Any], allocations: tuple[Allocation, ...]) -> None:
+    book = evidence.books.get(record.order_id)
+    content = _content(record, book, allocations)
+    if content is None:
+        # An orphaned record of an order that is not captured (any more): its leaf cannot be made again.
+        return
+    amount = (record.reason or {}).get("amount", record.amount)
+    leaf = record_leaf(RecordKind(record.kind), record.instruction_id, record.order_id, amount, content)
+    allocated = sum(allocation.amount for allocation in allocations)
+    if (
+        leaf != record.leaf
+        or (allocations and allocated != record.amount)
+        or not _reason_holds(record.reason)
+    ):
+        evidence.differences.append(
+            Difference(
+                Check.RECORD,
+                chain="0x" + record.leaf.hex(),
+                ledger="0x" + leaf.hex(),
+                currency=book.capture.currency if book else None,
+                subject=f"{record.id} of order 0x{record.order_id.hex()}",
+            )
+        )
+
+
+def _reason_holds(reason: dict[str, Any] | None) -> bool:
+    """Whether a rejection's code, message and values are those of the bytes that the chain recorded."""
+    if not reason:
+        return True
+    said = reason_to_json(decode_revert(bytes.fromhex(reason.get("data", "0x")[2:])))
+    return said == {key: reason.get(key) for key in said}
+
+
+def _content(record: Row[Any], book: Book | None, allocations: tuple[Allocation, ...]) -> bytes | None:
+    match RecordKind(record.kind):
+        case RecordKind.CAPTURE:
+            return capture_hash(book.capture) if book and record.canonical else None
+        case RecordKind.SPLIT:
+            return content_of_split(allocations)
+        case RecordKind.RELEASE:
+            return content_of_release(allocations[0].recipient if allocations else bytes(_ID_SIZE))
+        case RecordKind.RETURN:
+            return content_of_return(record.split_id or bytes(_ID_SIZE), allocations)
+        case RecordKind.REJECTION:
+            return content_of_rejection(bytes.fromhex((record.reason or {}).get("data", "0x")[2:]))
+
+
+def _check_postings(
+    evidence: Evidence,
+    record: Row[Any],
+    allocations: tuple[Allocation, ...],
+    postings: Sequence[Row[Any]],
+    accounts: Mapping[int, AccountKey],
+) -> None:
+    def name(account_id: int) -> AccountKey | int:
+        return accounts.get(account_id, account_id)
+
+    originals = [row for row in postings if row.reverses_id is None]
+    actual: Counter[_Entry] = Counter(
+        (name(r.debit_account_id), name(r.credit_account_id), r.amount) for r in originals
+    )
+    book = evidence.books.get(record.order_id)
+    # The currency of an orphaned order is known only from what was posted for it.
+    currency = book.capture.currency if book else _currency_of(originals, accounts)
+    expected: Counter[_Entry] = Counter(
+        (item.debit, item.credit, item.amount)
+        for item in draft(
+            RecordKind(record.kind),
+            currency=currency,
+            amount=record.amount,
+            allocations=allocations,
+            record_id=record.id,
+            block_number=record.block_number,
+        )
+    )
+    undone = {row.reverses_id: row for row in postings if row.reverses_id is not None}
+    must_undo = set() if record.canonical else {row.id for row in originals}
+    swapped = all(
+        row.id in undone
+        and (row.debit_account_id, row.credit_account_id, row.amount)
+        == (undone[row.id].credit_account_id, undone[row.id].debit_account_id, undone[row.id].amount)
+        for row in originals
+        if row.id in must_undo
+    )
+    if actual == expected and undone.keys() == must_undo and swapped:
+        return
+    evidence.differences.append(
+        Difference(
+            Check.POSTING,
+            chain=_describe(expected),
+            ledger=_describe(actual) + (f", {len(undone)} reversed" if undone or must_undo else ""),
+            currency=currency or None,
+            subject=f"record {record.id} of order 0x{record.order_id.hex()}",
+        )
+    )
+
+
+def _currency_of(postings: Sequence[Row[Any]], accounts: Mapping[int, AccountKey]) -> str:
+    known = [accounts[row.debit_account_id].currency for row in postings if row.debit_account_id in accounts]
+    return known[0] if known else ""
+
+
+def _describe(postings: Counter[_Entry]) -> str:
+    if not postings:
+        return "nothing"
+    return "; ".join(
+        f"{amount} from {_account(debit)} to {_account(credit)}"
+        for (debit, credit, amount), count in postings.items()
+        for _ in range(count)
+    )
+
+
+def _account(account: AccountKey | int) -> str:
+    if isinstance(account, int):
+        return f"unknown account {account}"
+    owner = f" 0x{account.participant_id.hex()}" if any(account.participant_id) else ""
+    return f"{account.kind}{owner}"
+
+
+def _take(evidence: Evidence, record: Row[Any]) -> None:
+    evidence.batches[record.batch].append(record.leaf)
+    if record.kind == RecordKind.REJECTION:
+        return
+    book = evidence.books.get(record.order_id)
+    if book is None:
+        subject = "0x" + record.order_id.hex()
+        evidence.differences.append(Difference(Check.ORDER, "captured", "no row", subject=subject))
+        return
+    book.held += record.amount if record.kind in {RecordKind.CAPTURE, RecordKind.RETURN} else -record.amount
+    if record.kind != RecordKind.CAPTURE:
+        book.head = next_head(book.head, record.leaf)

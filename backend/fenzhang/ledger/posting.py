@@ -1,0 +1,129 @@
+"""Which posting each kind of record makes, and how postings are written and reversed.
+
+CAPTURE: debit bank custody, credit order held. SPLIT and RELEASE: debit order held, credit recipient payable.
+RETURN: debit recipient payable, credit order held. REJECTION: none. A leaf of 0 makes none either.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import func, select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from fenzhang.domain.allocation import Allocation
+from fenzhang.domain.records import RecordKind
+from fenzhang.ledger.chart import AccountKey, Chart, custody, order_held, payable
+from fenzhang.store.bulk import insert_rows
+from fenzhang.store.tables import Posting, Record
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A posting to be written: `amount` minor units from the debit to the credit account, because of a record."""
+
+    debit: AccountKey
+    credit: AccountKey
+    amount: int
+    record_id: int
+    block_number: int
+
+
+def draft(
+    kind: RecordKind,
+    *,
+    currency: str,
+    amount: int,
+    allocations: Iterable[Allocation],
+    record_id: int,
+    block_number: int,
+) -> list[Draft]:
+    """The postings of one record. `allocations` are those of a SPLIT or RETURN; a RELEASE has one, the merchant's."""
+    held = order_held(currency)
+    match kind:
+        case RecordKind.CAPTURE:
+            return [Draft(custody(currency), held, amount, record_id, block_number)]
+        case RecordKind.SPLIT | RecordKind.RELEASE:
+            return [
+                Draft(held, payable(currency, leaf.recipient), leaf.amount, record_id, block_number)
+                for leaf in allocations
+                if leaf.amount
+            ]
+        case RecordKind.RETURN:
+            return [
+                Draft(payable(currency, leaf.recipient), held, leaf.amount, record_id, block_number)
+                for leaf in allocations
+                if leaf.amount
+            ]
+        case RecordKind.REJECTION:
+            return []
+
+
+async def post(session: AsyncSession, chart: Chart, drafts: Sequence[Draft]) -> None:
+    """Write postings in bulk, opening accounts as needed. There is one writer, the mirror, who numbers them."""
+    if not drafts:
+        return
+    await chart.open_accounts(session, {key for item in drafts for key in (item.debit, item.credit)})
+    number = await _last_id(session)
+    await insert_rows(
+        session,
+        Posting,
+        [
+            {
+                "id": number + place,
+                "debit_account_id": chart.id_of(item.debit),
+                "credit_account_id": chart.id_of(item.credit),
+                "amount": item.amount,
+                "record_id": item.record_id,
+                "block_number": item.block_number,
+                "reverses_id": None,
+            }
+            for place, item in enumerate(drafts, start=1)
+        ],
+    )
+
+
+async def reverse_after(session: AsyncSession, block_number: int) -> int:
+    """Write a reversing posting for each posting of canonical records above `block_number`. Returns how many.
+
+    Call it before those records lose `canonical`: a record is orphaned once, so a posting is reversed once.
+    """
+    query = (
+        select(
+            Posting.id,
+            Posting.debit_account_id,
+            Posting.credit_account_id,
+            Posting.amount,
+            Posting.record_id,
+            Posting.block_number,
+        )
+        .join(Record, Record.id == Posting.record_id)
+        .where(Record.block_number > block_number, Record.canonical.is_(True), Posting.reverses_id.is_(None))
+        .order_by(Posting.id)
+    )
+    originals = (await session.execute(query)).all()
+    if not originals:
+        return 0
+    number = await _last_id(session)
+    await insert_rows(
+        session,
+        Posting,
+        [
+            {
+                "id": number + place,
+                "debit_account_id": original.credit_account_id,
+                "credit_account_id": original.debit_account_id,
+                "amount": original.amount,
+                "record_id": original.record_id,
+                "block_number": original.block_number,
+                "reverses_id": original.id,
+            }
+            for place, original in enumerate(originals, start=1)
+        ],
+    )
+    return len(originals)
+
+
+async def _last_id(session: AsyncSession) -> int:
+    return (await session.execute(select(func.max(Posting.id)))).scalar() or 0

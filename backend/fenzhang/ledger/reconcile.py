@@ -1,0 +1,209 @@
+"""Reconciliation: the clearing ledger against the chain, at the mirror's checkpoint, account by account.
+
+Nothing is trusted that can be recomputed: balances come from postings, order states from rows and from records,
+leaves from what the rows say, roots from leaves; and each is compared with what the contracts answer at that block.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import select, text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from fenzhang.chain.deployments import Deployment, check_deployment
+from fenzhang.chain.eip712 import capture_hash
+from fenzhang.chain.errors import RpcError
+from fenzhang.chain.evidence import HELD_BITS, held_of_slot, merkle_root, order_slot
+from fenzhang.chain.node import NodeClient
+from fenzhang.chain.views import ChainView, Totals
+from fenzhang.domain.errors import FenzhangError
+from fenzhang.ledger.balances import TrialBalanceRow, trial_balance
+from fenzhang.ledger.differences import Check, Difference
+from fenzhang.ledger.evidence import Book, Evidence, examine, load_books
+from fenzhang.store.chain_binding import check_chain
+from fenzhang.store.session import Database
+from fenzhang.store.tables import AccountKind, Block
+
+_ATTEMPTS = 5
+"""A node that keeps few past states may drop the checkpoint's while it is asked; then the next checkpoint is taken."""
+
+
+class NothingMirrored(FenzhangError):
+    """The database has no block of the chain, so there is nothing to compare."""
+
+    code = "nothing_mirrored"
+
+
+class CheckpointUnknown(FenzhangError):
+    """The node does not have the mirrored block: it is behind, or the mirror has a reorganisation to follow."""
+
+    code = "checkpoint_unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Reconciliation:
+    """Result of a comparison at a block. Clean if there are no differences."""
+
+    block_number: int
+    block_hash: bytes
+    orders: int
+    accounts: int
+    batches: int
+    differences: list[Difference]
+
+
+@dataclass(frozen=True, slots=True)
+class _ChainSide:
+    totals: dict[str, Totals]
+    positions: dict[tuple[str, bytes], int]
+    slots: dict[bytes, int]
+    roots: list[bytes]
+    """Of batches 1, 2, …"""
+
+
+async def reconcile(database: Database, node: NodeClient, deployment: Deployment) -> list[Difference]:
+    """Everything on which chain and ledger disagree. Errors as `reconciliation`."""
+    return (await reconciliation(database, node, deployment)).differences
+
+
+async def reconciliation(database: Database, node: NodeClient, deployment: Deployment) -> Reconciliation:
+    """Compare ledger and chain at the mirror's checkpoint.
+
+    Raises NothingMirrored, CheckpointUnknown, DeploymentMismatch, DatabaseOfOtherChain, NodeUnavailable, RpcError.
+    """
+    await check_deployment(node, deployment)
+    for attempt in range(1, _ATTEMPTS + 1):
+        try:
+            async with database.read() as session:
+                await _freeze(session, database)
+                return await _compare(session, node, deployment)
+        except (RpcError, CheckpointUnknown):
+            if attempt == _ATTEMPTS:
+                raise
+    raise AssertionError("the last attempt returns or raises")
+
+
+async def _freeze(session: AsyncSession, database: Database) -> None:
+    """Every query of this session sees the same state; a read of SQLite does so anyway."""
+    if not database.is_sqlite:
+        await session.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY"))
+
+
+async def _compare(session: AsyncSession, node: NodeClient, deployment: Deployment) -> Reconciliation:
+    await check_chain(session, deployment.chain_id, deployment.split_ledger, deployment.genesis_hash)
+    checkpoint = (await session.execute(select(Block).order_by(Block.number.desc()).limit(1))).scalar()
+    if checkpoint is None:
+        raise NothingMirrored("the database has no block yet: start the mirror first")
+    header = await node.block(checkpoint.number)
+    if header is None or header.hash != checkpoint.hash:
+        raise CheckpointUnknown(f"the node does not have block {checkpoint.number} as it was mirrored")
+    books = await load_books(session)
+    rows = await trial_balance(session)
+    # The node's turn comes as early as possible: it keeps the state of this block for a while only.
+    view = ChainView(node, deployment, "0x" + checkpoint.hash.hex())
+    chain = await _ask(view, books, rows)
+    evidence = await examine(session, books, {row.account_id: row.key for row in rows})
+    differences = [
+        *_compare_accounts(chain, rows),
+        *_compare_trial_balance(rows),
+        *_compare_orders(chain, books),
+        *_compare_batches(chain, evidence),
+        *evidence.differences,
+    ]
+    return Reconciliation(
+        checkpoint.number, checkpoint.hash, len(books), len(rows), len(chain.roots), differences
+    )
+
+
+async def _ask(view: ChainView, books: dict[bytes, Book], rows: Sequence[TrialBalanceRow]) -> _ChainSide:
+    currencies = {book.capture.currency for book in books.values()} | {row.currency for row in rows}
+    participants: dict[str, list[bytes]] = defaultdict(list)
+    for row in rows:
+        if row.kind is AccountKind.RECIPIENT_PAYABLE:
+            participants[row.currency].append(row.participant_id)
+    totals = {currency: await view.totals(currency) for currency in sorted(currencies)}
+    positions: dict[tuple[str, bytes], int] = {}
+    for currency, ids in participants.items():
+        found = await view.positions(currency, ids)
+        positions |= {(currency, owner): amount for owner, amount in zip(ids, found, strict=True)}
+    order_ids = list(books)
+    slots = dict(zip(order_ids, await view.order_slots(order_ids), strict=True))
+    roots = await view.batch_roots(range(1, await view.batch_count() + 1))
+    return _ChainSide(totals, positions, slots, roots)
+
+
+def _compare_accounts(chain: _ChainSide, rows: Sequence[TrialBalanceRow]) -> list[Difference]:
+    found: list[Difference] = []
+    balances = {row.key: row.balance for row in rows}
+    kinds: dict[tuple[AccountKind, str], int] = defaultdict(int)
+    for key, balance in balances.items():
+        kinds[key.kind, key.currency] += balance
+    for currency, totals in chain.totals.items():
+        for check, kind, expected in (
+            (Check.BANK_CUSTODY, AccountKind.BANK_CUSTODY, totals.captured),
+            (Check.ORDER_HELD, AccountKind.ORDER_HELD, totals.held),
+        ):
+            if kinds[kind, currency] != expected:
+                found.append(Difference(check, expected, kinds[kind, currency], currency))
+        known = sum(amount for (where, _), amount in chain.positions.items() if where == currency)
+        if known != totals.captured - totals.held:
+            found.append(Difference(Check.POSITIONS, totals.captured - totals.held, known, currency))
+    for row in rows:
+        if row.kind is not AccountKind.RECIPIENT_PAYABLE:
+            continue
+        expected = chain.positions[row.currency, row.participant_id]
+        if row.balance != expected:
+            subject = "0x" + row.participant_id.hex()
+            found.append(Difference(Check.RECIPIENT_PAYABLE, expected, row.balance, row.currency, subject))
+    return found
+
+
+def _compare_trial_balance(rows: Sequence[TrialBalanceRow]) -> list[Difference]:
+    debits: dict[str, int] = defaultdict(int)
+    credits_: dict[str, int] = defaultdict(int)
+    for row in rows:
+        debits[row.currency] += row.debit
+        credits_[row.currency] += row.credit
+    return [
+        Difference(Check.TRIAL_BALANCE, debits[currency], credits_[currency], currency)
+        for currency in sorted(debits)
+        if debits[currency] != credits_[currency]
+    ]
+
+
+def _compare_orders(chain: _ChainSide, books: dict[bytes, Book]) -> list[Difference]:
+    found: list[Difference] = []
+    for order_id, book in books.items():
+        subject, currency = "0x" + order_id.hex(), book.capture.currency
+        slot = chain.slots[order_id]
+        held = held_of_slot(slot)
+        if held != book.row_held:
+            found.append(Difference(Check.ORDER, held, book.row_held, currency, subject))
+        if book.held != book.row_held:
+            found.append(Difference(Check.ORDER_RECORDS, book.held, book.row_held, currency, subject))
+        commitment = slot >> HELD_BITS
+        for head in {book.row_head, book.head}:
+            computed = order_slot(capture_hash(book.capture), head, 0) >> HELD_BITS
+            if computed != commitment:
+                found.append(
+                    Difference(Check.ORDER_COMMITMENT, hex(commitment), hex(computed), currency, subject)
+                )
+    return found
+
+
+def _compare_batches(chain: _ChainSide, evidence: Evidence) -> list[Difference]:
+    found: list[Difference] = []
+    highest = max(evidence.batches, default=0)
+    if highest != len(chain.roots):
+        found.append(Difference(Check.BATCHES, len(chain.roots), highest))
+    for batch, root in enumerate(chain.roots, start=1):
+        leaves = evidence.batches.get(batch, [])
+        computed = merkle_root(leaves) if leaves else bytes(32)
+        if computed != root:
+            found.append(
+                Difference(Check.BATCH, "0x" + root.hex(), "0x" + computed.hex(), subject=str(batch))
+            )
+    return found

@@ -1,0 +1,200 @@
+"""Participants and rules as the chain has them, and the instructions that changed them.
+
+These rows hold the present state only. After a reorganisation they are read anew from the contracts at the head of the
+chain (`look_up`, `restore`): replaying the events from the common ancestor sets the same values again, so that once the
+mirror has caught up they are exact. Until then they may be ahead of the checkpoint.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import select, update
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from fenzhang.chain.eip712 import proposal_hash
+from fenzhang.chain.events import (
+    AuthorityRotated,
+    ParticipantEnrolled,
+    ParticipantStatusChanged,
+    RuleApproved,
+    RuleProposed,
+    RuleRetired,
+)
+from fenzhang.chain.views import ChainView
+from fenzhang.domain.records import ParticipantStatus
+from fenzhang.mirror.outcomes import Verdicts, instruction_columns
+from fenzhang.mirror.reading import GovernanceEvent
+from fenzhang.store import payloads
+from fenzhang.store.bulk import chunks, update_rows
+from fenzhang.store.tables import (
+    TERMINAL_STATES,
+    Instruction,
+    InstructionType,
+    Participant,
+    RuleVersion,
+    Transaction,
+)
+
+_NO_ADDRESS = bytes(20)
+
+
+async def follow(session: AsyncSession, events: Sequence[GovernanceEvent], verdicts: Verdicts) -> None:
+    """Write what the events changed, and add to `verdicts` the instructions that they settle."""
+    if not events:
+        return
+    await _follow_participants(session, events)
+    await _follow_rules(session, events)
+    await _settle(session, events, verdicts)
+
+
+async def _follow_participants(session: AsyncSession, events: Sequence[GovernanceEvent]) -> None:
+    changes: dict[bytes, dict[str, Any]] = {}
+    for event in events:
+        match event:
+            case ParticipantEnrolled():
+                change = {"status": int(ParticipantStatus.ACTIVE), "authority": _address(event.authority)}
+            case ParticipantStatusChanged():
+                change = {"status": int(event.status)}
+            case AuthorityRotated():
+                change = {"authority": _address(event.next)}
+            case _:
+                continue
+        changes.setdefault(event.participant, {"id": event.participant}).update(change)
+    for columns in ({"status"}, {"authority"}, {"status", "authority"}):
+        rows = [change for change in changes.values() if change.keys() - {"id"} == columns]
+        await update_rows(session, Participant, "id", rows)
+
+
+async def _follow_rules(session: AsyncSession, events: Sequence[GovernanceEvent]) -> None:
+    for event in events:
+        match event:
+            case RuleProposed():
+                await _set_flag(session, event, "proposed")
+            case RuleApproved():
+                await _set_flag(session, event, "approved")
+            case RuleRetired():
+                await session.execute(
+                    update(RuleVersion)
+                    .where(RuleVersion.platform_id == event.platform, RuleVersion.rule_id == event.rule_id)
+                    .values(retired=True)
+                )
+            case _:
+                pass
+
+
+async def _set_flag(session: AsyncSession, event: RuleProposed | RuleApproved, flag: str) -> None:
+    # The platform may have had another content recorded without this backend; its row then stays unproposed.
+    await session.execute(
+        update(RuleVersion)
+        .where(
+            RuleVersion.platform_id == event.platform,
+            RuleVersion.rule_id == event.rule_id,
+            RuleVersion.version == event.version,
+            RuleVersion.content_hash == event.content_hash,
+        )
+        .values({flag: True})
+    )
+
+
+async def _settle(session: AsyncSession, events: Sequence[GovernanceEvent], verdicts: Verdicts) -> None:
+    positions = {event.at.tx_hash: event.at for event in events}
+    for chunk in chunks(sorted(positions)):
+        # A governance instruction has a transaction of its own, so the transaction's event is its event.
+        query = (
+            instruction_columns()
+            .add_columns(Transaction.hash)
+            .join(Transaction, Transaction.id == Instruction.transaction_id)
+            .where(Transaction.hash.in_(chunk))
+        )
+        for row in await session.execute(query):
+            if row.type in _GOVERNANCE:
+                verdicts.settle(row, positions[row.hash])
+    for event in events:
+        if isinstance(event, RuleProposed | RuleRetired):
+            await _settle_relayed(session, event, verdicts)
+
+
+async def _settle_relayed(
+    session: AsyncSession, event: RuleProposed | RuleRetired, verdicts: Verdicts
+) -> None:
+    """Proposals and retirements carry the platform's own signature: anybody may have brought it to the chain."""
+    kind = InstructionType.PROPOSE if isinstance(event, RuleProposed) else InstructionType.RETIRE
+    query = instruction_columns().where(
+        Instruction.platform_id == event.platform, Instruction.type == kind.value
+    )
+    for row in await session.execute(query):
+        if verdicts.state_of(row) not in TERMINAL_STATES and _asks_for(row.payload, event):
+            verdicts.settle(row, event.at)
+
+
+def _asks_for(payload: dict[str, Any], event: RuleProposed | RuleRetired) -> bool:
+    if isinstance(event, RuleRetired):
+        return payloads.retirement_from(payload).rule_id == event.rule_id
+    asked = payloads.proposal_from(payload)
+    content = proposal_hash(asked.platform, asked.rule_id, asked.version, asked.effective_from, asked.legs)
+    return content == event.content_hash
+
+
+_GOVERNANCE = frozenset(
+    kind.value
+    for kind in (
+        InstructionType.ENROLL,
+        InstructionType.SUSPEND,
+        InstructionType.RESUME,
+        InstructionType.PROPOSE,
+        InstructionType.APPROVE,
+        InstructionType.RETIRE,
+    )
+)
+
+
+# ------------------------------------------------------------------------------ after a reorganisation
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Participants and rule versions as the contracts have them, as rows to be written."""
+
+    participants: list[dict[str, Any]]
+    rules: list[tuple[bytes, bytes, int, dict[str, bool]]]
+
+
+async def look_up(session: AsyncSession, view: ChainView) -> Standing:
+    """Ask the contracts about every participant and rule version of the database. Raises NodeUnavailable, RpcError."""
+    ids = (await session.execute(select(Participant.id).order_by(Participant.id))).scalars().all()
+    participants: list[dict[str, Any]] = []
+    for participant, standing in zip(ids, await view.participants_of(ids), strict=True):
+        row: dict[str, Any] = {"id": participant, "status": int(standing.status)}
+        # A participant that is not enrolled (any more) keeps the authority that it asked to be enrolled with.
+        if standing.status is not ParticipantStatus.UNKNOWN:
+            row["authority"] = _address(standing.authority)
+        participants.append(row)
+    rules = []
+    for rule in (await session.execute(select(RuleVersion))).scalars():
+        header = await view.rule_header(rule.platform_id, rule.rule_id, rule.version)
+        _, retired = await view.latest_rule(rule.platform_id, rule.rule_id)
+        same = header.content_hash == rule.content_hash
+        flags = {"proposed": same, "approved": same and header.approved, "retired": retired}
+        rules.append((rule.platform_id, rule.rule_id, rule.version, flags))
+    return Standing(participants, rules)
+
+
+async def restore(session: AsyncSession, standing: Standing) -> None:
+    """Write what `look_up` found."""
+    rows = standing.participants
+    await update_rows(session, Participant, "id", [row for row in rows if "authority" in row])
+    await update_rows(session, Participant, "id", [row for row in rows if "authority" not in row])
+    for platform, rule, version, flags in standing.rules:
+        key = (
+            RuleVersion.platform_id == platform,
+            RuleVersion.rule_id == rule,
+            RuleVersion.version == version,
+        )
+        await session.execute(update(RuleVersion).where(*key).values(flags))
+
+
+def _address(value: bytes) -> bytes | None:
+    return None if value == _NO_ADDRESS else value

@@ -1,0 +1,226 @@
+"""The mirror stage: look at the head of the chain, follow it forward, or back to where it turned off."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+
+from sqlalchemy import func, select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from fenzhang.chain.deployments import Deployment, check_deployment
+from fenzhang.chain.errors import NodeUnavailable, RpcError
+from fenzhang.chain.node import BlockHeader, NodeClient
+from fenzhang.chain.views import ChainView
+from fenzhang.domain.errors import FenzhangError
+from fenzhang.ledger.chart import Chart
+from fenzhang.mirror import governance
+from fenzhang.mirror.config import MirrorConfig
+from fenzhang.mirror.errors import ChainMoved
+from fenzhang.mirror.fetching import BlockRef, Span, fetch_span
+from fenzhang.mirror.orders import load_orders
+from fenzhang.mirror.reading import Reading, known_orders, read_events
+from fenzhang.mirror.rewinding import find_ancestor, rewind
+from fenzhang.mirror.writing import write_span
+from fenzhang.stageloop import run_stage
+from fenzhang.store.chain_binding import bind_chain
+from fenzhang.store.holding import Holding
+from fenzhang.store.session import Database
+from fenzhang.store.tables import Block, Record
+
+LEASE = "mirror"
+log = logging.getLogger("fenzhang.mirror")
+
+
+class Mirror:
+    """Follows the events of `deployment` into `database`. Of several, one works and the others wait for its lease.
+
+    Raises MirrorError for what the contracts cannot have done, DeploymentMismatch and DatabaseOfOtherChain for a node
+    or database of another chain; nothing of the range in question is then written.
+    """
+
+    def __init__(
+        self, database: Database, node: NodeClient, deployment: Deployment, config: MirrorConfig | None = None
+    ) -> None:
+        self._database = database
+        self._node = node
+        self._deployment = deployment
+        self._config = config or MirrorConfig()
+        self._holding = Holding(database, [LEASE], self._config.lease_s)
+        self._tenure = 0
+        self._chain_checked = False
+        self._chart = Chart()
+        self._tip: BlockRef | None = None
+        self._range = 16
+        """Blocks to read at once; adapts to how many logs they have."""
+        self._shrunk_since: float | None = None
+        self.more = False
+        """Whether the last tick left blocks to read."""
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Mirror until `stop` is set, outlasting a node or database that is away."""
+        try:
+            await run_stage(
+                "mirror", self._tick_again, stop, interval_s=self._config.poll_interval_s, outage=self._outage
+            )
+        finally:
+            if self._holding.held:
+                await self._holding.release()
+
+    async def tick(self) -> int:
+        """Read one range of blocks, or rewind. Returns how many blocks were added; 0 also without the lease.
+
+        Raises NodeUnavailable and DatabaseUnavailable, after which the next tick starts over.
+        """
+        self.more = False
+        if not await self._ready():
+            return 0
+        head = await self._node.block("latest")
+        if head is None:
+            raise NodeUnavailable("the node has no newest block")
+        try:
+            if await self._has_turned(head):
+                await self._rewind()
+                self.more = True
+                return 0
+            return await self._advance(head.number - self._config.confirmations)
+        except ChainMoved as moved:
+            log.info("reading again: %s", moved.message)
+            self.more = await self._left_the_chain()
+            return 0
+
+    @property
+    def checkpoint(self) -> int | None:
+        """Number of the last mirrored block; None before the first."""
+        return self._tip.number if self._tip else None
+
+    async def _tick_again(self) -> bool:
+        await self.tick()
+        return self.more
+
+    def _outage(self, error: FenzhangError) -> None:
+        if isinstance(error, NodeUnavailable):
+            # Whatever answers next may be another chain.
+            self._chain_checked = False
+
+    # -------------------------------------------------------------------------- readiness
+
+    async def _ready(self) -> bool:
+        if not await self._holding.ensure():
+            return False
+        if not self._chain_checked:
+            await check_deployment(self._node, self._deployment)
+            self._chain_checked = True
+        if self._tenure != self._holding.tenure:
+            await self._begin()
+        return True
+
+    async def _begin(self) -> None:
+        deployment = self._deployment
+        async with self._database.write() as session:
+            await self._holding.require(session)
+            await bind_chain(session, deployment.chain_id, deployment.split_ledger, deployment.genesis_hash)
+            newest = (await session.execute(select(Block).order_by(Block.number.desc()).limit(1))).scalar()
+        self._tip = BlockRef(newest.number, newest.hash) if newest else None
+        self._chart = Chart()
+        self._tenure = self._holding.tenure
+
+    # -------------------------------------------------------------------------- back
+
+    async def _has_turned(self, head: BlockHeader) -> bool:
+        """Whether the mirrored tip is not on the node's chain, as far as its newest block shows."""
+        tip = self._tip
+        if tip is None or head.number > tip.number:
+            self._shrunk_since = None
+            return False
+        if head.number == tip.number:
+            self._shrunk_since = None
+            return head.hash != tip.hash
+        if await self._remembered_hash(head.number) not in {None, head.hash}:
+            return True
+        # A shorter chain with the same blocks: a node that lags, or one that was restarted from an older state.
+        now = time.monotonic()
+        self._shrunk_since = self._shrunk_since or now
+        return now - self._shrunk_since >= self._config.shrink_patience_s
+
+    async def _remembered_hash(self, number: int) -> bytes | None:
+        async with self._database.read() as session:
+            return (await session.execute(select(Block.hash).where(Block.number == number))).scalar()
+
+    async def _left_the_chain(self) -> bool:
+        """After a range that did not fit: rewind if the mirrored tip is not on the chain any more."""
+        if self._tip is None:
+            return False
+        found = await self._node.block(self._tip.number)
+        if found is not None and found.hash == self._tip.hash:
+            return False
+        await self._rewind()
+        return True
+
+    async def _rewind(self) -> None:
+        if self._tip is None:
+            return
+        before = self._tip
+        async with self._database.read() as session:
+            ancestor = await find_ancestor(session, self._node, before, self._config.kept_blocks)
+            if ancestor == before:
+                return
+            standing = await governance.look_up(session, ChainView(self._node, self._deployment))
+        async with self._database.write() as session:
+            await self._holding.require(session)
+            lost = await rewind(session, ancestor, standing)
+        self._tip = ancestor
+        self._shrunk_since = None
+        log.warning(
+            "the chain reorganised: back from block %d to %d, %d records orphaned",
+            before.number,
+            ancestor.number,
+            lost,
+        )
+
+    # -------------------------------------------------------------------------- forward
+
+    async def _advance(self, target: int) -> int:
+        first = self._tip.number + 1 if self._tip else self._deployment.block_number
+        if target < first:
+            return 0
+        last = min(target, first + self._range - 1)
+        try:
+            span = await fetch_span(self._node, self._deployment.contracts, first, last, self._tip)
+        except (NodeUnavailable, RpcError):
+            # The answer may have been too large or too slow for the node.
+            self._range = max(1, self._range // 2)
+            raise
+        await self._write(span)
+        self._adapt(len(span.events))
+        self.more = last < target
+        return len(span.headers)
+
+    async def _write(self, span: Span) -> None:
+        reading = await self._read(span)
+        async with self._database.write() as session:
+            await self._holding.require(session)
+            await write_span(session, self._chart, span, reading, self._config.kept_blocks)
+        self._chart.keep()
+        self._tip = span.tip
+
+    async def _read(self, span: Span) -> Reading:
+        async with self._database.read() as session:
+            orders = await load_orders(session, known_orders(span.events))
+            last_record, last_batch = await _last_record(session)
+        return read_events(span.events, orders, last_record + 1, last_batch)
+
+    def _adapt(self, logs: int) -> None:
+        target = self._config.target_logs
+        if logs > target:
+            self._range = max(1, self._range // 2)
+        elif logs < target // 4:
+            self._range = min(self._config.max_blocks, self._range * 2)
+
+
+async def _last_record(session: AsyncSession) -> tuple[int, int]:
+    """Id of the last record, and the last canonical batch; 0 for none."""
+    last_id = (await session.execute(select(func.max(Record.id)))).scalar() or 0
+    query = select(Record.batch).where(Record.canonical.is_(True)).order_by(Record.id.desc()).limit(1)
+    return last_id, (await session.execute(query)).scalar() or 0

@@ -1,0 +1,106 @@
+"""Orders as the mirror keeps them: loaded and stored in bulk, and recomputed after a reorganisation."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Sequence
+
+from sqlalchemy import delete, select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from fenzhang.chain.evidence import ZERO_HEAD, next_head
+from fenzhang.domain.records import Capture, RecordKind
+from fenzhang.mirror.reading import OrderState
+from fenzhang.store.bulk import chunks, insert_rows, update_rows
+from fenzhang.store.tables import Order, Record
+
+_ID_SIZE = 32
+
+
+async def load_orders(session: AsyncSession, order_ids: Collection[bytes]) -> dict[bytes, OrderState]:
+    """Those of the orders that have been captured."""
+    found: dict[bytes, OrderState] = {}
+    for chunk in chunks(sorted(order_ids)):
+        for order in (await session.execute(select(Order).where(Order.order_id.in_(chunk)))).scalars():
+            found[order.order_id] = OrderState(capture_of(order), order.held, order.head)
+    return found
+
+
+def capture_of(order: Order) -> Capture:
+    """What was attested about an order."""
+    bindings = order.bindings
+    return Capture(
+        order_id=order.order_id,
+        platform=order.platform_id,
+        merchant=order.merchant,
+        rule_id=order.rule_id,
+        rule_version=order.rule_version,
+        currency=order.currency,
+        amount=order.captured,
+        bindings=tuple(bindings[at : at + _ID_SIZE] for at in range(0, len(bindings), _ID_SIZE)),
+    )
+
+
+async def store_orders(session: AsyncSession, orders: Collection[OrderState]) -> None:
+    """Write orders that were captured or changed."""
+    await insert_rows(
+        session,
+        Order,
+        [
+            {
+                "order_id": order.capture.order_id,
+                "platform_id": order.capture.platform,
+                "merchant": order.capture.merchant,
+                "rule_id": order.capture.rule_id,
+                "rule_version": order.capture.rule_version,
+                "currency": order.capture.currency,
+                "bindings": b"".join(order.capture.bindings),
+                "captured": order.capture.amount,
+                "held": order.held,
+                "head": order.head,
+            }
+            for order in orders
+            if order.is_new
+        ],
+    )
+    await update_rows(
+        session,
+        Order,
+        "order_id",
+        [
+            {"order_id": order.capture.order_id, "held": order.held, "head": order.head}
+            for order in orders
+            if not order.is_new
+        ],
+    )
+
+
+async def recompute_orders(session: AsyncSession, order_ids: Sequence[bytes]) -> None:
+    """Bring orders to what their canonical records make of them; an order without a capture goes."""
+    for chunk in chunks(order_ids):
+        query = (
+            select(Record.order_id, Record.kind, Record.amount, Record.leaf)
+            .where(Record.order_id.in_(chunk), Record.canonical.is_(True))
+            .where(Record.kind != RecordKind.REJECTION)
+            .order_by(Record.id)
+        )
+        records: dict[bytes, list[tuple[int, int, bytes]]] = defaultdict(list)
+        for order_id, kind, amount, leaf in await session.execute(query):
+            records[order_id].append((kind, amount, leaf))
+        gone = [order_id for order_id in chunk if order_id not in records]
+        await session.execute(delete(Order).where(Order.order_id.in_(gone)))
+        rows = []
+        for order_id, settled in records.items():
+            held, head = fold(settled)
+            rows.append({"order_id": order_id, "held": held, "head": head})
+        await update_rows(session, Order, "order_id", rows)
+
+
+def fold(records: Sequence[tuple[int, int, bytes]]) -> tuple[int, bytes]:
+    """Held amount and head of an order from (kind, amount, leaf) of its records, the capture first."""
+    held, head = 0, ZERO_HEAD
+    for kind, amount, leaf in records:
+        held += amount if kind in {RecordKind.CAPTURE, RecordKind.RETURN} else -amount
+        if kind != RecordKind.CAPTURE:
+            head = next_head(head, leaf)
+    return held, head

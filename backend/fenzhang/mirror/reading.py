@@ -1,0 +1,338 @@
+"""What a range of events means: records with their batches, orders, postings, and outcomes of instructions.
+
+Nothing is read or written here; `read_events` is a function of the events and of the orders as they stood before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from fenzhang.chain.eip712 import capture_hash
+from fenzhang.chain.events import (
+    AuthorityRotated,
+    AuthorizationRejected,
+    BatchSealed,
+    Event,
+    InstructionRejected,
+    LogPosition,
+    OrderCaptured,
+    OrderReleased,
+    OrderSplit,
+    ParticipantEnrolled,
+    ParticipantStatusChanged,
+    RuleApproved,
+    RuleProposed,
+    RuleRetired,
+    SplitReturned,
+)
+from fenzhang.chain.evidence import (
+    ZERO_HEAD,
+    content_of_rejection,
+    content_of_release,
+    content_of_return,
+    content_of_split,
+    merkle_root,
+    next_head,
+    record_leaf,
+)
+from fenzhang.domain.allocation import Allocation
+from fenzhang.domain.records import Capture, RecordKind
+from fenzhang.ledger.posting import Draft, draft
+from fenzhang.mirror.errors import BatchRootMismatch, MirrorError
+
+GovernanceEvent = (
+    ParticipantEnrolled
+    | ParticipantStatusChanged
+    | AuthorityRotated
+    | RuleProposed
+    | RuleApproved
+    | RuleRetired
+)
+"""Events that change who and what takes part."""
+
+
+@dataclass(slots=True)
+class OrderState:
+    """An order as its events leave it. Amounts are minor units."""
+
+    capture: Capture
+    held: int
+    head: bytes
+    is_new: bool = False
+
+
+@dataclass(slots=True)
+class Entry:
+    """A record to be written."""
+
+    id: int
+    kind: RecordKind
+    instruction_id: bytes
+    order_id: bytes
+    split_id: bytes | None
+    amount: int
+    leaf: bytes
+    at: LogPosition
+    reason: bytes | None = None
+    allocations: tuple[Allocation, ...] = ()
+    batch: int = 0
+    leaf_index: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one instruction or capture on chain. `signer` is the platform, or whose signature was rejected.
+
+    `reason` is None when it settled; `capture` is set for a settled capture.
+    """
+
+    at: LogPosition
+    kind: RecordKind
+    id: bytes
+    order_id: bytes
+    signer: bytes
+    amount: int
+    reason: bytes | None = None
+    capture: Capture | None = None
+
+
+@dataclass(slots=True)
+class Reading:
+    """What a range of events means. `orders` are those that it touches."""
+
+    orders: dict[bytes, OrderState]
+    next_record: int
+    last_batch: int
+    entries: list[Entry] = field(default_factory=list)
+    postings: list[Draft] = field(default_factory=list)
+    outcomes: list[Outcome | AuthorizationRejected] = field(default_factory=list)
+    governance: list[GovernanceEvent] = field(default_factory=list)
+    touched: dict[bytes, OrderState] = field(default_factory=dict)
+    _open: list[Entry] = field(default_factory=list)
+    """Records of the present transaction that are not sealed yet."""
+
+    def finish(self) -> None:
+        """Check that the last transaction sealed its records."""
+        if self._open:
+            at = self._open[0].at
+            raise MirrorError(
+                f"records in block {at.block_number} are in no batch: 0x{at.tx_hash.hex()}",
+                block=at.block_number,
+                transaction=at.tx_hash,
+            )
+
+    def take(self, event: Event) -> None:
+        """Add one event."""
+        if self._open and event.at.tx_hash != self._open[0].at.tx_hash:
+            self.finish()
+        match event:
+            case OrderCaptured():
+                self._captured(event)
+            case OrderSplit():
+                self._split(event)
+            case OrderReleased():
+                self._released(event)
+            case SplitReturned():
+                self._returned(event)
+            case InstructionRejected():
+                self._rejected(event)
+            case AuthorizationRejected():
+                self.outcomes.append(event)
+            case BatchSealed():
+                self._sealed(event)
+            case (
+                ParticipantEnrolled()
+                | ParticipantStatusChanged()
+                | AuthorityRotated()
+                | RuleProposed()
+                | RuleApproved()
+                | RuleRetired()
+            ):
+                self.governance.append(event)
+            case _:
+                # A skipped authorization stays valid, which submission sees from the transaction; consent, currencies
+                # and roles have no row.
+                pass
+
+    def _captured(self, event: OrderCaptured) -> None:
+        if event.order_id in self.orders:
+            raise MirrorError(f"order 0x{event.order_id.hex()} was captured twice", order_id=event.order_id)
+        capture = Capture(
+            order_id=event.order_id,
+            platform=event.platform,
+            merchant=event.merchant,
+            rule_id=event.rule_id,
+            rule_version=event.rule_version,
+            currency=event.currency,
+            amount=event.amount,
+            bindings=event.bindings,
+        )
+        order = OrderState(capture, 0, ZERO_HEAD, is_new=True)
+        self.orders[event.order_id] = order
+        self._settle(RecordKind.CAPTURE, event.order_id, order, event, content=capture_hash(capture))
+
+    def _split(self, event: OrderSplit) -> None:
+        order = self._order(event.order_id, event.at)
+        content = content_of_split(event.allocations)
+        self._settle(
+            RecordKind.SPLIT, event.split_id, order, event, content=content, allocations=event.allocations
+        )
+
+    def _released(self, event: OrderReleased) -> None:
+        order = self._order(event.order_id, event.at)
+        self._settle(
+            RecordKind.RELEASE,
+            event.release_id,
+            order,
+            event,
+            content=content_of_release(event.merchant),
+            allocations=(Allocation(event.merchant, event.amount),),
+        )
+
+    def _returned(self, event: SplitReturned) -> None:
+        order = self._order(event.order_id, event.at)
+        self._settle(
+            RecordKind.RETURN,
+            event.return_id,
+            order,
+            event,
+            content=content_of_return(event.split_id, event.allocations),
+            allocations=event.allocations,
+            split_id=event.split_id,
+        )
+
+    def _rejected(self, event: InstructionRejected) -> None:
+        content = content_of_rejection(event.reason)
+        self._append(
+            Entry(
+                id=self.next_record,
+                kind=RecordKind.REJECTION,
+                instruction_id=event.id,
+                order_id=event.order_id,
+                split_id=None,
+                amount=event.amount,
+                leaf=record_leaf(RecordKind.REJECTION, event.id, event.order_id, event.amount, content),
+                at=event.at,
+                reason=event.reason,
+            )
+        )
+        self.outcomes.append(
+            Outcome(event.at, event.kind, event.id, event.order_id, event.signer, event.amount, event.reason)
+        )
+
+    def _order(self, order_id: bytes, at: LogPosition) -> OrderState:
+        order = self.orders.get(order_id)
+        if order is None:
+            raise MirrorError(
+                f"block {at.block_number} settles order 0x{order_id.hex()}, whose capture was not read",
+                order_id=order_id,
+                block=at.block_number,
+            )
+        return order
+
+    def _settle(
+        self,
+        kind: RecordKind,
+        instruction_id: bytes,
+        order: OrderState,
+        event: OrderCaptured | OrderSplit | OrderReleased | SplitReturned,
+        *,
+        content: bytes,
+        allocations: tuple[Allocation, ...] = (),
+        split_id: bytes | None = None,
+    ) -> None:
+        """Add a record that moved money: to its order, to the postings, to the batch."""
+        at, amount, capture = event.at, event.amount, order.capture
+        leaf = record_leaf(kind, instruction_id, capture.order_id, amount, content)
+        if kind is not RecordKind.CAPTURE:
+            order.head = next_head(order.head, leaf)
+        order.held += amount if kind in {RecordKind.CAPTURE, RecordKind.RETURN} else -amount
+        allocated = sum(allocation.amount for allocation in allocations)
+        if not 0 <= order.held <= capture.amount or (allocations and allocated != amount):
+            raise MirrorError(
+                f"block {at.block_number} breaks the conservation of order 0x{capture.order_id.hex()}",
+                order_id=capture.order_id,
+                block=at.block_number,
+            )
+        self.touched[capture.order_id] = order
+        self.postings += draft(
+            kind,
+            currency=capture.currency,
+            amount=amount,
+            allocations=allocations,
+            record_id=self.next_record,
+            block_number=at.block_number,
+        )
+        self.outcomes.append(
+            Outcome(
+                at,
+                kind,
+                instruction_id,
+                capture.order_id,
+                capture.platform,
+                amount,
+                capture=capture if kind is RecordKind.CAPTURE else None,
+            )
+        )
+        self._append(
+            Entry(
+                id=self.next_record,
+                kind=kind,
+                instruction_id=instruction_id,
+                order_id=capture.order_id,
+                split_id=split_id,
+                amount=amount,
+                leaf=leaf,
+                at=at,
+                allocations=allocations,
+            )
+        )
+
+    def _append(self, entry: Entry) -> None:
+        self.next_record += 1
+        self.entries.append(entry)
+        self._open.append(entry)
+
+    def _sealed(self, event: BatchSealed) -> None:
+        if event.batch != self.last_batch + 1:
+            raise MirrorError(
+                f"batch {event.batch} came after batch {self.last_batch}: events are missing",
+                batch=event.batch,
+                block=event.at.block_number,
+            )
+        leaves = [entry.leaf for entry in self._open]
+        if len(leaves) != event.records or merkle_root(leaves) != event.root:
+            raise BatchRootMismatch(
+                f"batch {event.batch} in block {event.at.block_number} was sealed over other records",
+                batch=event.batch,
+                block=event.at.block_number,
+                transaction=event.at.tx_hash,
+            )
+        for place, entry in enumerate(self._open):
+            entry.batch, entry.leaf_index = event.batch, place
+        self._open = []
+        self.last_batch = event.batch
+
+
+def read_events(
+    events: Iterable[Event], orders: dict[bytes, OrderState], next_record: int, last_batch: int
+) -> Reading:
+    """Read events in order. `orders` are those that the events settle and that were captured before.
+
+    Raises MirrorError when the events cannot be all that the contracts emitted.
+    """
+    reading = Reading(orders, next_record, last_batch)
+    for event in events:
+        reading.take(event)
+    reading.finish()
+    return reading
+
+
+def known_orders(events: Iterable[Event]) -> set[bytes]:
+    """Orders that must be loaded before reading: those that the events touch."""
+    return {
+        event.order_id
+        for event in events
+        if isinstance(event, OrderCaptured | OrderSplit | OrderReleased | SplitReturned)
+    }

@@ -1,0 +1,107 @@
+"""A range of blocks goes into the database: rows, postings, states and checkpoint in the caller's transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import delete, select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from fenzhang.chain.codec import decode_revert
+from fenzhang.chain.node import BlockHeader
+from fenzhang.domain.money import MAX_AMOUNT
+from fenzhang.ledger.chart import Chart
+from fenzhang.ledger.posting import post
+from fenzhang.mirror import governance
+from fenzhang.mirror.fetching import Span
+from fenzhang.mirror.orders import store_orders
+from fenzhang.mirror.outcomes import Verdicts, judge
+from fenzhang.mirror.reading import Entry, Reading
+from fenzhang.store import feed
+from fenzhang.store.bulk import insert_rows
+from fenzhang.store.reasons import reason_to_json
+from fenzhang.store.tables import Allocation, Block, Record
+
+
+async def write_span(
+    session: AsyncSession, chart: Chart, span: Span, reading: Reading, kept_blocks: int
+) -> None:
+    """Write what a range of blocks recorded, and the blocks themselves as the new checkpoint."""
+    await _insert_records(session, reading.entries)
+    await store_orders(session, list(reading.touched.values()))
+    await post(session, chart, reading.postings)
+    verdicts = Verdicts()
+    await judge(session, reading.outcomes, verdicts)
+    await governance.follow(session, reading.governance, verdicts)
+    await verdicts.write(session)
+    await _store_blocks(
+        session, span.headers, {entry.at.block_number for entry in reading.entries}, kept_blocks
+    )
+    # Last, because the feed's counter stays locked from here to the commit.
+    await feed.append(session, list(verdicts.changes.values()))
+
+
+async def _insert_records(session: AsyncSession, entries: Sequence[Entry]) -> None:
+    await insert_rows(session, Record, [_record_row(entry) for entry in entries if entry.reason is None])
+    rejected = [
+        {**_record_row(entry), "reason": _reason(entry.reason, entry.amount)}
+        for entry in entries
+        if entry.reason is not None
+    ]
+    await insert_rows(session, Record, rejected)
+    leaves = [
+        {"record_id": entry.id, "leaf": place, "recipient": leaf.recipient, "amount": leaf.amount}
+        for entry in entries
+        for place, leaf in enumerate(entry.allocations)
+    ]
+    await insert_rows(session, Allocation, leaves)
+
+
+def _record_row(entry: Entry) -> dict[str, Any]:
+    return {
+        "id": entry.id,
+        "kind": int(entry.kind),
+        "instruction_id": entry.instruction_id,
+        "order_id": entry.order_id,
+        "split_id": entry.split_id,
+        "amount": min(entry.amount, MAX_AMOUNT),
+        "leaf": entry.leaf,
+        "batch": entry.batch,
+        "leaf_index": entry.leaf_index,
+        "block_number": entry.at.block_number,
+        "tx_hash": entry.at.tx_hash,
+        "log_index": entry.at.log_index,
+        "canonical": True,
+    }
+
+
+def _reason(reason: bytes, amount: int) -> dict[str, Any]:
+    """A rejection with what its leaf was hashed from: the bytes, and the amount where the column cannot hold it."""
+    stored = {**reason_to_json(decode_revert(reason)), "data": "0x" + reason.hex()}
+    if amount > MAX_AMOUNT:
+        # A rejected instruction may ask for any uint96; what settles never exceeds MAX_AMOUNT.
+        stored["amount"] = amount
+    return stored
+
+
+async def _store_blocks(
+    session: AsyncSession, headers: Sequence[BlockHeader], with_records: set[int], kept: int
+) -> None:
+    """Remember blocks with records for ever, the newest `kept` until others are newer."""
+    newest = headers[-1].number
+    remembered = [h for h in headers if h.number in with_records or h.number > newest - kept]
+    await insert_rows(
+        session,
+        Block,
+        [
+            {"number": h.number, "hash": h.hash, "parent_hash": h.parent_hash, "timestamp": h.timestamp}
+            for h in remembered
+        ],
+    )
+    # Only those blocks that this range pushed out: older ones have been looked at before.
+    leaving = (Block.number <= newest - kept) & (Block.number > headers[0].number - 1 - kept)
+    has_records = select(Record.id).where(Record.block_number == Block.number).exists()
+    await session.execute(
+        delete(Block).where(leaving, ~has_records).execution_options(synchronize_session=False)
+    )

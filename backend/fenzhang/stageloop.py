@@ -1,0 +1,59 @@
+"""The loop around a stage: work, wait, and outlast a node or database that is away."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+
+from fenzhang.chain.errors import NodeUnavailable, RpcError
+from fenzhang.domain.errors import FenzhangError
+from fenzhang.store.errors import DatabaseUnavailable, LeaseLost
+
+OUTAGES: tuple[type[FenzhangError], ...] = (NodeUnavailable, RpcError, DatabaseUnavailable, LeaseLost)
+"""Errors that pass by themselves. Any other ends the stage: acting on would be wrong."""
+LONGEST_PAUSE_S = 5.0
+"""Between two attempts while something is away."""
+
+
+async def run_stage(
+    name: str,
+    tick: Callable[[], Awaitable[bool]],
+    stop: asyncio.Event,
+    *,
+    interval_s: float,
+    outage: Callable[[FenzhangError], None] = lambda _error: None,
+) -> None:
+    """Call `tick` until `stop` is set: again at once while it returns True, else after `interval_s`.
+
+    An outage doubles the pause up to LONGEST_PAUSE_S, and is logged when it begins, when it becomes another one and
+    when it is over. `outage` hears of each failed attempt.
+    """
+    log = logging.getLogger(f"fenzhang.{name}")
+    pause_s = interval_s
+    away: str | None = None
+    while not stop.is_set():
+        try:
+            more = await tick()
+        except OUTAGES as error:
+            if error.code != away:
+                log.warning("%s waits: %s", name, error.message)
+            away = error.code
+            outage(error)
+            await wait(stop, pause_s)
+            pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
+            continue
+        if away is not None:
+            log.info("%s goes on", name)
+        away, pause_s = None, interval_s
+        # Even when there is more, others on this event loop get their turn.
+        await (asyncio.sleep(0) if more else wait(stop, interval_s))
+
+
+async def wait(stop: asyncio.Event, seconds: float) -> None:
+    """Sleep, but not longer than until `stop` is set."""
+    try:
+        async with asyncio.timeout(seconds):
+            await stop.wait()
+    except TimeoutError:
+        return

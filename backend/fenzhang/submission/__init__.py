@@ -1,0 +1,1 @@
+"""Submission: pending instructions become signed, stored and broadcast transactions, and are followed until mined."""

@@ -1,0 +1,90 @@
+"""How much gas and calldata a transaction may take, from above, without asking the node.
+
+The numbers are measured on the compiled contracts and rounded up (tests/pipeline/test_gas_model.py holds them against
+receipts). What depends on who is paid is counted once per transaction: the first touch of a standing and of a position
+is cold, later ones are nearly free.
+"""
+
+from __future__ import annotations
+
+from fenzhang.domain.records import Capture, Instruction, InstructionKind
+
+TRANSACTION = 110_000
+"""Intrinsic gas, cold contracts and totals, sealing of the batch."""
+GROUP = 42_000
+"""One attestation or authorization: signature, a fresh nonce word, standing of the signer."""
+COLD_STANDING = 11_000
+"""First look at a recipient: status and consent."""
+COLD_POSITION = 23_000
+"""First payment to a recipient in a currency, from zero."""
+COLD_RULE = 22_000
+"""First use of a rule version, and for each leg:"""
+COLD_RULE_LEG = 3_000
+
+_CAPTURE = 42_000
+_PER_BINDING = 2_300
+_WITNESS = 12_000
+_PER_WITNESS_BINDING = 1_000
+_PER_PAST_RECORD = 3_600
+_PER_PAST_LEAF = 2_400
+_SPLIT = 24_000
+_PER_LEAF = 3_700
+_RELEASE = 17_000
+_RETURN = 14_000
+_PER_RETURNED_LEAF = 4_900
+_PER_WORD = 700
+_WORD = 32
+
+
+def capture_gas(capture: Capture) -> int:
+    """One capture, without its recipients and rule."""
+    return _CAPTURE + _PER_BINDING * len(capture.bindings)
+
+
+def witness_gas(capture: Capture, past_records: int = 0, past_leaves: int = 0) -> int:
+    """One witness. What a return makes of the opened past is included; `past_leaves` are those of all its records."""
+    return (
+        _WITNESS
+        + _PER_WITNESS_BINDING * len(capture.bindings)
+        + _PER_PAST_RECORD * past_records
+        + _PER_PAST_LEAF * past_leaves
+    )
+
+
+def instruction_gas(instruction: Instruction, leaves: int) -> int:
+    """One instruction, without its recipients, rule and witness."""
+    given = _PER_WORD * (len(instruction.bindings) + len(instruction.amounts))
+    match instruction.kind:
+        case InstructionKind.SPLIT:
+            return _SPLIT + _PER_LEAF * leaves + given
+        case InstructionKind.RELEASE:
+            return _RELEASE
+        case InstructionKind.RETURN:
+            return _RETURN + _PER_RETURNED_LEAF * leaves + given
+
+
+def rule_gas(legs: int) -> int:
+    """First use of a rule version of this many legs in a transaction."""
+    return COLD_RULE + COLD_RULE_LEG * legs
+
+
+# ------------------------------------------------------------------------------ calldata, bytes
+
+TRANSACTION_BYTES = 700
+GROUP_BYTES = 13 * _WORD
+"""Head, signature, and the offsets of one attestation or authorization."""
+
+
+def capture_bytes(capture: Capture) -> int:
+    """One capture with its offset."""
+    return _WORD * (10 + len(capture.bindings))
+
+
+def witness_bytes(capture: Capture, past_records: int = 0, past_leaves: int = 0) -> int:
+    """One witness with its offset."""
+    return capture_bytes(capture) + _WORD * (5 + 7 * past_records + 2 * past_leaves)
+
+
+def instruction_bytes(instruction: Instruction) -> int:
+    """One instruction with its offset and its order index."""
+    return _WORD * (10 + len(instruction.bindings) + len(instruction.amounts)) + 2

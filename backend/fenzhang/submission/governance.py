@@ -1,0 +1,187 @@
+"""Enrolments, suspensions and rules: one transaction each, from whoever the contracts let do it.
+
+They keep their order of acceptance where it matters. What one key sends stays in order by its nonces; an instruction
+that needs what another key's earlier one does waits until that one is mirrored.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Select, select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from fenzhang.chain import governance as calls
+from fenzhang.chain.deployments import Deployment
+from fenzhang.chain.eip712 import proposal_digest, retirement_digest
+from fenzhang.store import keys, payloads
+from fenzhang.store.tables import Instruction, InstructionType, Transaction
+from fenzhang.submission.keyring import Keyring
+from fenzhang.submission.picking import ACCEPTED
+from fenzhang.submission.tracking import LIVE_STATES
+
+SENDER = {
+    InstructionType.ENROLL: keys.REGISTRAR,
+    InstructionType.SUSPEND: keys.REGISTRAR,
+    InstructionType.RESUME: keys.REGISTRAR,
+    InstructionType.PROPOSE: keys.SUBMITTER,
+    InstructionType.APPROVE: keys.APPROVER,
+    InstructionType.RETIRE: keys.SUBMITTER,
+}
+"""Label of the key that sends each type. Proposals and retirements carry the platform's signature: any key may."""
+TYPES = [kind.value for kind in SENDER]
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A governance instruction: what it changes, and what it needs to be there before."""
+
+    seq: int
+    platform_id: bytes
+    sender: str
+    kind: InstructionType
+    payload: dict[str, Any]
+    changes: frozenset[bytes]
+    needs: frozenset[bytes]
+
+    def must_follow(self, earlier: Request) -> bool:
+        """Whether it may go out only after `earlier`, of another key, has been mirrored."""
+        if self.sender == earlier.sender:
+            return False
+        return not earlier.changes.isdisjoint(self.changes | self.needs) or not self.changes.isdisjoint(
+            earlier.needs
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A contract call: to whom, and with which calldata."""
+
+    to: bytes
+    data: bytes
+
+
+async def pick_requests(session: AsyncSession, room: int, senders: Sequence[str]) -> list[Request]:
+    """The next requests that may go out now, at most `room`, sent by one of `senders`."""
+    waiting = _columns().where(Instruction.state == ACCEPTED, Instruction.type.in_(TYPES))
+    rows = (await session.execute(waiting.order_by(Instruction.seq).limit(4 * room + 256))).all()
+    if not rows:
+        return []
+    unfinished = [_request(row) for row in await session.execute(_in_flight())]
+    ready: list[Request] = []
+    for row in rows:
+        request = _request(row)
+        if (
+            len(ready) < room
+            and request.sender in senders
+            and not any(request.must_follow(earlier) for earlier in unfinished)
+        ):
+            ready.append(request)
+        unfinished.append(request)
+    return ready
+
+
+async def count_in_flight(session: AsyncSession) -> int:
+    """Governance transactions that are not mirrored yet."""
+    return len((await session.execute(_in_flight())).all())
+
+
+def _columns() -> Select[Any]:
+    return select(Instruction.seq, Instruction.platform_id, Instruction.type, Instruction.payload)
+
+
+def _in_flight() -> Select[Any]:
+    return (
+        _columns()
+        .join(Transaction, Transaction.id == Instruction.transaction_id)
+        .where(Transaction.state.in_(LIVE_STATES), Instruction.type.in_(TYPES))
+    )
+
+
+def _request(row: Any) -> Request:
+    kind = InstructionType(row.type)
+    payload = row.payload
+    match kind:
+        case InstructionType.ENROLL | InstructionType.SUSPEND | InstructionType.RESUME:
+            changes = {bytes.fromhex(payload["participant"][2:])}
+            needs = {row.platform_id}
+        case _:
+            platform, rule = (bytes.fromhex(payload[name][2:]) for name in ("platform", "rule_id"))
+            changes = {platform + rule}
+            needs = {platform}
+    return Request(
+        row.seq, row.platform_id, SENDER[kind], kind, payload, frozenset(changes), frozenset(needs)
+    )
+
+
+async def call_of(
+    session: AsyncSession, keyring: Keyring, deployment: Deployment, kind: str, payload: dict[str, Any]
+) -> Call:
+    """The contract call that a request asks for. Raises SigningKeyMissing for an unsigned one of a foreign key."""
+    match InstructionType(kind):
+        case InstructionType.PROPOSE:
+            proposal = payloads.proposal_from(payload)
+            return Call(deployment.rule_book, await _propose(session, keyring, deployment, proposal))
+        case InstructionType.RETIRE:
+            retirement = payloads.retirement_from(payload)
+            return Call(deployment.rule_book, await _retire(session, keyring, deployment, retirement))
+        case InstructionType.APPROVE:
+            wanted = payloads.approval_from(payload)
+            data = calls.approve_call(wanted.platform, wanted.rule_id, wanted.version, wanted.content_hash)
+            return Call(deployment.rule_book, data)
+        case other:
+            return Call(deployment.participant_registry, _participant_call(other, payload))
+
+
+def _participant_call(kind: InstructionType, payload: dict[str, Any]) -> bytes:
+    match kind:
+        case InstructionType.ENROLL:
+            wanted = payloads.enrollment_from(payload)
+            if wanted.platform is not None:
+                return calls.enroll_recipient_call(wanted.participant, wanted.platform)
+            return calls.enroll_call(wanted.participant, wanted.authority or calls.NO_AUTHORITY)
+        case InstructionType.SUSPEND:
+            return calls.suspend_call(payloads.standing_change_from(payload).participant)
+        case InstructionType.RESUME:
+            return calls.resume_call(payloads.standing_change_from(payload).participant)
+        case _:
+            raise ValueError(f"{kind} is settled by SplitLedger")
+
+
+async def _propose(
+    session: AsyncSession, keyring: Keyring, deployment: Deployment, proposal: payloads.Proposal
+) -> bytes:
+    signature = proposal.signature
+    if not signature:
+        key = await keyring.get(session, keys.platform_label(proposal.platform))
+        signature = key.sign_digest(
+            proposal_digest(
+                deployment.rule_domain(),
+                proposal.platform,
+                proposal.rule_id,
+                proposal.version,
+                proposal.effective_from,
+                proposal.legs,
+            )
+        )
+    return calls.propose_call(
+        platform=proposal.platform,
+        rule_id=proposal.rule_id,
+        version=proposal.version,
+        effective_from=proposal.effective_from,
+        legs=proposal.legs,
+        signature=signature,
+    )
+
+
+async def _retire(
+    session: AsyncSession, keyring: Keyring, deployment: Deployment, retirement: payloads.Retirement
+) -> bytes:
+    signature = retirement.signature
+    if not signature:
+        key = await keyring.get(session, keys.platform_label(retirement.platform))
+        digest = retirement_digest(deployment.rule_domain(), retirement.platform, retirement.rule_id)
+        signature = key.sign_digest(digest)
+    return calls.retire_call(retirement.platform, retirement.rule_id, signature)

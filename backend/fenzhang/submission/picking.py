@@ -1,0 +1,223 @@
+"""What is pending, in order of acceptance, as units that can only be sent whole."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import ColumnElement, Row, Select, literal_column, select
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import aliased
+
+from fenzhang.domain.records import Capture, Instruction
+from fenzhang.store import payloads, tables
+from fenzhang.store.bulk import chunks
+from fenzhang.store.tables import SETTLEMENT_TYPES, InstructionState, InstructionType, TransactionState
+
+ACCEPTED: ColumnElement[str] = literal_column("'ACCEPTED'")
+"""Written out: the partial index on open instructions serves only a query that names its condition literally."""
+_SETTLEMENT = [kind.value for kind in SETTLEMENT_TYPES]
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """An instruction that waits; `what` goes on chain. `open` is False for one that has its outcome already."""
+
+    seq: int
+    platform_id: bytes
+    order_id: bytes
+    what: Capture | Instruction
+    open: bool
+    tried_in: int | None
+    """Transaction that carried it last."""
+
+
+@dataclass(frozen=True, slots=True)
+class Signed:
+    """The authorization that a unit belongs to."""
+
+    id: int
+    signer: bytes
+    is_attestation: bool
+    nonce: int
+    deadline: int
+    signature: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Suspicion:
+    """A unit was in a transaction that reverted: it is tried again with this half of that transaction's units only."""
+
+    transaction_id: int
+    half: int
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """What can only be sent together: an authorization's instructions, or one that the keystore has yet to sign."""
+
+    items: tuple[Pending, ...]
+    signed: Signed | None
+    suspicion: Suspicion | None = None
+
+    @property
+    def order_ids(self) -> set[bytes]:
+        """Orders that it touches."""
+        return {item.order_id for item in self.items}
+
+
+@dataclass(frozen=True, slots=True)
+class Queue:
+    """Units in order of acceptance. Orders in `busy` are in a transaction that is not mirrored yet: they wait."""
+
+    units: list[Unit]
+    busy: set[bytes]
+
+
+async def pick(session: AsyncSession, limit: int) -> Queue:
+    """The next pending captures, splits, releases and returns, at most `limit`.
+
+    Those of orders that are in flight are passed over, so that they do not fill the limit.
+    """
+    rows = (await session.execute(_pending_query(limit))).all()
+    authorization_ids = sorted({row.authorization_id for row in rows if row.authorization_id is not None})
+    signed = await _load_signed(session, authorization_ids)
+    members = await _load_members(session, authorization_ids)
+    units: list[Unit] = []
+    seen: set[int] = set()
+    for row in rows:
+        if row.authorization_id is None:
+            units.append(Unit((_pending(row),), None))
+        elif row.authorization_id not in seen:
+            seen.add(row.authorization_id)
+            units.append(Unit(members[row.authorization_id], signed[row.authorization_id]))
+    # A request may capture an order between two instructions that one signature covers: the unit comes after both.
+    units.sort(key=lambda unit: max(item.seq for item in unit.items if item.open))
+    last_seq = rows[-1].seq if len(rows) == limit else None
+    busy = await _busy_orders(session, units)
+    if last_seq is not None:
+        # What lies beyond the limit was not looked at: it may hold earlier instructions of these orders.
+        for unit in units:
+            if any(item.open and item.seq > last_seq for item in unit.items):
+                busy |= unit.order_ids
+    return Queue(await _suspect(session, units), busy)
+
+
+def _pending_query(limit: int) -> Select[Any]:
+    instruction = tables.Instruction
+    in_flight = aliased(tables.Instruction)
+    blocked = (
+        select(in_flight.seq)
+        .where(
+            in_flight.order_id == instruction.order_id, in_flight.state == InstructionState.SUBMITTED.value
+        )
+        .exists()
+    )
+    return (
+        _columns()
+        .where(instruction.state == ACCEPTED, instruction.type.in_(_SETTLEMENT), ~blocked)
+        .order_by(instruction.seq)
+        .limit(limit)
+    )
+
+
+def _columns() -> Select[Any]:
+    instruction = tables.Instruction
+    return select(
+        instruction.seq,
+        instruction.type,
+        instruction.platform_id,
+        instruction.order_id,
+        instruction.payload,
+        instruction.state,
+        instruction.authorization_id,
+        instruction.transaction_id,
+    )
+
+
+def _pending(row: Row[Any]) -> Pending:
+    is_capture = row.type == InstructionType.CAPTURE
+    return Pending(
+        seq=row.seq,
+        platform_id=row.platform_id,
+        order_id=row.order_id,
+        what=payloads.capture_from(row.payload) if is_capture else payloads.instruction_from(row.payload),
+        open=row.state == InstructionState.ACCEPTED,
+        tried_in=row.transaction_id,
+    )
+
+
+async def _load_signed(session: AsyncSession, ids: Sequence[int]) -> dict[int, Signed]:
+    found: dict[int, Signed] = {}
+    for chunk in chunks(ids):
+        query = select(tables.Authorization).where(tables.Authorization.id.in_(chunk))
+        for row in (await session.execute(query)).scalars():
+            found[row.id] = Signed(
+                id=row.id,
+                signer=row.signer,
+                is_attestation=row.is_attestation,
+                nonce=int.from_bytes(row.nonce, "big"),
+                deadline=row.deadline,
+                signature=row.signature,
+            )
+    return found
+
+
+async def _load_members(session: AsyncSession, ids: Sequence[int]) -> dict[int, tuple[Pending, ...]]:
+    """All instructions of authorizations as they were signed, also those that have their outcome already."""
+    found: dict[int, list[Pending]] = defaultdict(list)
+    instruction = tables.Instruction
+    for chunk in chunks(ids):
+        query = (
+            _columns()
+            .where(instruction.authorization_id.in_(chunk))
+            .order_by(instruction.authorization_id, instruction.position)
+        )
+        for row in await session.execute(query):
+            found[row.authorization_id].append(_pending(row))
+    return {authorization_id: tuple(items) for authorization_id, items in found.items()}
+
+
+async def _busy_orders(session: AsyncSession, units: Collection[Unit]) -> set[bytes]:
+    """Of the orders of signed units, those in flight: the query looked at single instructions only."""
+    orders = sorted({order for unit in units if unit.signed for order in unit.order_ids})
+    busy: set[bytes] = set()
+    for chunk in chunks(orders):
+        query = select(tables.Instruction.order_id).where(
+            tables.Instruction.order_id.in_(chunk),
+            tables.Instruction.state == InstructionState.SUBMITTED.value,
+        )
+        busy |= {order for order in (await session.execute(query)).scalars() if order is not None}
+    return busy
+
+
+async def _suspect(session: AsyncSession, units: Sequence[Unit]) -> list[Unit]:
+    """Mark units whose last transaction reverted: halves of it are tried apart until the culprit is alone."""
+    tried = {
+        item.tried_in for unit in units if unit.signed for item in unit.items if item.tried_in is not None
+    }
+    reverted: set[int] = set()
+    for chunk in chunks(sorted(tried)):
+        query = select(tables.Transaction.id).where(
+            tables.Transaction.id.in_(chunk),
+            tables.Transaction.state == TransactionState.REVERTED.value,
+            # Without a block it did not fail: it was never included.
+            tables.Transaction.block_number.is_not(None),
+        )
+        reverted |= set((await session.execute(query)).scalars())
+    if not reverted:
+        return list(units)
+    together: dict[int, list[int]] = defaultdict(list)
+    for place, unit in enumerate(units):
+        last = max((item.tried_in or 0 for item in unit.items if item.open), default=0)
+        if unit.signed and last in reverted:
+            together[last].append(place)
+    result = list(units)
+    for transaction_id, places in together.items():
+        for rank, place in enumerate(places):
+            half = 0 if 2 * rank < len(places) else 1
+            suspicion = Suspicion(transaction_id, half)
+            result[place] = Unit(units[place].items, units[place].signed, suspicion)
+    return result

@@ -1,0 +1,282 @@
+"""Which units go into which transaction. Pure: from what is pending and known to a list of plans.
+
+An order's instructions keep their order of acceptance. A unit that has to wait makes all its orders wait for the rest
+of this planning. Two plans never touch the same order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass, field
+
+from fenzhang.domain.records import Capture, Instruction, InstructionKind
+from fenzhang.submission import gas as model
+from fenzhang.submission.config import SubmissionConfig
+from fenzhang.submission.facts import Facts, KnownOrder, RuleKey, rule_key
+from fenzhang.submission.picking import Pending, Queue, Signed, Unit
+
+_CAPTURED_HERE = -1
+"""Place of captures among the groups of a plan: before all authorizations."""
+
+
+@dataclass(slots=True)
+class Group:
+    """One attestation or authorization of a transaction. `signed` is None for one that the keystore signs now.
+
+    `platform_id` names the platform of an authorization.
+    """
+
+    platform_id: bytes
+    signed: Signed | None
+    items: list[Pending] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class _Cost:
+    """What adding a unit takes."""
+
+    gas: int = 0
+    size: int = 0
+    standings: set[bytes] = field(default_factory=set)
+    positions: set[tuple[str, bytes]] = field(default_factory=set)
+    rules: dict[RuleKey, int] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Plan:
+    """One transaction in the making. `exclusive` plans hold suspected units only."""
+
+    facts: Facts
+    config: SubmissionConfig
+    exclusive: bool = False
+    gas: int = model.TRANSACTION
+    size: int = model.TRANSACTION_BYTES
+    attestations: list[Group] = field(default_factory=list)
+    authorizations: list[Group] = field(default_factory=list)
+    captured: dict[bytes, Capture] = field(default_factory=dict)
+    witnesses: dict[bytes, KnownOrder] = field(default_factory=dict)
+    """Witnesses in order of first use; with the past only where a return needs it."""
+    units: int = 0
+    _open_captures: Group | None = None
+    _open: dict[bytes, int] = field(default_factory=dict)
+    _touched: dict[bytes, int] = field(default_factory=dict)
+    _standings: set[bytes] = field(default_factory=set)
+    _positions: set[tuple[str, bytes]] = field(default_factory=set)
+    _rules: set[RuleKey] = field(default_factory=set)
+
+    @property
+    def order_ids(self) -> Collection[bytes]:
+        """Orders that it touches."""
+        return self._touched.keys()
+
+    @property
+    def instructions(self) -> list[Pending]:
+        """All its captures and instructions."""
+        return [item for group in (*self.attestations, *self.authorizations) for item in group.items]
+
+    def accepts(self, unit: Unit) -> bool:
+        """Whether the unit may follow what is in this transaction already."""
+        if isinstance(unit.items[0].what, Capture):
+            return not any(order in self._touched for order in unit.order_ids)
+        place = len(self.authorizations)
+        if unit.signed is None:
+            place = self._open.get(unit.items[0].platform_id, place)
+        for item in unit.items:
+            touched = self._touched.get(item.order_id)
+            if touched is None:
+                continue
+            # A group that was begun earlier stands before what touched the order since.
+            if touched > place or _is_return(item):
+                return False
+            # It was captured before: the chain will refuse the capture in this transaction, and know the order.
+            if item.order_id in self.captured and item.order_id in self.facts.orders:
+                return False
+        return True
+
+    def fits(self, unit: Unit) -> bool:
+        """Whether there is room; the first unit always fits."""
+        if not self.units:
+            return True
+        cost = self._cost(unit)
+        orders = len(self._touched.keys() | unit.order_ids)
+        return (
+            self.gas + cost.gas <= self.config.target_gas
+            and self.size + cost.size <= self.config.max_calldata_bytes
+            and orders <= self.config.max_orders
+        )
+
+    def add(self, unit: Unit) -> None:
+        """Add a unit that it accepts."""
+        cost = self._cost(unit)
+        self.gas += cost.gas
+        self.size += cost.size
+        self._standings |= cost.standings
+        self._positions |= cost.positions
+        self._rules |= cost.rules.keys()
+        self.units += 1
+        place = _CAPTURED_HERE
+        if isinstance(unit.items[0].what, Capture):
+            self._attestation_for(unit).items.extend(unit.items)
+        else:
+            place = self._authorization_for(unit)
+            self.authorizations[place].items.extend(unit.items)
+        for item in unit.items:
+            self._touched[item.order_id] = place
+            if isinstance(item.what, Capture):
+                self.captured[item.order_id] = item.what
+            elif item.order_id not in self.captured and item.order_id in self.facts.orders:
+                self._add_witness(item)
+
+    def _add_witness(self, item: Pending) -> None:
+        known = self.facts.orders[item.order_id]
+        if _is_return(item):
+            self.witnesses[item.order_id] = known
+        else:
+            self.witnesses.setdefault(item.order_id, KnownOrder(known.capture, known.head))
+
+    def _attestation_for(self, unit: Unit) -> Group:
+        if unit.signed is not None:
+            self.attestations.append(Group(b"", unit.signed))
+            return self.attestations[-1]
+        if self._open_captures is None:
+            self._open_captures = Group(b"", None)
+            self.attestations.append(self._open_captures)
+        return self._open_captures
+
+    def _authorization_for(self, unit: Unit) -> int:
+        platform = unit.items[0].platform_id
+        if unit.signed is None and platform in self._open:
+            return self._open[platform]
+        self.authorizations.append(Group(platform, unit.signed))
+        place = len(self.authorizations) - 1
+        if unit.signed is None:
+            self._open[platform] = place
+        return place
+
+    # -------------------------------------------------------------------------- cost
+
+    def _cost(self, unit: Unit) -> _Cost:
+        cost = _Cost()
+        if not self._joins(unit):
+            cost.gas, cost.size = model.GROUP, model.GROUP_BYTES
+        witnessed: set[bytes] = set()
+        captured: dict[bytes, Capture] = {}
+        for item in unit.items:
+            if isinstance(item.what, Capture):
+                captured[item.order_id] = item.what
+                self._cost_of_capture(item.what, cost)
+                continue
+            here = self.captured.get(item.order_id) or captured.get(item.order_id)
+            known = self.facts.orders.get(item.order_id)
+            if here is None and known is not None and (_is_return(item) or item.order_id not in witnessed):
+                witnessed.add(item.order_id)
+                past = known.past if _is_return(item) else ()
+                leaves = known.past_leaves if past else 0
+                if item.order_id not in self.witnesses or past:
+                    cost.gas += model.witness_gas(known.capture, len(past), leaves)
+                    cost.size += model.witness_bytes(known.capture, len(past), leaves)
+            self._cost_of_instruction(item.what, here or (known.capture if known else None), cost)
+        cost.gas += model.COLD_STANDING * len(cost.standings - self._standings)
+        cost.gas += model.COLD_POSITION * len(cost.positions - self._positions)
+        cost.gas += sum(model.rule_gas(legs) for key, legs in cost.rules.items() if key not in self._rules)
+        return cost
+
+    def _joins(self, unit: Unit) -> bool:
+        """Whether the unit goes into a group that has been begun."""
+        if unit.signed is not None:
+            return False
+        if isinstance(unit.items[0].what, Capture):
+            return self._open_captures is not None
+        return unit.items[0].platform_id in self._open
+
+    def _cost_of_capture(self, capture: Capture, cost: _Cost) -> None:
+        cost.gas += model.capture_gas(capture)
+        cost.size += model.capture_bytes(capture)
+        cost.rules[rule_key(capture)] = self.facts.shape_of(capture).legs
+        cost.standings |= {capture.platform, capture.merchant, *capture.bindings}
+
+    def _cost_of_instruction(self, instruction: Instruction, capture: Capture | None, cost: _Cost) -> None:
+        cost.size += model.instruction_bytes(instruction)
+        if capture is None:
+            # An unknown order: a rejection.
+            cost.gas += model.instruction_gas(instruction, 1)
+            return
+        shape = self.facts.shape_of(capture)
+        cost.gas += model.instruction_gas(instruction, shape.leaves)
+        if instruction.kind is InstructionKind.RELEASE:
+            paid = {capture.merchant}
+        else:
+            paid = {who for who in (*shape.recipients, *capture.bindings, *instruction.bindings) if any(who)}
+            cost.rules[rule_key(capture)] = shape.legs
+        cost.positions |= {(capture.currency, who) for who in paid}
+        if instruction.kind is not InstructionKind.RETURN:
+            # Who gives back is not asked for its standing.
+            cost.standings |= paid
+
+
+def _is_return(item: Pending) -> bool:
+    return isinstance(item.what, Instruction) and item.what.kind is InstructionKind.RETURN
+
+
+def make_plans(
+    queue: Queue, facts: Facts, config: SubmissionConfig, max_plans: int, held_back: Collection[int] = ()
+) -> list[Plan]:
+    """At most `max_plans` transactions from the queue. `held_back` are authorizations that are not tried yet."""
+    return _Planner(queue, facts, config, max_plans, held_back).run()
+
+
+class _Planner:
+    def __init__(
+        self, queue: Queue, facts: Facts, config: SubmissionConfig, max_plans: int, held_back: Collection[int]
+    ) -> None:
+        self._queue = queue
+        self._facts = facts
+        self._config = config
+        self._max_plans = max_plans
+        self._held_back = held_back
+        self._plans: list[Plan] = []
+        self._regular: Plan | None = None
+        self._exclusive: dict[tuple[int, int], Plan] = {}
+        self._owner: dict[bytes, Plan] = {}
+        self._waiting: set[bytes] = set(queue.busy)
+
+    def run(self) -> list[Plan]:
+        for unit in self._queue.units:
+            plan = self._plan_for(unit)
+            if plan is None:
+                self._waiting |= unit.order_ids
+                continue
+            plan.add(unit)
+            self._owner |= dict.fromkeys(unit.order_ids, plan)
+        return [plan for plan in self._plans if plan.units]
+
+    def _plan_for(self, unit: Unit) -> Plan | None:
+        orders = unit.order_ids
+        if not orders.isdisjoint(self._waiting) or (unit.signed and unit.signed.id in self._held_back):
+            return None
+        owners = {id(owner): owner for order in orders if (owner := self._owner.get(order))}
+        plan = self._suspects_plan(unit) if unit.suspicion else self._regular
+        if plan is not None and plan.accepts(unit) and plan.fits(unit):
+            return plan if not owners.keys() - {id(plan)} else None
+        if owners or unit.suspicion:
+            return None
+        self._regular = self._open()
+        return self._regular
+
+    def _suspects_plan(self, unit: Unit) -> Plan | None:
+        if unit.suspicion is None:
+            return None
+        key = (unit.suspicion.transaction_id, unit.suspicion.half)
+        if key not in self._exclusive:
+            opened = self._open(exclusive=True)
+            if opened is None:
+                return None
+            self._exclusive[key] = opened
+        return self._exclusive[key]
+
+    def _open(self, *, exclusive: bool = False) -> Plan | None:
+        if len(self._plans) == self._max_plans:
+            return None
+        plan = Plan(self._facts, self._config, exclusive)
+        self._plans.append(plan)
+        return plan

@@ -1,0 +1,186 @@
+"""From what is pending to transactions that are signed and ready to be stored. Reads only."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from fenzhang.chain.errors import NodeUnavailable
+from fenzhang.chain.signer import LocalKey, TransactionRequest
+from fenzhang.domain.records import Capture
+from fenzhang.store import keys
+from fenzhang.submission.building import Builder, Built, Signers
+from fenzhang.submission.context import Context
+from fenzhang.submission.errors import SigningKeyMissing
+from fenzhang.submission.facts import FactsLoader
+from fenzhang.submission.governance import Call, Request, call_of, count_in_flight, pick_requests
+from fenzhang.submission.nonces import NonceBook, last_transaction_nonce
+from fenzhang.submission.picking import Queue, Unit, pick
+from fenzhang.submission.planning import Plan, make_plans
+from fenzhang.submission.tracking import load_live
+
+log = logging.getLogger("fenzhang.submission")
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """Transactions to be stored together, and the nonces that their authorizations took."""
+
+    transactions: Sequence[Built] = ()
+    nonces: NonceBook = field(default_factory=lambda: NonceBook({}))
+
+
+@dataclass(slots=True)
+class _Work:
+    """What is to be sent, as far as the database tells."""
+
+    plans: list[Plan] = field(default_factory=list)
+    requests: list[tuple[Request, Call]] = field(default_factory=list)
+    signers: Signers = field(default_factory=lambda: Signers(None, {}))
+    nonces: NonceBook = field(default_factory=lambda: NonceBook({}))
+    last_nonces: dict[str, int] = field(default_factory=dict)
+    """Last stored transaction nonce by label of the sender, -1 for none."""
+
+
+class Preparer:
+    """Prepares transactions as the context's senders."""
+
+    def __init__(self, context: Context) -> None:
+        self._database = context.database
+        self._node = context.node
+        self._deployment = context.deployment
+        self._keyring = context.keyring
+        self._config = context.config
+        self._senders = context.senders
+        self._facts = FactsLoader()
+        self._missing: set[str] = set()
+
+    async def prepare(self, held_back: set[int]) -> Prepared:
+        """Sign what may go out now. `held_back` are authorizations to leave alone.
+
+        Raises NodeUnavailable, DatabaseUnavailable, and what a keystore file can be wrong with.
+        """
+        async with self._database.read() as session:
+            work = await self._gather(session, held_back)
+        if not work.plans and not work.requests:
+            return Prepared()
+        next_nonces = {
+            label: max(last + 1, await self._node.nonce(self._senders[label].address))
+            for label, last in work.last_nonces.items()
+        }
+        built = [self._sign_call(request, call, next_nonces) for request, call in work.requests]
+        if work.plans:
+            builder = Builder(
+                self._deployment, self._config, work.signers, work.nonces, await self._deadline()
+            )
+            sender = self._senders[keys.SUBMITTER]
+            for plan in work.plans:
+                built.append(builder.build(plan, sender, next_nonces[keys.SUBMITTER]))
+                next_nonces[keys.SUBMITTER] += 1
+        return Prepared(built, work.nonces)
+
+    async def _gather(self, session: AsyncSession, held_back: set[int]) -> _Work:
+        live = len(await load_live(session))
+        governing = await count_in_flight(session) if live else 0
+        work = _Work()
+        room = self._config.max_governance_in_flight - governing
+        if room > 0:
+            for request in await pick_requests(session, room, list(self._senders)):
+                call = await self._call_of(session, request)
+                if call is not None:
+                    work.requests.append((request, call))
+        room = self._config.max_in_flight - (live - governing)
+        if room > 0:
+            await self._gather_plans(session, work, room, held_back)
+        labels = {request.sender for request, _ in work.requests}
+        if work.plans:
+            labels.add(keys.SUBMITTER)
+        for label in sorted(labels):
+            work.last_nonces[label] = await last_transaction_nonce(session, self._senders[label].address)
+        return work
+
+    async def _call_of(self, session: AsyncSession, request: Request) -> Call | None:
+        try:
+            return await call_of(session, self._keyring, self._deployment, request.kind, request.payload)
+        except SigningKeyMissing as error:
+            self._report_missing(str(error.values["label"]))
+            return None
+
+    async def _gather_plans(self, session: AsyncSession, work: _Work, room: int, held_back: set[int]) -> None:
+        queue = await pick(session, self._config.max_candidates)
+        if not queue.units:
+            return
+        queue, work.signers = await self._signable(session, queue)
+        facts = await self._facts.load(session, queue.units)
+        work.plans = make_plans(queue, facts, self._config, room, held_back)
+        work.nonces = await NonceBook.load(session, _fresh_signers(work.plans, work.signers))
+
+    async def _signable(self, session: AsyncSession, queue: Queue) -> tuple[Queue, Signers]:
+        """The queue without what nobody here can sign; those orders wait."""
+        unsigned = [unit.items[0] for unit in queue.units if unit.signed is None]
+        attestor = None
+        if any(isinstance(item.what, Capture) for item in unsigned):
+            attestor = await self._find_key(session, keys.ATTESTOR)
+        platforms: dict[bytes, LocalKey] = {}
+        for platform in sorted({item.platform_id for item in unsigned if not isinstance(item.what, Capture)}):
+            key = await self._find_key(session, keys.platform_label(platform))
+            if key is not None:
+                platforms[platform] = key
+        signers = Signers(attestor, platforms)
+        units = [unit for unit in queue.units if _can_sign(signers, unit)]
+        busy = queue.busy.union(*(unit.order_ids for unit in queue.units if not _can_sign(signers, unit)))
+        return Queue(units, busy), signers
+
+    async def _find_key(self, session: AsyncSession, label: str) -> LocalKey | None:
+        key = await self._keyring.find(session, label)
+        if key is None:
+            self._report_missing(label)
+        return key
+
+    def _report_missing(self, label: str) -> None:
+        if label not in self._missing:
+            self._missing.add(label)
+            log.error("the keystore has no key %r: what it should sign waits", label)
+
+    def _sign_call(self, request: Request, call: Call, next_nonces: dict[str, int]) -> Built:
+        sender = self._senders[request.sender]
+        nonce = next_nonces[request.sender]
+        next_nonces[request.sender] += 1
+        signed = sender.sign_transaction(
+            TransactionRequest(
+                chain_id=self._deployment.chain_id,
+                nonce=nonce,
+                to=call.to,
+                data=call.data,
+                gas_limit=self._config.governance_gas,
+                max_fee=self._config.max_fee,
+                priority_fee=self._config.priority_fee,
+            )
+        )
+        return Built(sender.address, nonce, signed, self._config.governance_gas, (request.seq,))
+
+    async def _deadline(self) -> int:
+        head = await self._node.block("latest")
+        if head is None:
+            raise NodeUnavailable("the node has no newest block")
+        return head.timestamp + self._config.authorization_life_s
+
+
+def _can_sign(signers: Signers, unit: Unit) -> bool:
+    if unit.signed is not None:
+        return True
+    item = unit.items[0]
+    if isinstance(item.what, Capture):
+        return signers.attestor is not None
+    return item.platform_id in signers.platforms
+
+
+def _fresh_signers(plans: Sequence[Plan], signers: Signers) -> set[bytes]:
+    """Who signs new authorizations in these plans, 32 bytes each."""
+    fresh = {group.platform_id for plan in plans for group in plan.authorizations if group.signed is None}
+    if signers.attestor and any(group.signed is None for plan in plans for group in plan.attestations):
+        fresh.add(signers.attestor.address.rjust(32, b"\0"))
+    return fresh

@@ -1,0 +1,93 @@
+"""Signed transactions go into the database with everything they carry, before any node sees them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import insert, select, update
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from fenzhang.store.bulk import chunks, update_rows
+from fenzhang.store.tables import Authorization, Instruction, InstructionState, Transaction, TransactionState
+from fenzhang.submission.building import Built
+from fenzhang.submission.errors import Superseded
+
+
+async def store(session: AsyncSession, transactions: Sequence[Built]) -> None:
+    """Store transactions as SIGNED, their authorizations, and their instructions as SUBMITTED, in one write.
+
+    Raises Superseded when one of the instructions is not ACCEPTED any more.
+    """
+    await _lock_accepted(session, [seq for built in transactions for seq in built.seqs])
+    for built in transactions:
+        transaction_id = await _insert_transaction(session, built)
+        await _store_authorizations(session, built, transaction_id)
+        rows = [
+            {"seq": seq, "state": InstructionState.SUBMITTED.value, "transaction_id": transaction_id}
+            for seq in built.seqs
+        ]
+        await update_rows(session, Instruction, "seq", rows)
+
+
+async def _lock_accepted(session: AsyncSession, seqs: Sequence[int]) -> None:
+    found = 0
+    for chunk in chunks(sorted(seqs)):
+        query = (
+            select(Instruction.seq)
+            .where(Instruction.seq.in_(chunk), Instruction.state == InstructionState.ACCEPTED.value)
+            .order_by(Instruction.seq)
+            .with_for_update()
+        )
+        found += len((await session.execute(query)).all())
+    if found != len(seqs):
+        raise Superseded("an instruction was settled or submitted meanwhile", expected=len(seqs), found=found)
+
+
+async def _insert_transaction(session: AsyncSession, built: Built) -> int:
+    query = (
+        insert(Transaction)
+        .values(
+            sender=built.sender,
+            nonce=built.nonce,
+            hash=built.signed.hash,
+            raw=built.signed.raw,
+            gas_limit=built.gas_limit,
+            state=TransactionState.SIGNED.value,
+            created_at=int(time.time()),
+        )
+        .returning(Transaction.id)
+    )
+    return (await session.execute(query)).scalar_one()
+
+
+async def _store_authorizations(session: AsyncSession, built: Built, transaction_id: int) -> None:
+    if built.stored_authorizations:
+        await session.execute(
+            update(Authorization)
+            .where(Authorization.id.in_(built.stored_authorizations))
+            .values(transaction_id=transaction_id)
+            .execution_options(synchronize_session=False)
+        )
+    rows: list[dict[str, Any]] = []
+    for authorization in built.new_authorizations:
+        query = (
+            insert(Authorization)
+            .values(
+                signer=authorization.signer,
+                is_attestation=authorization.is_attestation,
+                nonce=authorization.nonce.to_bytes(32, "big"),
+                deadline=authorization.deadline,
+                digest=authorization.digest,
+                signature=authorization.signature,
+                transaction_id=transaction_id,
+            )
+            .returning(Authorization.id)
+        )
+        authorization_id = (await session.execute(query)).scalar_one()
+        rows += [
+            {"seq": seq, "authorization_id": authorization_id, "position": position}
+            for position, seq in enumerate(authorization.seqs)
+        ]
+    await update_rows(session, Instruction, "seq", rows)

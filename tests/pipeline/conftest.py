@@ -1,0 +1,40 @@
+"""A deployed world per session, brought back after each test, and stages between it and a fresh database."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+
+from fenzhang.chain.node import NodeClient
+from fenzhang.devnet import ephemeral_node
+from fenzhang.store.session import Database
+from pipeline.harness import Pipeline
+from support.node import HandNode
+from support.world import World, build_world
+
+
+@pytest.fixture(scope="session")
+def built_world() -> Iterator[World]:
+    """The world as it was built."""
+    with ephemeral_node(automine=False) as running:
+        node = HandNode(running.url)
+        yield build_world(node)
+        node.close()
+
+
+@pytest.fixture
+def world(built_world: World) -> Iterator[World]:
+    """The built world for one test, brought back afterwards."""
+    saved = built_world.save()
+    yield built_world
+    built_world.restore(saved)
+
+
+@pytest.fixture
+async def pipeline(world: World, database: Database) -> AsyncIterator[Pipeline]:
+    """Stages on the world and the database, which every test gets in both kinds."""
+    async with NodeClient(world.node.url) as node:
+        pipeline = Pipeline(world, database, node)
+        await pipeline.prepare()
+        yield pipeline

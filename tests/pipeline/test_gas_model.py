@@ -1,0 +1,143 @@
+"""The static gas model is an upper bound, and not so loose that transactions stay half empty."""
+
+from __future__ import annotations
+
+import dataclasses
+import random
+
+import pytest
+
+from fenzhang.domain.records import Capture
+from fenzhang.domain.rules import Leg, LegKind
+from fenzhang.store import payloads, tables
+from fenzhang.submission import building
+from fenzhang.submission.config import TRANSACTION_GAS_CAP, SubmissionConfig
+from fenzhang.submission.planning import Plan
+from pipeline.harness import FAST, Pipeline, What
+from support.parties import MALL, RuleRef, ident, party
+
+WIDE = RuleRef(
+    MALL,
+    ident("rule", "wide"),
+    1,
+    (*(Leg(-1, LegKind.SHARE, 100, role=f"r{n}") for n in range(19)), Leg(-1, LegKind.REMAINDER, role="r19")),
+)
+"""As many leaves as a rule may have."""
+DEEP = RuleRef(
+    MALL,
+    ident("rule", "deep"),
+    1,
+    (
+        Leg(-1, LegKind.REMAINDER),
+        *(Leg(0, LegKind.SHARE, 100) for _ in range(11)),
+        Leg(0, LegKind.REMAINDER, role="rest"),
+        *(Leg(1 + n, LegKind.REMAINDER, role=f"d{n}") for n in range(11)),
+    ),
+)
+"""Many legs for its leaves."""
+
+
+pytestmark = pytest.mark.parametrize("database_kind", ["sqlite"], indirect=True)
+"""The model does not depend on the database."""
+
+
+@pytest.fixture
+async def measured(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> dict[int, tuple[int, int]]:
+    """What the model expected of each transaction, gas and bytes; transactions get all the gas there is."""
+    expected: dict[int, tuple[int, int]] = {}
+
+    def generous(plan: Plan, _config: SubmissionConfig) -> int:
+        expected[len(expected)] = (plan.gas, plan.size)
+        return TRANSACTION_GAS_CAP
+
+    monkeypatch.setattr(building, "gas_limit", generous)
+    pipeline.config = dataclasses.replace(FAST, max_in_flight=1)
+    pipeline.restart()
+    people = [party(f"person {n}") for n in range(60)]
+    pipeline.world.enroll(*people, consenting_to=MALL)
+    for rule in (WIDE, DEEP):
+        pipeline.world.put_in_force(rule)
+        async with pipeline.database.write() as session:
+            session.add(
+                tables.RuleVersion(
+                    platform_id=MALL.id,
+                    rule_id=rule.rule_id,
+                    version=1,
+                    reference=rule.rule_id.hex(),
+                    legs=payloads.legs_to_json(rule.legs),
+                    effective_from=0,
+                    content_hash=b"",
+                )
+            )
+    return expected
+
+
+async def _run(pipeline: Pipeline, *what: What) -> None:
+    await pipeline.accept(*what)
+    await pipeline.settle_all()
+
+
+async def _check(pipeline: Pipeline, expected: dict[int, tuple[int, int]]) -> None:
+    for place, transaction in enumerate(await pipeline.transactions()):
+        gas, size = expected[place]
+        used = transaction.gas_used
+        assert used is not None
+        assert used <= gas, f"transaction {place} used {used}, the model says {gas}"
+        assert len(transaction.raw) <= size
+        assert size <= len(transaction.raw) + 700 + 20 * 32 or size <= 1.1 * len(transaction.raw)
+        if used > 2_000_000:
+            assert gas <= 1.6 * used, f"transaction {place} used {used}, the model says {gas}"
+
+
+@pytest.mark.parametrize("count", [1, 20, 120])
+async def test_captures_splits_returns_and_releases(
+    pipeline: Pipeline, measured: dict[int, tuple[int, int]], count: int
+) -> None:
+    world = pipeline.world
+    captures = [world.capture(1_000) for _ in range(count)]
+    splits = [world.split(capture.order_id, 500) for capture in captures]
+    pairs = list(zip(captures, splits, strict=True))
+    await _run(pipeline, *captures)
+    await _run(pipeline, *splits)
+    await _run(pipeline, *[world.give_back(c.order_id, s.id, 100) for c, s in pairs])
+    await _run(pipeline, *[world.give_back(c.order_id, s.id, 4, (1, 1, 1, 1)) for c, s in pairs])
+    await _run(pipeline, *[world.release(capture.order_id) for capture in captures])
+    await _run(pipeline, *[world.release(capture.order_id) for capture in captures])
+    together = [world.capture(1_000) for _ in range(count)]
+    await _run(pipeline, *together, *[world.split(capture.order_id, 500) for capture in together])
+
+    await _check(pipeline, measured)
+
+
+@pytest.mark.parametrize("rule", [WIDE, DEEP], ids=["wide", "deep"])
+async def test_large_rules_that_pay_people_for_the_first_time(
+    pipeline: Pipeline, measured: dict[int, tuple[int, int]], rule: RuleRef
+) -> None:
+    world = pipeline.world
+    chosen = random.Random(7)
+    people = [party(f"person {n}").id for n in range(60)]
+    roles = sum(leg.role is not None for leg in rule.legs)
+    captures: list[Capture] = [
+        world.capture(100_000, rule=rule, bindings=chosen.sample(people, roles), merchant=party("person 0"))
+        for _ in range(40)
+    ]
+    splits = [world.split(capture.order_id, 50_000) for capture in captures]
+    await _run(pipeline, captures[0])
+    await _run(pipeline, splits[0])
+    await _run(pipeline, *captures[1:])
+    await _run(pipeline, *splits[1:])
+    pairs = zip(captures, splits, strict=True)
+    await _run(pipeline, *[world.give_back(c.order_id, s.id, 1_000) for c, s in pairs])
+
+    await _check(pipeline, measured)
+
+
+async def test_a_return_with_a_long_past(pipeline: Pipeline, measured: dict[int, tuple[int, int]]) -> None:
+    world = pipeline.world
+    capture = world.capture(10_000)
+    splits = [world.split(capture.order_id, 100) for _ in range(40)]
+    await _run(pipeline, capture, *splits)
+    for split in splits[:4]:
+        await _run(pipeline, world.give_back(capture.order_id, split.id, 50))
+
+    await _check(pipeline, measured)

@@ -1,0 +1,172 @@
+"""What survives: crashes between storing and sending, lost pools, nonces used elsewhere, a second submitter."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+
+import pytest
+
+from fenzhang.chain.errors import DeploymentMismatch, NodeUnavailable
+from fenzhang.chain.node import NodeClient, SendStatus
+from fenzhang.devnet import ephemeral_node
+from fenzhang.store import tables
+from fenzhang.store.errors import LeaseLost
+from fenzhang.submission.submitter import Submitter
+from pipeline.harness import FAST, Pipeline, keyring
+from support.system import SUBMITTER
+
+
+async def _store_only(pipeline: Pipeline) -> None:
+    """Submission up to the moment before the node hears of it."""
+    assert await pipeline.submitter._ready()
+    assert await pipeline.submitter.prepare_and_store()
+
+
+async def test_a_crash_between_storing_and_sending_loses_nothing_and_signs_nothing_twice(
+    pipeline: Pipeline,
+) -> None:
+    capture = pipeline.world.capture(1_000)
+    seqs = await pipeline.accept(capture, pipeline.world.split(capture.order_id, 600))
+    await _store_only(pipeline)
+    [stored] = await pipeline.transactions()
+    assert stored.state == "SIGNED"
+    assert await pipeline.states(*seqs) == ["SUBMITTED", "SUBMITTED"]
+
+    await pipeline.take_over()
+    await pipeline.settle_all()
+
+    [after] = await pipeline.transactions()
+    assert (after.raw, after.hash, after.nonce) == (stored.raw, stored.hash, stored.nonce)
+    assert after.state == "MINED"
+    assert await pipeline.states(*seqs) == ["SETTLED", "SETTLED"]
+    assert len(await pipeline.rows(tables.Authorization)) == 2
+    await pipeline.check_reconciled()
+
+
+async def test_a_crash_after_sending_is_repaired_from_the_receipt(pipeline: Pipeline) -> None:
+    seqs = await pipeline.accept(pipeline.world.capture(1_000))
+    await _store_only(pipeline)
+    [stored] = await pipeline.transactions()
+    # The node had it before the process could note so.
+    [answer] = await pipeline.node.send_raw([stored.raw])
+    assert answer.status is SendStatus.ACCEPTED
+    pipeline.mine()
+
+    await pipeline.take_over()
+    await pipeline.submit()
+    await pipeline.follow()
+    await pipeline.submit()
+
+    [after] = await pipeline.transactions()
+    assert after.state == "MINED"
+    assert await pipeline.states(*seqs) == ["SETTLED"]
+
+
+async def test_already_known_and_nonce_too_low_are_answers(pipeline: Pipeline) -> None:
+    seqs = await pipeline.accept(pipeline.world.capture(1_000))
+    await pipeline.submit()
+    for _ in range(3):
+        assert await pipeline.submit() == 1  # the same bytes again: already known
+    pipeline.mine()
+    for _ in range(3):
+        assert await pipeline.submit() == 1  # mined and not mirrored: nonce too low
+
+    assert [t.state for t in await pipeline.transactions()] == ["SENT"]
+    await pipeline.follow()
+    await pipeline.submit()
+
+    assert [t.state for t in await pipeline.transactions()] == ["MINED"]
+    assert await pipeline.states(*seqs) == ["SETTLED"]
+
+
+async def test_a_node_that_forgot_its_pool_gets_the_same_bytes_again(pipeline: Pipeline) -> None:
+    captures = [pipeline.world.capture(1_000 + n) for n in range(3)]
+    for capture in captures:
+        await pipeline.accept(capture)
+        await pipeline.submit()
+    before = [t.raw for t in await pipeline.transactions()]
+    pipeline.world.node.request("anvil_dropAllTransactions")
+
+    await pipeline.settle_all()
+
+    assert [t.raw for t in await pipeline.transactions()] == before
+    assert len(await pipeline.rows(tables.Order)) == 3
+
+
+async def test_a_nonce_used_elsewhere_costs_another_transaction_and_nothing_else(pipeline: Pipeline) -> None:
+    capture = pipeline.world.capture(1_000)
+    split = pipeline.world.split(capture.order_id, 600)
+    seqs = await pipeline.accept(capture, split)
+    await _store_only(pipeline)
+    # Somebody sends from our account what our database does not know.
+    pipeline.world.node.transact(SUBMITTER.address, SUBMITTER.address, b"")
+
+    await pipeline.settle_all()
+
+    lost, mined = await pipeline.transactions()
+    assert (lost.state, lost.block_number) == ("REVERTED", None)
+    assert mined.state == "MINED"
+    assert mined.nonce == lost.nonce + 1
+    assert await pipeline.states(*seqs) == ["SETTLED", "SETTLED"]
+    # The authorizations are those that were signed first.
+    assert len(await pipeline.rows(tables.Authorization)) == 2
+
+
+async def test_a_second_submitter_waits_for_the_lease_and_then_goes_on(pipeline: Pipeline) -> None:
+    config = dataclasses.replace(FAST, lease_s=0.5)
+    pipeline.config = config
+    first, second = pipeline.new_submitter(), pipeline.new_submitter()
+    seqs = await pipeline.accept(pipeline.world.capture(1_000))
+    assert await first._ready()
+    await pipeline.accept(pipeline.world.capture(2_000))
+
+    assert await second.tick() == 0
+    assert await pipeline.transactions() == []
+    assert await first.prepare_and_store() == 1
+    await asyncio.sleep(0.6)  # the first one is stopped for longer than its lease
+
+    assert await second.tick() == 1
+    with pytest.raises(LeaseLost):
+        await _write_as(first)
+    pipeline.mine()
+    await pipeline.follow()
+    await second.tick()
+    assert await pipeline.states(*seqs) == ["SETTLED"]
+
+
+async def _write_as(submitter: Submitter) -> None:
+    holding = submitter._holding
+    assert holding is not None
+    async with submitter._database.write() as session:
+        await holding.require(session)
+
+
+async def test_another_chain_under_us_stops_submission_and_mirror(pipeline: Pipeline) -> None:
+    deployment = pipeline.world.system.deployment
+    with ephemeral_node(chain_id=31_337) as other:
+        async with NodeClient(other.url) as node:
+            submitter = Submitter(pipeline.database, node, deployment, keyring(deployment.chain_id), FAST)
+            with pytest.raises(DeploymentMismatch, match="chain"):
+                await asyncio.wait_for(submitter.run(asyncio.Event()), 10)
+
+
+async def test_an_unreachable_node_is_waited_for_and_nothing_is_lost(
+    pipeline: Pipeline, caplog: pytest.LogCaptureFixture
+) -> None:
+    seqs = await pipeline.accept(pipeline.world.capture(1_000))
+    deployment = pipeline.world.system.deployment
+    async with NodeClient("http://127.0.0.1:9") as away:
+        submitter = Submitter(pipeline.database, away, deployment, keyring(deployment.chain_id), FAST)
+        with pytest.raises(NodeUnavailable):
+            await submitter.tick()
+        stop = asyncio.Event()
+        running = asyncio.create_task(submitter.run(stop))
+        await asyncio.sleep(0.5)
+        stop.set()
+        await asyncio.wait_for(running, 10)
+    assert len([r for r in caplog.records if "submission waits" in r.message]) == 1
+
+    await pipeline.settle_all()
+
+    assert await pipeline.states(*seqs) == ["SETTLED"]

