@@ -1,0 +1,131 @@
+"""The application: wiring, and nothing that decides."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+
+from fastapi import FastAPI
+from fastapi.routing import APIRoute
+
+from fenzhang import __version__
+from fenzhang.api import problems
+from fenzhang.api.auth import Tokens
+from fenzhang.api.documentation import describe
+from fenzhang.api.guard import BodyGuard
+from fenzhang.api.responses import OrjsonResponse
+from fenzhang.api.routes import (
+    apps,
+    balances,
+    instructions,
+    network,
+    participants,
+    quotes,
+    rules,
+    settlement,
+    tokens,
+)
+from fenzhang.api.services import Services
+from fenzhang.chain.deployments import Deployment, check_deployment
+from fenzhang.chain.deployments import load as load_deployment
+from fenzhang.chain.errors import NodeUnavailable
+from fenzhang.chain.node import NodeClient
+from fenzhang.settings import Settings
+from fenzhang.store import chain_binding
+from fenzhang.store.session import Database
+
+_ROUTERS = (
+    tokens.router,
+    apps.router,
+    participants.router,
+    rules.router,
+    quotes.router,
+    settlement.router,
+    instructions.router,
+    balances.router,
+    network.router,
+    network.health,
+)
+_DESCRIPTION = """\
+Split instructions of platforms, accepted durably and settled on a consortium chain.
+
+Every write takes the client's own reference. The same reference with the same content gives the same answer (200
+instead of 202), with other content 409 `reference_conflict`. 202 means durable. An instruction is ACCEPTED,
+SUBMITTED, and then SETTLED or REJECTED with the chain's reason; `wait` and `/v1/completions` tell when.
+
+Amounts are integers, minor units of the currency. Errors are RFC 9457 problem details with a stable `code`. When
+several things are wrong, the order is: body too large (413), media type (415), path and method (404, 405), token
+(401), JSON (400), scope (403), schema (422), unknown names (404), conflicts (409).
+"""
+
+
+def create_app(
+    settings: Settings,
+    *,
+    database: Database | None = None,
+    node: NodeClient | None = None,
+    deployment: Deployment | None = None,
+) -> FastAPI:
+    """The API. What is not handed over is opened by `settings`, and closed when the application ends.
+
+    Raises DeploymentInvalid here; on start DatabaseNotMigrated, DatabaseNewer, DatabaseOfOtherChain,
+    DatabaseUnavailable and DeploymentMismatch. A node that cannot be reached on start is no error.
+    """
+    deployed = deployment or load_deployment(settings.deployment)
+    services = Services(
+        settings=settings,
+        database=database or Database(settings.prepared().database),
+        node=node or NodeClient(settings.rpc_url),
+        deployment=deployed,
+        tokens=Tokens(settings.jwt_key(), settings.token_ttl_s),
+    )
+
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        async with AsyncExitStack() as stack:
+            if database is None:
+                stack.push_async_callback(services.database.close)
+            if node is None:
+                stack.push_async_callback(services.node.close)
+            await check_start(services)
+            watching = asyncio.create_task(services.watcher.run())
+            try:
+                yield
+            finally:
+                services.watcher.close()
+                watching.cancel()
+                with suppress(asyncio.CancelledError):
+                    await watching
+
+    app = FastAPI(
+        title="fenzhang",
+        version=__version__,
+        description=_DESCRIPTION,
+        lifespan=lifespan,
+        default_response_class=OrjsonResponse,
+        docs_url=None,  # it would load scripts from elsewhere; /openapi.json is the documentation
+        redoc_url=None,
+        redirect_slashes=False,
+    )
+    app.state.services = services
+    for router in _ROUTERS:
+        app.include_router(router)
+    routes = [route for router in _ROUTERS for route in router.routes if isinstance(route, APIRoute)]
+    problems.install(app, routes)
+    app.add_middleware(BodyGuard)
+    describe(app)
+    return app
+
+
+async def check_start(services: Services) -> None:
+    """Refuse to start on what cannot work: database of another version or chain, deployment of another chain."""
+    await services.database.check()
+    deployment = services.deployment
+    async with services.database.write() as session:
+        await chain_binding.bind_chain(
+            session, deployment.chain_id, deployment.split_ledger, deployment.genesis_hash
+        )
+    # A node that is away now is checked by the stages that need it, before they act.
+    with suppress(NodeUnavailable):
+        await check_deployment(services.node, deployment)

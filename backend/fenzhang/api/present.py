@@ -1,0 +1,149 @@
+"""Rows as answers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from fenzhang.api.problems import plain, problem_of
+from fenzhang.domain.errors import FenzhangError
+from fenzhang.domain.identifiers import hex_id
+from fenzhang.domain.records import ParticipantStatus, RecordKind
+from fenzhang.domain.rules import roles_of
+from fenzhang.intake import rulestate
+from fenzhang.intake.reading import Leaf, OrderReading, Terms
+from fenzhang.intake.settlement import Answer, Outcome
+from fenzhang.store import payloads
+from fenzhang.store.tables import Instruction, InstructionState, InstructionType, Participant, RuleVersion
+
+_NOBODY = bytes(32)
+
+
+def instruction_answer(instruction: Instruction) -> dict[str, Any]:
+    """An instruction: what was asked, and what became of it."""
+    answer: dict[str, Any] = {
+        **instruction.content,
+        "type": instruction.type,
+        "id": hex_id(instruction.id),
+        "order_id": None if instruction.order_id is None else hex_id(instruction.order_id),
+        "state": instruction.state,
+        "reason": plain(instruction.reason),
+        "accepted_at": instruction.accepted_at,
+        "block_number": instruction.block_number,
+        "tx_hash": None if instruction.tx_hash is None else hex_id(instruction.tx_hash),
+    }
+    if instruction.type == InstructionType.CAPTURE:
+        answer["rule_version"] = instruction.payload["rule_version"]
+    if instruction.type == InstructionType.PROPOSE:
+        answer |= {name: instruction.payload[name] for name in ("version", "effective_from")}
+    return answer
+
+
+def answer_of(answer: Answer) -> dict[str, Any]:
+    """An item of a batch: the instruction, or the problem in its place."""
+    return problem_of(answer) if isinstance(answer, FenzhangError) else instruction_answer(answer.instruction)
+
+
+def status_of_write(answers: Sequence[Answer]) -> int:
+    """202 when something new was accepted, 200 when everything was known or refused."""
+    return 202 if any(isinstance(answer, Outcome) and answer.created for answer in answers) else 200
+
+
+def leaf_answers(leaves: Sequence[Leaf], names: Mapping[bytes, str]) -> list[dict[str, Any]]:
+    """Leaves with what is still returnable."""
+    return [
+        {
+            "leaf": index,
+            "participant_id": hex_id(leaf.recipient),
+            "out_participant_no": names.get(leaf.recipient),
+            "amount": leaf.amount,
+            "returned": leaf.returned,
+            "returnable": leaf.amount - leaf.returned,
+        }
+        for index, leaf in enumerate(leaves)
+    ]
+
+
+def with_leaves(
+    instruction: Instruction, leaves: Mapping[bytes, Sequence[Leaf]], names: Mapping[bytes, str]
+) -> dict[str, Any]:
+    """An instruction with its allocations; those of a release or return cannot be returned."""
+    answer = instruction_answer(instruction)
+    found = leaves.get(instruction.id)
+    if found is not None:
+        shown = leaf_answers(found, names)
+        if instruction.type != InstructionType.SPLIT:
+            for leaf in shown:
+                leaf["returnable"] = 0
+        answer["allocations"] = shown
+    return answer
+
+
+def order_answer(
+    reference: str,
+    reading: OrderReading,
+    terms: Terms,
+    roles: Sequence[str],
+    names: Mapping[bytes, str],
+) -> dict[str, Any]:
+    """An order; before its capture is mirrored, it holds nothing yet."""
+    order, capture = reading.order, reading.capture
+    return {
+        "out_order_no": reference,
+        "order_id": hex_id(terms.order_id),
+        "state": InstructionState.SETTLED.value if capture is None else capture.state,
+        "reason": None if capture is None else plain(capture.reason),
+        "currency": terms.currency,
+        "merchant": names.get(terms.merchant) or hex_id(terms.merchant),
+        "rule_id": hex_id(terms.rule_id),
+        "rule_version": terms.rule_version,
+        "bindings": {
+            role: None if bound == _NOBODY else names.get(bound) or hex_id(bound)
+            for role, bound in zip(roles, terms.bindings, strict=False)
+        },
+        "captured": 0 if order is None else order.captured,
+        "held": 0 if order is None else order.held,
+        "split": reading.totals.get(RecordKind.SPLIT, 0),
+        "returned": reading.totals.get(RecordKind.RETURN, 0),
+        "released": reading.totals.get(RecordKind.RELEASE, 0),
+        "instructions": [with_leaves(i, reading.leaves, names) for i in reading.instructions],
+    }
+
+
+def participant_answer(participant: Participant, enrolment: Instruction | None) -> dict[str, Any]:
+    """A participant."""
+    return {
+        "out_participant_no": participant.reference,
+        "participant_id": hex_id(participant.id),
+        "status": ParticipantStatus(participant.status).name,
+        "authority": None if participant.authority is None else hex_id(participant.authority),
+        "enrolment": None if enrolment is None else instruction_answer(enrolment),
+    }
+
+
+def version_answer(version: RuleVersion, siblings: Sequence[RuleVersion], now: int) -> dict[str, Any]:
+    """A rule version."""
+    return {
+        "out_rule_no": version.reference,
+        "rule_id": hex_id(version.rule_id),
+        "version": version.version,
+        "state": rulestate.state_of(version, siblings, now).name,
+        "effective_from": version.effective_from,
+        "content_hash": hex_id(version.content_hash),
+        "roles": roles_of(payloads.legs_from_json(version.legs)),
+        "legs": version.legs,
+    }
+
+
+def rule_answer(versions: Sequence[RuleVersion], now: int) -> dict[str, Any]:
+    """A rule with all its versions."""
+    current = rulestate.in_force(versions, now)
+    return {
+        "out_rule_no": versions[0].reference,
+        "rule_id": hex_id(versions[0].rule_id),
+        "platform_id": hex_id(versions[0].platform_id),
+        "retired": any(version.retired for version in versions),
+        "in_force": None if current is None else current.version,
+        "latest": max(version.version for version in versions),
+        "versions": [version_answer(version, versions, now) for version in versions],
+    }

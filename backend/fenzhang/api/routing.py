@@ -1,0 +1,48 @@
+"""Routes that know who calls before they read what is said, and read JSON strictly."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import orjson
+from fastapi import Request, Response
+from fastapi.routing import APIRoute
+
+from fenzhang.api.auth import authenticate
+from fenzhang.api.services import services_of
+
+
+class StrictRequest(Request):
+    """Reads JSON with orjson: no NaN, no lone surrogates, no endless nesting."""
+
+    async def json(self) -> Any:
+        """The body. Raises json.JSONDecodeError, which orjson's error is."""
+        return orjson.loads(await self.body())
+
+
+class PublicRoute(APIRoute):
+    """A route without a token."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """The handler."""
+        handler = super().get_route_handler()
+
+        async def handle(request: Request) -> Response:
+            return await handler(StrictRequest(request.scope, request.receive))
+
+        return handle
+
+
+class SecuredRoute(PublicRoute):
+    """A route that needs a token. Who has none is told so whatever the body is."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """The handler."""
+        handler = super().get_route_handler()
+
+        async def handle(request: Request) -> Response:
+            request.state.actor = authenticate(request, services_of(request).tokens)
+            return await handler(request)
+
+        return handle

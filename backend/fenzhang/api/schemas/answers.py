@@ -1,0 +1,294 @@
+"""What comes back. Fields that do not apply are null or left out."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, Field
+
+State = Literal["ACCEPTED", "SUBMITTED", "SETTLED", "REJECTED"]
+Type = Literal[
+    "CAPTURE",
+    "SPLIT",
+    "RELEASE",
+    "RETURN",
+    "ENROLL",
+    "SUSPEND",
+    "RESUME",
+    "PROPOSE",
+    "APPROVE",
+    "RETIRE",
+]
+Standing = Literal["UNKNOWN", "ACTIVE", "SUSPENDED", "CLOSED"]
+
+
+class FieldError(BaseModel):
+    """One field that does not fit."""
+
+    field: str
+    code: str
+    message: str
+
+
+class Problem(BaseModel):
+    """RFC 9457 problem details. `code` is stable; programs decide by it."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    code: str
+    field: str | None = None
+    values: dict[str, Any] | None = None
+    errors: list[FieldError] | None = None
+    error: str | None = Field(
+        default=None, description="OAuth2's own name of the error, at the token endpoint."
+    )
+    error_description: str | None = None
+
+
+class Reason(BaseModel):
+    """Why the chain refused an instruction."""
+
+    code: str
+    message: str
+    values: dict[str, Any]
+
+
+class LeafAnswer(BaseModel):
+    """One leaf of a settled record, minor units. `returnable` is what a return can still take from it."""
+
+    leaf: int
+    participant_id: str
+    out_participant_no: str | None
+    amount: int
+    returned: int
+    returnable: int
+
+
+class InstructionAnswer(BaseModel):
+    """One write as it stands: the request in the client's own names, and what became of it."""
+
+    type: Type
+    id: str
+    state: State
+    reason: Reason | None
+    order_id: str | None
+    accepted_at: int
+    block_number: int | None
+    tx_hash: str | None
+    out_order_no: str | None = None
+    out_split_no: str | None = None
+    out_release_no: str | None = None
+    out_return_no: str | None = None
+    out_participant_no: str | None = None
+    out_rule_no: str | None = None
+    out_request_no: str | None = None
+    amount: int | None = None
+    currency: str | None = None
+    allocations: list[LeafAnswer] | None = None
+
+
+class BatchAnswer(BaseModel):
+    """One element per item, in order: the instruction, or the problem that stands in its place."""
+
+    items: list[InstructionAnswer | Problem]
+
+
+class OrderAnswer(BaseModel):
+    """An order: what was captured, what it still holds (can be split or released), and what happened to it."""
+
+    out_order_no: str
+    order_id: str
+    state: State
+    reason: Reason | None
+    currency: str
+    merchant: str
+    rule_id: str
+    rule_version: int
+    bindings: dict[str, str | None]
+    captured: int
+    held: int
+    split: int
+    returned: int
+    released: int
+    instructions: list[InstructionAnswer]
+
+
+class ParticipantAnswer(BaseModel):
+    """A participant and its standing on the chain; `enrolment` is the instruction that enrolled it."""
+
+    out_participant_no: str
+    participant_id: str
+    status: Standing
+    authority: str | None
+    enrolment: InstructionAnswer | None
+
+
+class ParticipantList(BaseModel):
+    """A page; `next` is the cursor of the next one, null on the last."""
+
+    participants: list[ParticipantAnswer]
+    next: str | None
+
+
+class RuleVersionAnswer(BaseModel):
+    """A version of a rule as it stands on the chain."""
+
+    out_rule_no: str
+    rule_id: str
+    version: int
+    state: Literal["UNKNOWN", "PROPOSED", "NOT_EFFECTIVE", "IN_FORCE", "SUPERSEDED", "RETIRED"]
+    effective_from: int
+    content_hash: str
+    roles: list[str]
+    legs: list[dict[str, Any]]
+
+
+class RuleAnswer(BaseModel):
+    """A rule: its newest version, and the one that orders captured now are split by."""
+
+    out_rule_no: str
+    rule_id: str
+    platform_id: str
+    retired: bool
+    in_force: int | None
+    latest: int
+    versions: list[RuleVersionAnswer]
+
+
+class RuleList(BaseModel):
+    """All rules of a platform."""
+
+    rules: list[RuleAnswer]
+
+
+class QuoteSide(BaseModel):
+    """Amount per leaf in leg order, or the first leg that fails."""
+
+    leaves: list[int] | None
+    error_leg: int | None
+
+
+class QuoteLeaf(BaseModel):
+    """Who would receive what."""
+
+    participant_id: str | None
+    role: str | None
+    amount: int
+
+
+class QuoteAnswer(BaseModel):
+    """The Python specification's answer and the contract's."""
+
+    python: QuoteSide
+    chain: QuoteSide
+    agree: bool
+    allocations: list[QuoteLeaf] | None
+
+
+class PositionAnswer(BaseModel):
+    """What is payable to a participant, minor units."""
+
+    out_participant_no: str
+    participant_id: str
+    currency: str
+    amount: int
+
+
+class PositionList(BaseModel):
+    """Positions of a page of participants; `next` is the cursor of the next page, null on the last."""
+
+    positions: list[PositionAnswer]
+    next: str | None = None
+
+
+class TrialBalanceLine(BaseModel):
+    """An account and the sums of everything posted to it, minor units."""
+
+    kind: str
+    currency: str
+    participant_id: str | None
+    debit: int
+    credit: int
+
+
+class TrialBalanceTotal(BaseModel):
+    """Both columns of a currency; they are equal."""
+
+    currency: str
+    debit: int
+    credit: int
+
+
+class TrialBalanceAnswer(BaseModel):
+    """Every account of the clearing ledger."""
+
+    accounts: list[TrialBalanceLine]
+    totals: list[TrialBalanceTotal]
+
+
+class CompletionAnswer(BaseModel):
+    """A state change, in the order of the feed."""
+
+    id: int
+    state: State
+    at: int
+    instruction: InstructionAnswer
+
+
+class CompletionList(BaseModel):
+    """State changes after the cursor; go on with `next`."""
+
+    completions: list[CompletionAnswer]
+    next: int
+
+
+class AppAnswer(BaseModel):
+    """A new app. The secret is shown this once."""
+
+    client_id: str
+    client_secret: str
+    name: str
+    scopes: list[str]
+    platform: str | None
+
+
+class TokenAnswer(BaseModel):
+    """An access token, as RFC 6749 has it."""
+
+    access_token: str
+    token_type: Literal["Bearer"]
+    expires_in: int
+    scope: str
+
+
+class DomainAnswer(BaseModel):
+    """An EIP-712 domain."""
+
+    name: str
+    version: str
+    chainId: int  # noqa: N815 -- EIP-712's own name
+    verifyingContract: str  # noqa: N815 -- EIP-712's own name
+
+
+class NetworkAnswer(BaseModel):
+    """What a client needs to sign."""
+
+    chain_id: int
+    contracts: dict[str, str]
+    domains: dict[str, DomainAnswer]
+
+
+class HealthAnswer(BaseModel):
+    """The process is there."""
+
+    status: Literal["ok"]
+
+
+class ReadyAnswer(BaseModel):
+    """The process can accept writes. `mirror` is the newest mirrored block, null before the first."""
+
+    status: Literal["ready"]
+    mirror: dict[str, int] | None
+    open_instructions: int

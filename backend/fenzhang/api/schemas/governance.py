@@ -1,0 +1,223 @@
+"""Requests about who takes part and by which rules."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, model_validator
+
+from fenzhang.api.schemas.constraints import examples, needs
+from fenzhang.api.types import (
+    Address,
+    Amount,
+    Bindings,
+    HexId,
+    LeafAmount,
+    Model,
+    ParticipantName,
+    Reference,
+    RoleName,
+    SignatureBytes,
+    Timestamp,
+    Version,
+)
+from fenzhang.domain.rules import MAX_LEGS, Leg, LegKind
+from fenzhang.intake.actor import Scope
+from fenzhang.intake.rules import NamedLeg
+
+LEGS_EXAMPLE: list[dict[str, Any]] = [
+    {"parent": -1, "kind": "SHARE", "value": 500, "min": 10, "max": 20000, "role": "platform"},
+    {"parent": -1, "kind": "FIXED", "value": 300, "role": "logistics"},
+    {"parent": -1, "kind": "SHARE", "value": 200, "role": "promoter"},
+    {"parent": -1, "kind": "REMAINDER", "role": "merchant"},
+]
+
+CONTENT_HASH_EXAMPLE = "0x6f4c2b1e0d9a8877665544332211ffeeddccbbaa99887766554433221100abcd"
+
+
+class AppBody(Model):
+    """A new API client. An app with the scope `platform` belongs to one."""
+
+    model_config = examples(
+        {"name": "mall-backend", "scopes": ["platform"], "platform": "mall"},
+        oneOf=[
+            {
+                "required": ["platform"],
+                "properties": {"platform": {"type": "string"}, "scopes": {"contains": {"const": "platform"}}},
+            },
+            {
+                "properties": {
+                    "platform": {"type": "null"},
+                    "scopes": {"not": {"contains": {"const": "platform"}}},
+                }
+            },
+        ],
+    )
+    name: Reference
+    scopes: Annotated[
+        list[Literal["operator", "platform", "approver", "auditor"]], Field(min_length=1, max_length=4)
+    ]
+    platform: Reference | None = None
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if ("platform" in self.scopes) != (self.platform is not None):
+            raise ValueError("platform is named exactly when the scope platform is asked for")
+        return self
+
+    def granted(self) -> list[Scope]:
+        """The scopes, each once, in a fixed order."""
+        return sorted({Scope(scope) for scope in self.scopes})
+
+
+class PlatformBody(Model):
+    """A new platform, which signs with its own `authority`, or with a key made into the keystore."""
+
+    model_config = examples(
+        {"out_participant_no": "haitao", "generate_key": True},
+        oneOf=[
+            {
+                "required": ["authority"],
+                "properties": {"authority": {"type": "string"}, "generate_key": {"const": False}},
+            },
+            {
+                "required": ["generate_key"],
+                "properties": {"generate_key": {"const": True}, "authority": {"type": "null"}},
+            },
+        ],
+    )
+    out_participant_no: Reference
+    authority: Address | None = None
+    generate_key: bool = False
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.generate_key == (self.authority is not None):
+            raise ValueError("give either authority or generate_key")
+        return self
+
+
+class ParticipantBody(Model):
+    """A new participant that agreed to receive from the platform."""
+
+    model_config = examples({"out_participant_no": "merchant-002"})
+    out_participant_no: Reference
+
+
+class RequestBody(Model):
+    """A change that needs no more than the client's own reference for it."""
+
+    model_config = examples({"out_request_no": "request-000001"})
+    out_request_no: Reference
+
+
+class LegBody(Model):
+    """One leg of a rule. Amounts are minor units; the `value` of a SHARE is basis points."""
+
+    parent: Annotated[int, Field(ge=-1, lt=MAX_LEGS, description="Index of an earlier leg; -1 is the root.")]
+    kind: Literal["FIXED", "SHARE", "REMAINDER"]
+    value: LeafAmount = 0
+    min: LeafAmount = 0
+    max: LeafAmount = 0
+    recipient: ParticipantName | None = None
+    role: RoleName | None = None
+
+    def named(self) -> NamedLeg:
+        """What intake takes."""
+        leg = Leg(
+            parent=self.parent,
+            kind=LegKind[self.kind],
+            value=self.value,
+            min=self.min,
+            max=self.max,
+            role=self.role,
+        )
+        return NamedLeg(leg, self.recipient)
+
+
+Legs = Annotated[list[LegBody], Field(min_length=1, max_length=MAX_LEGS)]
+
+
+class RuleBody(Model):
+    """Propose a rule version. A `signature` is the authority's EIP-712 signature over RuleProposal.
+
+    Left out, `version` is the next one and `effective_from` the moment of approval; a signed proposal names both.
+    """
+
+    model_config = examples(
+        {"out_request_no": "propose-group-buy", "out_rule_no": "group-buy", "legs": LEGS_EXAMPLE},
+        **needs("signature", "version", "effective_from"),
+    )
+    out_request_no: Reference
+    out_rule_no: Reference
+    legs: Legs
+    version: Version | None = None
+    effective_from: Timestamp | None = None
+    signature: SignatureBytes | None = None
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.signature is not None and None in {self.version, self.effective_from}:
+            raise ValueError("a signed proposal names version and effective_from")
+        return self
+
+
+class ApprovalBody(Model):
+    """Approve exactly the content that `content_hash` names."""
+
+    model_config = examples(
+        {"out_request_no": "approve-000001", "platform": "mall", "content_hash": CONTENT_HASH_EXAMPLE}
+    )
+    out_request_no: Reference
+    platform: Reference
+    content_hash: HexId
+
+
+class RetirementBody(Model):
+    """Retire a rule for new orders, for ever. A `signature` is the authority's over RuleRetirement."""
+
+    model_config = examples({"out_request_no": "retire-retail-standard"})
+    out_request_no: Reference
+    signature: SignatureBytes | None = None
+
+
+class QuoteBody(Model):
+    """A dry run: a version of a rule, or any legs, on an amount. `bindings` add who would receive what."""
+
+    model_config = examples(
+        {"out_rule_no": "retail-standard", "amount": 9900},
+        {
+            "legs": [
+                {"parent": -1, "kind": "SHARE", "value": 500},
+                {"parent": -1, "kind": "REMAINDER"},
+            ],
+            "amount": 99,
+        },
+        oneOf=[
+            {
+                "required": ["out_rule_no"],
+                "properties": {"out_rule_no": {"type": "string"}, "legs": {"type": "null"}},
+            },
+            {
+                "required": ["legs"],
+                "properties": {
+                    "legs": {"type": "array"},
+                    "out_rule_no": {"type": "null"},
+                    "version": {"type": "null"},
+                },
+            },
+        ],
+    )
+    amount: Amount
+    out_rule_no: Reference | None = None
+    version: Version | None = None
+    legs: Legs | None = None
+    bindings: Bindings = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if (self.out_rule_no is None) == (self.legs is None):
+            raise ValueError("give either out_rule_no or legs")
+        if self.version is not None and self.legs is not None:
+            raise ValueError("legs have no version")
+        return self

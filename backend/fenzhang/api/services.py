@@ -1,0 +1,72 @@
+"""What routes work with, wired once per process."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from fastapi import Request
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from fenzhang.api.auth import Tokens
+from fenzhang.chain.deployments import Deployment
+from fenzhang.chain.node import NodeClient
+from fenzhang.chain.views import ChainView
+from fenzhang.intake.signatures import Network, SignatureUndecided, Verifier, contract_confirms
+from fenzhang.intake.watcher import Watcher
+from fenzhang.settings import Settings
+from fenzhang.store.session import Database
+
+T = TypeVar("T")
+_CONTRACT_SIGNATURES = 2
+"""At most so many signatures come in one request."""
+
+
+@dataclass(slots=True)
+class Services:
+    """Database, node, contracts and settings of one API process."""
+
+    settings: Settings
+    database: Database
+    node: NodeClient
+    deployment: Deployment
+    tokens: Tokens
+    watcher: Watcher = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.watcher = Watcher(self.database)
+
+    @property
+    def network(self) -> Network:
+        """What clients sign for."""
+        return Network(self.deployment.chain_id, self.deployment.split_ledger, self.deployment.rule_book)
+
+    @property
+    def chain(self) -> ChainView:
+        """The contracts at the newest block."""
+        return ChainView(self.node, self.deployment)
+
+    async def write(self, work: Callable[[AsyncSession, Verifier], Awaitable[T]]) -> T:
+        """Run `work` in a write transaction and commit. This is the request's boundary.
+
+        A signature that only a contract can confirm is put to the node outside of any transaction; then `work` runs
+        again, in a new one.
+        """
+        verifier = Verifier(self.network)
+        for _ in range(_CONTRACT_SIGNATURES):
+            try:
+                async with self.database.write() as session:
+                    return await work(session, verifier)
+            except SignatureUndecided as undecided:
+                if not await contract_confirms(self.node, undecided.question):
+                    raise
+                verifier = verifier.confirming(undecided.question)
+        async with self.database.write() as session:
+            return await work(session, verifier)
+
+
+def services_of(request: Request) -> Services:
+    """The services of the application that handles `request`."""
+    services: Services = request.app.state.services
+    return services

@@ -1,0 +1,36 @@
+"""Who writes: an authenticated app and what it may do."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+OPERATOR_NAMESPACE = bytes(32)
+"""Stands in place of a platform for what the operator writes, such as the enrolment of platforms."""
+
+
+class Scope(StrEnum):
+    """What an app may do. OAuth2 scopes of these names."""
+
+    OPERATOR = "operator"
+    """Create apps, enrol and suspend platforms, read the trial balance."""
+    PLATFORM = "platform"
+    """Everything that belongs to the app's own platform."""
+    APPROVER = "approver"
+    """Read and approve the rules that platforms propose."""
+    AUDITOR = "auditor"
+    """Read the trial balance and the rules of every platform."""
+
+
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """An app that presented a valid token."""
+
+    client_id: str
+    scopes: frozenset[Scope]
+    platform_id: bytes | None
+
+    @property
+    def namespace(self) -> bytes:
+        """The platform whose references this app writes and reads, or the operator's namespace."""
+        return self.platform_id or OPERATOR_NAMESPACE

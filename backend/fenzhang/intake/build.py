@@ -1,0 +1,124 @@
+"""From a request in the platform's names to what goes on chain, with every check that needs no money to be counted."""
+
+from __future__ import annotations
+
+from fenzhang.domain import identifiers
+from fenzhang.domain.records import Capture, Instruction, InstructionKind
+from fenzhang.intake.errors import (
+    CurrencyMismatch,
+    LeafCount,
+    RoleBoundByOrder,
+    SplitRejected,
+    TooManyInstructions,
+    UnboundRole,
+)
+from fenzhang.intake.limits import MAX_INSTRUCTIONS_PER_ORDER
+from fenzhang.intake.requests import (
+    CaptureRequest,
+    ReleaseRequest,
+    ReturnRequest,
+    SettlementRequest,
+    SplitRequest,
+)
+from fenzhang.intake.snapshot import OrderFacts, Snapshot
+from fenzhang.store.tables import InstructionState
+
+_NOBODY = bytes(32)
+
+
+def build(snapshot: Snapshot, request: SettlementRequest) -> Capture | Instruction:
+    """What `request` puts on chain. Raises the reason for which it is refused."""
+    snapshot.require_active_platform()
+    match request:
+        case CaptureRequest():
+            return _capture(snapshot, request)
+        case SplitRequest():
+            return _split(snapshot, request)
+        case ReleaseRequest():
+            return _release(snapshot, request)
+        case ReturnRequest():
+            return _return(snapshot, request)
+
+
+def _capture(snapshot: Snapshot, request: CaptureRequest) -> Capture:
+    version = snapshot.rule_for_capture(request.rule, request.rule_version)
+    shape = snapshot.shape(version.rule_id, version.version)
+    return Capture(
+        order_id=identifiers.order_id(snapshot.platform.id, request.reference),
+        platform=snapshot.platform.id,
+        merchant=snapshot.active_participant("merchant", request.merchant),
+        rule_id=version.rule_id,
+        rule_version=version.version,
+        currency=request.currency,
+        amount=request.amount,
+        bindings=snapshot.bind(shape, request.bindings),
+    )
+
+
+def _split(snapshot: Snapshot, request: SplitRequest) -> Instruction:
+    order = snapshot.order(request.order)
+    _check_order(order, request.currency)
+    shape = snapshot.shape(order.rule_id, order.rule_version)
+    own = snapshot.bind(shape, request.bindings)
+    for role, bound, given in zip(shape.roles, order.bindings, own, strict=True):
+        if bound == given == _NOBODY:
+            raise UnboundRole(
+                f"role {role!r} is bound neither by the order nor by the split", field="bindings", role=role
+            )
+        if _NOBODY not in {bound, given} and bound != given:
+            raise RoleBoundByOrder(
+                f"the order binds role {role!r} to somebody else", field=f"bindings.{role}"
+            )
+    return Instruction(
+        kind=InstructionKind.SPLIT,
+        id=identifiers.split_id(snapshot.platform.id, request.reference),
+        order_id=order.order_id,
+        amount=request.amount,
+        # One form per content, so that a client knows what it signs: nothing, or an entry for every role.
+        bindings=own if request.bindings else (),
+    )
+
+
+def _release(snapshot: Snapshot, request: ReleaseRequest) -> Instruction:
+    order = snapshot.order(request.order)
+    _check_order(order, None)
+    return Instruction(
+        kind=InstructionKind.RELEASE,
+        id=identifiers.release_id(snapshot.platform.id, request.reference),
+        order_id=order.order_id,
+    )
+
+
+def _return(snapshot: Snapshot, request: ReturnRequest) -> Instruction:
+    split = snapshot.split(request.split)
+    if split.state == InstructionState.REJECTED:
+        raise SplitRejected(f"split {request.split!r} was rejected", reference=request.split)
+    order = snapshot.order_by_id(split.order_id or _NOBODY)
+    _check_order(order, request.currency)
+    if request.amounts is not None:
+        leaves = snapshot.shape(order.rule_id, order.rule_version).leaves
+        if len(request.amounts) != leaves:
+            raise LeafCount(f"the split has {leaves} leaves", field="amounts", leaves=leaves)
+    return Instruction(
+        kind=InstructionKind.RETURN,
+        id=identifiers.return_id(snapshot.platform.id, request.reference),
+        order_id=order.order_id,
+        split_id=split.id,
+        amount=request.amount,
+        amounts=request.amounts or (),
+    )
+
+
+def _check_order(order: OrderFacts, currency: str | None) -> None:
+    if currency is not None and currency != order.currency:
+        raise CurrencyMismatch(
+            f"the order is in {order.currency}",
+            field="currency",
+            currency=currency,
+            order_currency=order.currency,
+        )
+    if order.instructions >= MAX_INSTRUCTIONS_PER_ORDER:
+        raise TooManyInstructions(
+            f"an order has at most {MAX_INSTRUCTIONS_PER_ORDER} instructions",
+            limit=MAX_INSTRUCTIONS_PER_ORDER,
+        )

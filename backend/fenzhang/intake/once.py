@@ -1,0 +1,87 @@
+"""Writes that come one at a time: the same reference with the same content is the same write."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from fenzhang.intake.actor import Actor
+from fenzhang.intake.errors import ReferenceConflict
+from fenzhang.intake.requests import content_hash
+from fenzhang.intake.settlement import Outcome
+from fenzhang.intake.snapshot import chain_time
+from fenzhang.store import payloads
+from fenzhang.store.errors import DatabaseUnavailable
+from fenzhang.store.tables import Instruction, InstructionState, InstructionType
+
+_ATTEMPTS = 4
+
+
+async def find(
+    session: AsyncSession, namespace: bytes, kind: InstructionType, reference: str
+) -> Instruction | None:
+    """The instruction that a reference stands for."""
+    query = select(Instruction).where(
+        Instruction.platform_id == namespace, Instruction.type == kind, Instruction.reference == reference
+    )
+    return (await session.execute(query)).scalar_one_or_none()
+
+
+async def once(
+    session: AsyncSession,
+    namespace: bytes,
+    kind: InstructionType,
+    reference: str,
+    *,
+    content: Mapping[str, Any],
+    write: Callable[[], Awaitable[Instruction]],
+) -> Outcome:
+    """Find what `reference` stands for, or `write` it.
+
+    `write` adds its rows to the session; it runs in a savepoint and again if somebody else was faster.
+    Raises ReferenceConflict, whatever `write` raises, and DatabaseUnavailable.
+    """
+    for _ in range(_ATTEMPTS):
+        known = await find(session, namespace, kind, reference)
+        if known is not None:
+            if known.content_hash != content_hash(content):
+                raise ReferenceConflict(kind.value, reference)
+            return Outcome(known, created=False)
+        try:
+            async with session.begin_nested():
+                instruction = await write()
+                session.add(instruction)
+            return Outcome(instruction, created=True)
+        except IntegrityError:
+            continue
+    raise DatabaseUnavailable("others keep writing the same references; try again")
+
+
+async def governance_instruction(
+    session: AsyncSession,
+    actor: Actor,
+    namespace: bytes,
+    kind: InstructionType,
+    reference: str,
+    *,
+    on_chain_id: bytes,
+    content: Mapping[str, Any],
+    payload: payloads.Payload,
+) -> Instruction:
+    """The row of a governance write, not added to the session yet. `on_chain_id` is the participant's or rule's."""
+    return Instruction(
+        id=on_chain_id,
+        type=kind.value,
+        platform_id=namespace,
+        app_id=actor.client_id,
+        reference=reference,
+        content=dict(content),
+        content_hash=content_hash(content),
+        payload=payloads.to_json(payload),
+        state=InstructionState.ACCEPTED.value,
+        accepted_at=await chain_time(session),
+    )

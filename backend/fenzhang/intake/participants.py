@@ -1,0 +1,228 @@
+"""Who takes part: enrolment of platforms and recipients, suspension and resumption."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from fenzhang.chain.keystore import encrypt_key, refuse_dev_key
+from fenzhang.chain.signer import LocalKey
+from fenzhang.domain.errors import InvalidInput
+from fenzhang.domain.identifiers import hex_id, new_participant_id, parse_id
+from fenzhang.domain.records import ParticipantStatus
+from fenzhang.intake.actor import OPERATOR_NAMESPACE, Actor
+from fenzhang.intake.errors import (
+    AlreadyEnrolled,
+    KeyExists,
+    ParticipantNotActive,
+    ParticipantNotSuspended,
+    PlatformNotActive,
+    UnknownParticipant,
+    UnknownPlatform,
+)
+from fenzhang.intake.once import find, governance_instruction, once
+from fenzhang.intake.settlement import Outcome
+from fenzhang.intake.snapshot import is_id, platform_of
+from fenzhang.store import keys
+from fenzhang.store.payloads import Enrollment, StandingChange
+from fenzhang.store.tables import Instruction, InstructionType, KeystoreKey, Participant
+
+
+@dataclass(frozen=True, slots=True)
+class NewKey:
+    """A key just made for a platform, encrypted."""
+
+    address: bytes
+    keyfile: dict[str, Any]
+
+
+def make_key(secret: bytes, password: str, chain_id: int) -> NewKey:
+    """Encrypt a key. Takes about a second on purpose: call it in a thread, outside of transactions."""
+    key = LocalKey(secret)
+    refuse_dev_key(key.address, chain_id)
+    return NewKey(key.address, encrypt_key(key, password))
+
+
+# ------------------------------------------------------------------------------ enrolment
+
+
+async def enrol_platform(
+    session: AsyncSession, actor: Actor, reference: str, authority: bytes | None, key: NewKey | None
+) -> Outcome:
+    """Enrol a platform that signs with `authority` (20 bytes), or with `key`, which goes into the keystore.
+
+    Platforms have references of their own, unique among platforms. Raises ReferenceConflict, KeyExists.
+    """
+    content = platform_content(reference, authority)
+
+    async def write() -> Instruction:
+        participant = new_participant_id()
+        signs_with = authority
+        if key is not None:
+            if await session.get(KeystoreKey, key.address) is not None:
+                raise KeyExists("the keystore has this key already", address=hex_id(key.address))
+            keys.add(session, keys.platform_label(participant), key.address, key.keyfile)
+            signs_with = key.address
+        session.add(
+            Participant(id=participant, platform_id=participant, reference=reference, authority=signs_with)
+        )
+        return await governance_instruction(
+            session,
+            actor,
+            OPERATOR_NAMESPACE,
+            InstructionType.ENROLL,
+            reference,
+            on_chain_id=participant,
+            content=content,
+            payload=Enrollment(participant=participant, authority=signs_with, platform=None),
+        )
+
+    return await once(
+        session, OPERATOR_NAMESPACE, InstructionType.ENROLL, reference, content=content, write=write
+    )
+
+
+def platform_content(reference: str, authority: bytes | None) -> dict[str, Any]:
+    """What is asked when a platform is enrolled; without an authority, its key is made here."""
+    return {
+        "out_participant_no": reference,
+        **({"generate_key": True} if authority is None else {"authority": hex_id(authority)}),
+    }
+
+
+async def is_known_platform(session: AsyncSession, reference: str) -> bool:
+    """Whether a platform was enrolled under this reference, so that no key need be made for it."""
+    return await find(session, OPERATOR_NAMESPACE, InstructionType.ENROLL, reference) is not None
+
+
+async def enrol_recipient(session: AsyncSession, actor: Actor, reference: str) -> Outcome:
+    """Enrol a participant that agreed to receive from the actor's platform. Its id is random.
+
+    Raises ReferenceConflict, AlreadyEnrolled, PlatformNotActive.
+    """
+    platform = await platform_of(session, actor.namespace)
+    content = {"out_participant_no": reference}
+
+    async def write() -> Instruction:
+        require_active(platform)
+        taken = select(Participant.id).where(
+            Participant.platform_id == platform.id, Participant.reference == reference
+        )
+        if (await session.execute(taken)).scalar_one_or_none() is not None:
+            raise AlreadyEnrolled(f"{reference!r} is the platform's own name", reference=reference)
+        participant = new_participant_id()
+        session.add(Participant(id=participant, platform_id=platform.id, reference=reference))
+        return await governance_instruction(
+            session,
+            actor,
+            platform.id,
+            InstructionType.ENROLL,
+            reference,
+            on_chain_id=participant,
+            content=content,
+            payload=Enrollment(participant=participant, authority=None, platform=platform.id),
+        )
+
+    return await once(session, platform.id, InstructionType.ENROLL, reference, content=content, write=write)
+
+
+# ------------------------------------------------------------------------------ standing
+
+
+async def change_standing(
+    session: AsyncSession, actor: Actor, participant: Participant, kind: InstructionType, reference: str
+) -> Outcome:
+    """SUSPEND or RESUME a participant under the client's own `reference`.
+
+    Raises ReferenceConflict, ParticipantNotActive, ParticipantNotSuspended.
+    """
+    content = {"out_request_no": reference, "out_participant_no": participant.reference}
+
+    async def write() -> Instruction:
+        status = ParticipantStatus(participant.status)
+        values = {"reference": participant.reference, "status": status.name}
+        if kind is InstructionType.SUSPEND and status is not ParticipantStatus.ACTIVE:
+            raise ParticipantNotActive("only an active participant can be suspended", **values)
+        if kind is InstructionType.RESUME and status is not ParticipantStatus.SUSPENDED:
+            raise ParticipantNotSuspended("only a suspended participant can be resumed", **values)
+        return await governance_instruction(
+            session,
+            actor,
+            actor.namespace,
+            kind,
+            reference,
+            on_chain_id=participant.id,
+            content=content,
+            payload=StandingChange(participant=participant.id),
+        )
+
+    return await once(session, actor.namespace, kind, reference, content=content, write=write)
+
+
+# ------------------------------------------------------------------------------ reading
+
+
+def require_active(platform: Participant) -> None:
+    """Raises PlatformNotActive."""
+    if platform.status != ParticipantStatus.ACTIVE:
+        status = ParticipantStatus(platform.status).name
+        raise PlatformNotActive("the platform is not active on the chain", status=status)
+
+
+async def platform_named(session: AsyncSession, reference: str) -> Participant:
+    """The platform with this reference. Raises UnknownPlatform."""
+    query = select(Participant).where(
+        Participant.id == Participant.platform_id, Participant.reference == reference
+    )
+    found = (await session.execute(query)).scalar_one_or_none()
+    if found is None:
+        raise UnknownPlatform(reference, "platform")
+    return found
+
+
+async def participant_named(session: AsyncSession, platform_id: bytes, name: str) -> Participant:
+    """A participant of a platform by reference or 0x id. Raises UnknownParticipant."""
+    query = select(Participant).where(Participant.platform_id == platform_id)
+    if is_id(name):
+        try:
+            query = query.where(Participant.id == parse_id("participant", name.lower()))
+        except InvalidInput:
+            raise UnknownParticipant(name) from None
+    else:
+        query = query.where(Participant.reference == name)
+    found = (await session.execute(query)).scalar_one_or_none()
+    if found is None:
+        raise UnknownParticipant(name)
+    return found
+
+
+async def list_participants(
+    session: AsyncSession, platform_id: bytes, after: str, limit: int
+) -> Sequence[Participant]:
+    """Up to `limit` participants of a platform whose references follow `after`, by reference (code points)."""
+    order = _by_code_point(session)
+    query = (
+        select(Participant)
+        .where(Participant.platform_id == platform_id, order > after)
+        .order_by(order)
+        .limit(limit)
+    )
+    return (await session.execute(query)).scalars().all()
+
+
+async def enrolment_of(session: AsyncSession, participant: Participant) -> Instruction | None:
+    """The instruction that enrolled a participant; None if another backend did."""
+    is_platform = participant.id == participant.platform_id
+    namespace = OPERATOR_NAMESPACE if is_platform else participant.platform_id
+    return await find(session, namespace, InstructionType.ENROLL, participant.reference)
+
+
+def _by_code_point(session: AsyncSession) -> Any:
+    # PostgreSQL's default collation may order letters by language; a cursor needs one order everywhere.
+    if session.get_bind().dialect.name == "postgresql":
+        return Participant.reference.collate("C")
+    return Participant.reference

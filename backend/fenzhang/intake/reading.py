@@ -1,0 +1,164 @@
+"""What a platform may read of its own: instructions, and what the mirror knows of its orders and splits."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import func, select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from fenzhang.domain import identifiers
+from fenzhang.domain.records import RecordKind
+from fenzhang.intake.errors import Unknown, UnknownInstruction, UnknownOrderReference, UnknownSplitReference
+from fenzhang.intake.once import find
+from fenzhang.store.bulk import chunks
+from fenzhang.store.payloads import capture_from
+from fenzhang.store.tables import Allocation, Instruction, InstructionType, Order, Participant, Record
+
+_UNKNOWN: dict[InstructionType, type[Unknown]] = {
+    InstructionType.CAPTURE: UnknownOrderReference,
+    InstructionType.SPLIT: UnknownSplitReference,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Leaf:
+    """One leaf of a settled record, minor units; `returned` is what returns have taken back from it."""
+
+    recipient: bytes
+    amount: int
+    returned: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class OrderReading:
+    """An order: its capture, what the chain holds for it now, and everything the platform wrote about it, in order.
+
+    `order` is None until the capture is mirrored.
+    """
+
+    capture: Instruction | None
+    order: Order | None
+    instructions: Sequence[Instruction]
+    leaves: dict[bytes, list[Leaf]]
+    """Allocations of each settled split, by split id."""
+    totals: dict[RecordKind, int]
+    """Sum of the settled amounts per kind, minor units."""
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What an order was captured with."""
+
+    order_id: bytes
+    currency: str
+    merchant: bytes
+    rule_id: bytes
+    rule_version: int
+    bindings: tuple[bytes, ...]
+
+
+def terms_of(reading: OrderReading) -> Terms:
+    """The terms of an order: as mirrored, else as asked."""
+    order = reading.order
+    if order is not None:
+        bindings = tuple(order.bindings[i : i + 32] for i in range(0, len(order.bindings), 32))
+        return Terms(
+            order.order_id, order.currency, order.merchant, order.rule_id, order.rule_version, bindings
+        )
+    if reading.capture is None:
+        raise ValueError("a reading has an order or its capture")
+    asked = capture_from(reading.capture.payload)
+    return Terms(
+        asked.order_id, asked.currency, asked.merchant, asked.rule_id, asked.rule_version, asked.bindings
+    )
+
+
+async def instruction_named(
+    session: AsyncSession, namespace: bytes, kind: InstructionType, reference: str
+) -> Instruction:
+    """An instruction. Raises UnknownOrderReference, UnknownSplitReference or UnknownInstruction."""
+    found = await find(session, namespace, kind, reference)
+    if found is None:
+        raise _UNKNOWN.get(kind, UnknownInstruction)(reference)
+    return found
+
+
+async def leaves_of(session: AsyncSession, instructions: Sequence[Instruction]) -> dict[bytes, list[Leaf]]:
+    """Allocations of settled splits, releases and returns by instruction id, in leaf order."""
+    ids = [instruction.id for instruction in instructions if instruction.type != InstructionType.CAPTURE]
+    amounts: dict[bytes, list[tuple[bytes, int]]] = defaultdict(list)
+    returned: dict[tuple[bytes, int], int] = {}
+    settled = (RecordKind.SPLIT, RecordKind.RELEASE, RecordKind.RETURN)
+    for chunk in chunks(ids):
+        query = (
+            select(Record.instruction_id, Allocation.recipient, Allocation.amount)
+            .join(Record, Record.id == Allocation.record_id)
+            .where(Record.instruction_id.in_(chunk), Record.canonical.is_(True), Record.kind.in_(settled))
+            .order_by(Record.instruction_id, Allocation.leaf)
+        )
+        for instruction_id, recipient, amount in await session.execute(query):
+            amounts[instruction_id].append((recipient, amount))
+        taken = (
+            select(Record.split_id, Allocation.leaf, func.sum(Allocation.amount))
+            .join(Record, Record.id == Allocation.record_id)
+            .where(
+                Record.split_id.in_(chunk),
+                Record.canonical.is_(True),
+                Record.kind == RecordKind.RETURN,
+                # Returns belong to the splits' orders; the index is on the order.
+                Record.order_id.in_({i.order_id for i in instructions if i.order_id is not None}),
+            )
+            .group_by(Record.split_id, Allocation.leaf)
+        )
+        for split_id, leaf, total in await session.execute(taken):
+            returned[split_id or b"", leaf] = int(total)
+    return {
+        instruction_id: [
+            Leaf(recipient, amount, returned.get((instruction_id, leaf), 0))
+            for leaf, (recipient, amount) in enumerate(found)
+        ]
+        for instruction_id, found in amounts.items()
+    }
+
+
+async def order_named(session: AsyncSession, platform_id: bytes, reference: str) -> OrderReading:
+    """An order of the platform. Raises UnknownOrderReference."""
+    order_id = identifiers.order_id(platform_id, reference)
+    order = await session.get(Order, order_id)
+    if order is not None and order.platform_id != platform_id:
+        order = None  # ids are the attestor's word: somebody else's order may bear this one
+    written = (
+        select(Instruction)
+        .where(Instruction.order_id == order_id, Instruction.platform_id == platform_id)
+        .order_by(Instruction.seq)
+    )
+    instructions = (await session.execute(written)).scalars().all()
+    capture = next((i for i in instructions if i.type == InstructionType.CAPTURE), None)
+    if capture is None and order is None:
+        raise UnknownOrderReference(reference)
+    totals = (
+        select(Record.kind, func.sum(Record.amount))
+        .where(Record.order_id == order_id, Record.canonical.is_(True))
+        .group_by(Record.kind)
+    )
+    return OrderReading(
+        capture=capture,
+        order=order,
+        instructions=instructions,
+        leaves=await leaves_of(session, instructions),
+        totals={RecordKind(kind): int(total) for kind, total in await session.execute(totals)},
+    )
+
+
+async def references_of(session: AsyncSession, platform_id: bytes, ids: Iterable[bytes]) -> dict[bytes, str]:
+    """The platform's own references of participants, by id."""
+    found: dict[bytes, str] = {}
+    for chunk in chunks(sorted(set(ids))):
+        query = select(Participant.id, Participant.reference).where(
+            Participant.platform_id == platform_id, Participant.id.in_(chunk)
+        )
+        found |= {row[0]: row[1] for row in await session.execute(query)}
+    return found

@@ -1,0 +1,144 @@
+"""What a platform asks for, in its own names and already well formed; and the hash that tells two requests apart.
+
+`participant` fields hold the platform's reference of a participant or its 0x id.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from hashlib import sha256
+from typing import Any, ClassVar
+
+from fenzhang.store.tables import InstructionType
+
+REFERENCE_FIELDS = {
+    InstructionType.CAPTURE: "out_order_no",
+    InstructionType.SPLIT: "out_split_no",
+    InstructionType.RELEASE: "out_release_no",
+    InstructionType.RETURN: "out_return_no",
+    InstructionType.ENROLL: "out_participant_no",
+}
+"""Name of the client's reference per type; the other types have `out_request_no`."""
+
+
+def reference_field(kind: str) -> str:
+    """Name of the client's reference in a write of this type."""
+    return REFERENCE_FIELDS.get(InstructionType(kind), "out_request_no")
+
+
+def content_hash(content: Mapping[str, Any]) -> bytes:
+    """SHA-256 of the canonical JSON of a request: sorted keys, no spaces, ASCII, integers and strings only."""
+    canonical = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+    return sha256(canonical.encode("ascii")).digest()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CaptureRequest:
+    """Capture an order of `amount` minor units. `rule_version` None takes the version in force."""
+
+    type: ClassVar[InstructionType] = InstructionType.CAPTURE
+    reference: str
+    rule: str
+    rule_version: int | None = None
+    merchant: str
+    currency: str
+    amount: int
+    channel: str
+    bindings: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def order(self) -> str:
+        """Reference of the order: the capture's own."""
+        return self.reference
+
+    def content(self) -> dict[str, Any]:
+        """The request in the client's names."""
+        return _without_none(
+            out_order_no=self.reference,
+            out_rule_no=self.rule,
+            rule_version=self.rule_version,
+            merchant=self.merchant,
+            currency=self.currency,
+            amount=self.amount,
+            channel=self.channel,
+            bindings=dict(self.bindings) or None,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SplitRequest:
+    """Split `amount` of an order by its rule version. `bindings` fill the roles that the order left open."""
+
+    type: ClassVar[InstructionType] = InstructionType.SPLIT
+    reference: str
+    order: str
+    amount: int
+    currency: str | None = None
+    bindings: Mapping[str, str] = field(default_factory=dict)
+
+    def content(self) -> dict[str, Any]:
+        """The request in the client's names."""
+        return _without_none(
+            out_split_no=self.reference,
+            out_order_no=self.order,
+            amount=self.amount,
+            currency=self.currency,
+            bindings=dict(self.bindings) or None,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReleaseRequest:
+    """Close an order: what it still holds goes to its merchant."""
+
+    type: ClassVar[InstructionType] = InstructionType.RELEASE
+    reference: str
+    order: str
+
+    def content(self) -> dict[str, Any]:
+        """The request in the client's names."""
+        return _without_none(out_release_no=self.reference, out_order_no=self.order)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReturnRequest:
+    """Take `amount` back from a split; `amounts`, if given, says how much from each of its leaves."""
+
+    type: ClassVar[InstructionType] = InstructionType.RETURN
+    reference: str
+    split: str
+    amount: int
+    currency: str | None = None
+    amounts: tuple[int, ...] | None = None
+
+    def content(self) -> dict[str, Any]:
+        """The request in the client's names."""
+        return _without_none(
+            out_return_no=self.reference,
+            out_split_no=self.split,
+            amount=self.amount,
+            currency=self.currency,
+            amounts=None if self.amounts is None else list(self.amounts),
+        )
+
+
+SettlementRequest = CaptureRequest | SplitRequest | ReleaseRequest | ReturnRequest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClientSignature:
+    """A client's own signature over all of its request. `deadline` is Unix seconds.
+
+    `attestor` (20 bytes) is given for captures; everything else is signed by the platform's authority.
+    """
+
+    nonce: int
+    deadline: int
+    signature: bytes
+    attestor: bytes | None = None
+
+
+def _without_none(**values: Any) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if value is not None}

@@ -1,0 +1,335 @@
+"""What the database knows about the names in a request, read in a few queries however many items it has."""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from sqlalchemy import func, or_, select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from fenzhang.domain import identifiers
+from fenzhang.domain.records import Capture, ParticipantStatus
+from fenzhang.domain.rules import leaf_indices, roles_of
+from fenzhang.intake import rulestate
+from fenzhang.intake.errors import (
+    OrderNotCaptured,
+    ParticipantNotActive,
+    PlatformNotActive,
+    RoleNotInRule,
+    UnknownOrderReference,
+    UnknownParticipant,
+    UnknownPlatform,
+    UnknownRule,
+    UnknownSplitReference,
+)
+from fenzhang.intake.requests import (
+    CaptureRequest,
+    ReturnRequest,
+    SettlementRequest,
+    SplitRequest,
+)
+from fenzhang.store import payloads
+from fenzhang.store.tables import (
+    Block,
+    Instruction,
+    InstructionState,
+    InstructionType,
+    Order,
+    Participant,
+    RuleVersion,
+)
+
+_NOBODY = bytes(32)
+_ID_CHARACTERS = 66
+"""0x and 64 hexadecimal digits; a reference has at most 64 characters."""
+
+
+@dataclass(slots=True)
+class RuleShape:
+    """What a split needs to know of a rule version: role names in order, fixed recipients, counts."""
+
+    roles: tuple[str, ...]
+    recipients: tuple[bytes, ...]
+    leaves: int
+    legs: int
+
+
+@dataclass(slots=True)
+class OrderFacts:
+    """An order as far as intake needs it. `instructions` counts its splits, releases and returns so far."""
+
+    order_id: bytes
+    rejected: bool
+    rule_id: bytes
+    rule_version: int
+    currency: str
+    bindings: tuple[bytes, ...]
+    instructions: int = 0
+
+
+async def chain_time(session: AsyncSession) -> int:
+    """Now in Unix seconds: this machine's time, or the last mirrored block's when that is ahead."""
+    latest = select(Block.timestamp).order_by(Block.number.desc()).limit(1)
+    return max(int(time.time()), (await session.execute(latest)).scalar() or 0)
+
+
+@dataclass(slots=True)
+class Snapshot:
+    """The platform's participants, rules, orders and instructions that a list of requests names."""
+
+    platform: Participant
+    now: int
+    known: dict[tuple[str, str], Instruction] = field(default_factory=dict)
+    participants: dict[str, Participant] = field(default_factory=dict)
+    rules: dict[bytes, list[RuleVersion]] = field(default_factory=lambda: defaultdict(list))
+    shapes: dict[tuple[bytes, int], RuleShape] = field(default_factory=dict)
+    orders: dict[bytes, OrderFacts] = field(default_factory=dict)
+
+    def require_active_platform(self) -> None:
+        """Raises PlatformNotActive."""
+        if self.platform.status != ParticipantStatus.ACTIVE or self.platform.authority is None:
+            raise PlatformNotActive(
+                "the platform is not active on the chain", status=ParticipantStatus(self.platform.status).name
+            )
+
+    def active_participant(self, field_name: str, name: str) -> bytes:
+        """Id of an active participant. Raises UnknownParticipant or ParticipantNotActive."""
+        participant = self.participants.get(name)
+        if participant is None:
+            raise UnknownParticipant(name, field_name)
+        if participant.status != ParticipantStatus.ACTIVE:
+            status = ParticipantStatus(participant.status).name
+            raise ParticipantNotActive(
+                f"participant {name!r} is not active", field=field_name, reference=name, status=status
+            )
+        return participant.id
+
+    def rule_for_capture(self, reference: str, version: int | None) -> RuleVersion:
+        """The version to capture by: the named one, else the one in force. Raises why it cannot be used."""
+        versions = self.rules.get(identifiers.rule_id(self.platform.id, reference), [])
+        if not versions:
+            raise UnknownRule(reference, "out_rule_no")
+        if version is not None:
+            found = next((v for v in versions if v.version == version), None)
+            if found is None:
+                raise UnknownRule(f"{reference} version {version}", "rule_version")
+        else:
+            found = rulestate.in_force(versions, self.now)
+            # None in force: the newest approved version, else the newest, says best why.
+            found = found or max(versions, key=lambda v: (v.approved, v.version))
+        rulestate.require_in_force(found, versions, self.now)
+        return found
+
+    def shape(self, rule_id: bytes, version: int) -> RuleShape:
+        """Roles and leaf count of a rule version. Raises UnknownRule for one that is not in this database."""
+        key = (rule_id, version)
+        if key not in self.shapes:
+            found = next((v for v in self.rules.get(rule_id, []) if v.version == version), None)
+            if found is None:
+                raise UnknownRule(identifiers.hex_id(rule_id))
+            legs = payloads.legs_from_json(found.legs)
+            self.shapes[key] = RuleShape(
+                roles=tuple(roles_of(legs)),
+                recipients=tuple(leg.recipient for leg in legs if leg.recipient is not None),
+                leaves=len(leaf_indices(legs)),
+                legs=len(legs),
+            )
+        return self.shapes[key]
+
+    def bind(self, shape: RuleShape, bindings: Mapping[str, str]) -> tuple[bytes, ...]:
+        """Participants per role of the rule; 32 zero bytes where `bindings` names nobody.
+
+        Raises RoleNotInRule, UnknownParticipant, ParticipantNotActive.
+        """
+        for role in bindings:
+            if role not in shape.roles:
+                raise RoleNotInRule(
+                    f"the rule has no role {role!r}", field=f"bindings.{role}", roles=list(shape.roles)
+                )
+        return tuple(
+            self.active_participant(f"bindings.{role}", bindings[role]) if role in bindings else _NOBODY
+            for role in shape.roles
+        )
+
+    def order(self, reference: str) -> OrderFacts:
+        """An order. Raises UnknownOrderReference, or OrderNotCaptured when its capture was rejected."""
+        return self.order_by_id(identifiers.order_id(self.platform.id, reference), reference)
+
+    def order_by_id(self, order_id: bytes, reference: str = "") -> OrderFacts:
+        """An order by its id. Raises as `order` does."""
+        facts = self.orders.get(order_id)
+        if facts is None:
+            raise UnknownOrderReference(reference or identifiers.hex_id(order_id), "out_order_no")
+        if facts.rejected:
+            raise OrderNotCaptured("the capture of the order was rejected", reference=reference)
+        return facts
+
+    def split(self, reference: str) -> Instruction:
+        """A split instruction. Raises UnknownSplitReference."""
+        found = self.known.get((InstructionType.SPLIT, reference))
+        if found is None:
+            raise UnknownSplitReference(reference, "out_split_no")
+        return found
+
+    def remember(self, instruction: Instruction) -> None:
+        """Take up an instruction that was just accepted, so that later items of the request can refer to it."""
+        self.known[instruction.type, instruction.reference] = instruction
+        if instruction.type == InstructionType.CAPTURE:
+            facts = _facts_of_capture(instruction)
+            self.orders[facts.order_id] = facts
+        elif instruction.order_id is not None:
+            self.orders[instruction.order_id].instructions += 1
+
+
+def _facts_of_capture(instruction: Instruction) -> OrderFacts:
+    capture: Capture = payloads.capture_from(instruction.payload)
+    return OrderFacts(
+        order_id=capture.order_id,
+        rejected=instruction.state == InstructionState.REJECTED,
+        rule_id=capture.rule_id,
+        rule_version=capture.rule_version,
+        currency=capture.currency,
+        bindings=capture.bindings,
+    )
+
+
+# ------------------------------------------------------------------------------ reading
+
+
+async def platform_of(session: AsyncSession, platform_id: bytes) -> Participant:
+    """The platform itself. Raises UnknownPlatform."""
+    found = await session.get(Participant, platform_id)
+    if found is None or found.platform_id != found.id:
+        raise UnknownPlatform(identifiers.hex_id(platform_id))
+    return found
+
+
+async def order_ids_of(
+    session: AsyncSession, platform_id: bytes, requests: Sequence[SettlementRequest]
+) -> set[bytes]:
+    """Ids of the orders that the requests touch, as far as they can be known."""
+    found = {identifiers.order_id(platform_id, r.order) for r in requests if not isinstance(r, ReturnRequest)}
+    splits = {r.split for r in requests if isinstance(r, ReturnRequest)}
+    if splits:
+        query = select(Instruction.order_id).where(
+            Instruction.platform_id == platform_id,
+            Instruction.type == InstructionType.SPLIT,
+            Instruction.reference.in_(splits),
+        )
+        found |= {order_id for order_id in (await session.execute(query)).scalars() if order_id is not None}
+    return found
+
+
+async def load(
+    session: AsyncSession, platform: Participant, requests: Sequence[SettlementRequest]
+) -> Snapshot:
+    """Read everything that `requests` name."""
+    snapshot = Snapshot(platform, await chain_time(session))
+    wanted: dict[InstructionType, set[str]] = defaultdict(set)
+    names: set[str] = set()
+    for request in requests:
+        wanted[request.type].add(request.reference)
+        match request:
+            case CaptureRequest():
+                names |= {request.merchant, *request.bindings.values()}
+            case SplitRequest():
+                names.update(request.bindings.values())
+            case ReturnRequest():
+                wanted[InstructionType.SPLIT].add(request.split)
+    await _load_instructions(session, snapshot, wanted)
+    order_ids = {
+        identifiers.order_id(platform.id, r.order) for r in requests if not isinstance(r, ReturnRequest)
+    }
+    order_ids |= {i.order_id for i in snapshot.known.values() if i.order_id is not None}
+    await _load_orders(session, snapshot, order_ids)
+    rule_ids = {facts.rule_id for facts in snapshot.orders.values()}
+    rule_ids |= {identifiers.rule_id(platform.id, r.rule) for r in requests if isinstance(r, CaptureRequest)}
+    await load_rules(session, snapshot, rule_ids)
+    await load_participants(session, snapshot, names)
+    return snapshot
+
+
+async def load_rules(session: AsyncSession, snapshot: Snapshot, rule_ids: Iterable[bytes]) -> None:
+    """Read all versions of these rules of the platform."""
+    query = (
+        select(RuleVersion)
+        .where(RuleVersion.platform_id == snapshot.platform.id, RuleVersion.rule_id.in_(list(rule_ids)))
+        .order_by(RuleVersion.version)
+    )
+    for version in (await session.execute(query)).scalars():
+        snapshot.rules[version.rule_id].append(version)
+
+
+async def load_participants(session: AsyncSession, snapshot: Snapshot, names: Iterable[str]) -> None:
+    """Read participants by the platform's reference, or by 0x id if they are the platform's own."""
+    references = [name for name in names if not is_id(name)]
+    ids = {name: identifiers.parse_id("participant", name.lower()) for name in names if is_id(name)}
+    if not references and not ids:
+        return
+    query = select(Participant).where(
+        Participant.platform_id == snapshot.platform.id,
+        or_(Participant.reference.in_(references), Participant.id.in_(list(ids.values()))),
+    )
+    found = (await session.execute(query)).scalars().all()
+    snapshot.participants |= {participant.reference: participant for participant in found}
+    by_id = {participant.id: participant for participant in found}
+    snapshot.participants |= {name: by_id[raw] for name, raw in ids.items() if raw in by_id}
+
+
+def is_id(name: str) -> bool:
+    """Whether a participant is named by its id; references are shorter than ids."""
+    return len(name) == _ID_CHARACTERS and name.startswith("0x")
+
+
+async def _load_instructions(
+    session: AsyncSession, snapshot: Snapshot, wanted: Mapping[InstructionType, set[str]]
+) -> None:
+    for kind, references in wanted.items():
+        query = select(Instruction).where(
+            Instruction.platform_id == snapshot.platform.id,
+            Instruction.type == kind,
+            Instruction.reference.in_(references),
+        )
+        for instruction in (await session.execute(query)).scalars():
+            snapshot.known[instruction.type, instruction.reference] = instruction
+
+
+async def _load_orders(session: AsyncSession, snapshot: Snapshot, order_ids: set[bytes]) -> None:
+    if not order_ids:
+        return
+    captures = select(Instruction).where(
+        Instruction.id.in_(order_ids),
+        Instruction.type == InstructionType.CAPTURE,
+        Instruction.platform_id == snapshot.platform.id,
+    )
+    for instruction in (await session.execute(captures)).scalars():
+        facts = _facts_of_capture(instruction)
+        snapshot.orders[facts.order_id] = facts
+    missing = order_ids - snapshot.orders.keys()
+    if missing:
+        # Orders that another backend of this platform captured are known from the chain alone.
+        mirrored = select(Order).where(Order.order_id.in_(missing), Order.platform_id == snapshot.platform.id)
+        for order in (await session.execute(mirrored)).scalars():
+            snapshot.orders[order.order_id] = _facts_of_order(order)
+    counts = (
+        select(Instruction.order_id, func.count())
+        .where(Instruction.order_id.in_(list(snapshot.orders)), Instruction.type != InstructionType.CAPTURE)
+        .group_by(Instruction.order_id)
+    )
+    for order_id, count in await session.execute(counts):
+        if order_id is not None:
+            snapshot.orders[order_id].instructions = count
+
+
+def _facts_of_order(order: Order) -> OrderFacts:
+    return OrderFacts(
+        order_id=order.order_id,
+        rejected=False,
+        rule_id=order.rule_id,
+        rule_version=order.rule_version,
+        currency=order.currency,
+        bindings=tuple(order.bindings[i : i + 32] for i in range(0, len(order.bindings), 32)),
+    )

@@ -1,0 +1,103 @@
+"""Settings of the processes, from the environment: FENZHANG_ and the name in capitals."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from pathlib import Path
+from typing import Self
+
+from pydantic import SecretStr, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from fenzhang.domain.errors import FenzhangError
+
+_SECRET_BYTES = 32
+
+
+class SecretUnreadable(FenzhangError):
+    """A file with a secret cannot be read or made."""
+
+    code = "secret_unreadable"
+
+
+class Settings(BaseSettings):
+    """What API and stages need to know. Secrets that are not given are made once and kept under `home`, mode 0600."""
+
+    model_config = SettingsConfigDict(env_prefix="FENZHANG_", extra="ignore", frozen=True)
+
+    home: Path = Path(".fenzhang")
+    """Folder of everything local: database, secrets, the devnet."""
+    database_url: str = ""
+    """`sqlite:///file` or `postgresql://user:password@host/name`; by default `fenzhang.db` under `home`."""
+    rpc_url: str = "http://127.0.0.1:8545"
+    """JSON-RPC address of the node."""
+    deployment: Path = Path("deployments/20261.json")
+    """Deployment file of the chain."""
+    jwt_secret: SecretStr | None = None
+    """Key that signs access tokens; the same for all API processes."""
+    keystore_password: SecretStr | None = None
+    """Opens the keys in the keystore; the same for API and submission."""
+    api_host: str = "127.0.0.1"
+    api_port: int = 8700
+    token_ttl_s: int = 3_600
+    """How long an access token is good for."""
+
+    @field_validator("home", "deployment", mode="before")
+    @classmethod
+    def _not_empty(cls, value: object) -> object:
+        if not str(value):
+            raise ValueError("must not be empty")
+        return value
+
+    @property
+    def database(self) -> str:
+        """The database's URL."""
+        return self.database_url or f"sqlite:///{self.home.absolute() / 'fenzhang.db'}"
+
+    def jwt_key(self) -> str:
+        """The key that signs access tokens. Raises SecretUnreadable."""
+        return self._secret(self.jwt_secret, "jwt_secret")
+
+    def keystore_secret(self) -> str:
+        """The password of the keystore. Raises SecretUnreadable."""
+        return self._secret(self.keystore_password, "keystore_password")
+
+    def prepared(self) -> Self:
+        """These settings, with the folder they name made. Raises SecretUnreadable."""
+        try:
+            self.home.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise SecretUnreadable(f"{self.home} cannot be made: {error.strerror}") from None
+        return self
+
+    def _secret(self, given: SecretStr | None, name: str) -> str:
+        if given is not None:
+            return given.get_secret_value()
+        path = self.prepared().home / name
+        try:
+            _make(path)
+            found = path.read_text(encoding="ascii").strip()
+        except (OSError, UnicodeDecodeError):
+            raise SecretUnreadable(f"{path} cannot be read or made", path=str(path)) from None
+        if not found:
+            raise SecretUnreadable(f"{path} is empty", path=str(path))
+        return found
+
+
+def _make(path: Path) -> None:
+    """Write a new secret to `path` unless it exists. Of several processes that try, one wins and all read it."""
+    if path.exists():
+        return
+    draft = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
+    handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        with os.fdopen(handle, "w", encoding="ascii") as file:
+            file.write(secrets.token_hex(_SECRET_BYTES) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        os.link(draft, path)  # fails if another process was faster, and never shows half a secret
+    except FileExistsError:
+        pass
+    finally:
+        draft.unlink()
