@@ -1,0 +1,81 @@
+"""Whether a node's chain is the deployment's, and the code there is the compiled one, wired as it must be."""
+
+from __future__ import annotations
+
+from fenzhang.audit.differences import Code, Findings
+from fenzhang.audit.state import StateReader
+from fenzhang.chain.artifacts import artifact
+from fenzhang.chain.deployments import Deployment, genesis_hash
+from fenzhang.chain.eip712 import DOMAIN_VERSION, LEDGER_NAME, RULE_BOOK_NAME
+from fenzhang.chain.errors import DeploymentMismatch
+from fenzhang.chain.keccak import keccak
+from fenzhang.chain.node import NodeClient
+
+
+async def check_chain(node: NodeClient, deployment: Deployment) -> None:
+    """Raise DeploymentMismatch unless the node serves the deployment's chain, with contracts at its addresses."""
+    chain_id = await node.chain_id()
+    if chain_id != deployment.chain_id:
+        raise DeploymentMismatch(
+            f"the deployment is for chain {deployment.chain_id}, the node {node.name} serves chain {chain_id}",
+            expected=deployment.chain_id,
+            found=chain_id,
+        )
+    found = await genesis_hash(node)
+    if found != deployment.genesis_hash:
+        raise DeploymentMismatch(
+            f"the chain {chain_id} of node {node.name} begins with another block 0 than the deployment's",
+            expected=deployment.genesis_hash,
+            found=found,
+        )
+    for name, address in deployment.addresses.items():
+        if not await node.code(address):
+            raise DeploymentMismatch(f"there is no {name} at 0x{address.hex()} on this chain", contract=name)
+
+
+async def check_code(node: NodeClient, deployment: Deployment, findings: Findings) -> None:
+    """Compare the code of every contract with the compiled one (immutables masked) and the deployment file."""
+    for name, address in deployment.addresses.items():
+        code, compiled = await node.code(address), artifact(name)
+        findings.count("contracts")
+        expected: bytes | None = None
+        if compiled.without_immutables(code) != compiled.without_immutables(compiled.deployed_bytecode):
+            message, expected = "is not the compiled code", keccak(compiled.deployed_bytecode)
+        elif keccak(code) != deployment.code_hashes[name]:
+            message, expected = "is not what the deployment file says", deployment.code_hashes[name]
+        else:
+            continue
+        findings.report(
+            Code.CODE_DIFFERS,
+            f"the code of {name} at 0x{address.hex()} {message}",
+            expected=expected,
+            found=keccak(code),
+        )
+
+
+async def check_wiring(state: StateReader) -> None:
+    """Compare what the contracts rely on (immutables, AccessManager, signing domains) with the deployment."""
+    at = state.deployment
+    manager, registry, rules = at.access_manager, at.participant_registry, at.rule_book
+    expected: dict[tuple[str, str], object] = {
+        ("ParticipantRegistry", "authority"): manager,
+        ("RuleBook", "authority"): manager,
+        ("RuleBook", "registry"): registry,
+        ("RuleBook", "eip712Domain"): (RULE_BOOK_NAME, DOMAIN_VERSION, at.chain_id, rules),
+        ("SplitLedger", "authority"): manager,
+        ("SplitLedger", "registry"): registry,
+        ("SplitLedger", "ruleBook"): rules,
+        ("SplitLedger", "eip712Domain"): (LEDGER_NAME, DOMAIN_VERSION, at.chain_id, at.split_ledger),
+    }
+    for (contract, function), wanted in expected.items():
+        answer = await state.one(contract, function)
+        if answer is None:
+            continue
+        found = answer[1:5] if function == "eip712Domain" else answer[0]
+        if found != wanted:
+            state.findings.report(
+                Code.WIRING_DIFFERS,
+                f"{contract}.{function} is not the deployment's",
+                expected=wanted,
+                found=found,
+            )

@@ -1,0 +1,129 @@
+"""Ledger events without calldata to decide them from: what can still be checked is checked, the rest is believed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from fenzhang.audit.differences import Code, Findings
+from fenzhang.audit.model import Model
+from fenzhang.audit.reading import Transaction
+from fenzhang.audit.records import Records, capture_of
+from fenzhang.chain.eventtypes import (
+    AuthorizationRejected,
+    AuthorizationSkipped,
+    BatchSealed,
+    InstructionRejected,
+    OrderCaptured,
+    OrderReleased,
+    OrderSplit,
+    SplitReturned,
+)
+from fenzhang.domain.allocation import leaf_amounts
+from fenzhang.domain.errors import InvalidRule, LegExceedsRemaining, Rejection
+from fenzhang.domain.rules import leaf_indices, roles_of
+from fenzhang.domain.settlement import NOBODY, attestor_signer, decide_capture
+from fenzhang.domain.world import Order
+
+SettlementEvent = (
+    OrderCaptured
+    | OrderSplit
+    | OrderReleased
+    | SplitReturned
+    | InstructionRejected
+    | AuthorizationRejected
+    | AuthorizationSkipped
+    | BatchSealed
+)
+"""Events of `settle`."""
+
+
+@dataclass(slots=True)
+class Follower:
+    """Takes up events of a `settle` that its calldata does not explain, or whose calldata does not show."""
+
+    model: Model
+    findings: Findings
+    records: Records
+
+    def apply(self, event: SettlementEvent, at: Transaction) -> None:
+        """Check by arithmetic and by the rule version what an event tells, and follow it."""
+        self._note_signers(event, at)
+        match event:
+            case BatchSealed():
+                self.records.seal(event, at)
+            case AuthorizationRejected() | AuthorizationSkipped():
+                self.findings.count("authorizations_without_effect")
+            case OrderCaptured():
+                self._check_capture(event, at)
+                self.records.apply(event, at)
+            case OrderSplit():
+                self._check_allocations(event, at)
+                self.records.apply(event, at)
+            case _:
+                self.records.apply(event, at)
+
+    def _note_signers(self, event: SettlementEvent, at: Transaction) -> None:
+        """Whose nonces may have been used without being seen."""
+        opaque = self.model.opaque_signers
+        match event:
+            case OrderCaptured():
+                opaque |= {attestor_signer(each) for each in self.model.access.attestors(at.timestamp)}
+            case OrderSplit() | OrderReleased() | SplitReturned():
+                order = self.model.world.orders.get(event.order_id)
+                if order is not None:
+                    opaque.add(order.capture.platform)
+            case InstructionRejected():
+                opaque.add(event.signer)
+            case _:
+                pass
+
+    def _check_capture(self, event: OrderCaptured, at: Transaction) -> None:
+        try:
+            decide_capture(self.model.world, capture_of(event), at.timestamp)
+        except Rejection as rejection:
+            self.findings.report(
+                Code.DECISION_DIFFERS,
+                f"order 0x{event.order_id.hex()} should not have been captured: {rejection.message}",
+                at,
+                order=event.order_id,
+                expected=rejection,
+                found=event,
+            )
+
+    def _check_allocations(self, event: OrderSplit, at: Transaction) -> None:
+        order = self.model.world.orders.get(event.order_id)
+        if order is None:
+            return  # reported with the record
+        expected = self._allocations(order, event.amount)
+        found = [(allocation.recipient, allocation.amount) for allocation in event.allocations]
+        if (
+            expected is None
+            or len(expected) != len(found)
+            or any(
+                amount != has or recipient not in {None, given}
+                for (recipient, amount), (given, has) in zip(expected, found, strict=True)
+            )
+        ):
+            self.findings.report(
+                Code.ALLOCATION_DIFFERS,
+                f"split 0x{event.split_id.hex()} does not follow the rule of its order",
+                at,
+                order=event.order_id,
+                expected=expected,
+                found=found,
+            )
+
+    def _allocations(self, order: Order, amount: int) -> list[tuple[bytes | None, int]] | None:
+        """Recipient and amount per leaf, by the order's rule version; recipient None where the split bound the role."""
+        capture = order.capture
+        try:
+            legs = self.model.world.legs_of(capture)
+            amounts = leaf_amounts(legs, amount)
+        except (KeyError, InvalidRule, LegExceedsRemaining):
+            return None
+        bound = dict(zip(roles_of(legs), capture.bindings, strict=False))
+        leaves: list[tuple[bytes | None, int]] = []
+        for index, share in zip(leaf_indices(legs), amounts, strict=True):
+            recipient = legs[index].recipient or bound.get(legs[index].role or "", NOBODY)
+            leaves.append((None if recipient == NOBODY else recipient, share))
+        return leaves

@@ -1,0 +1,346 @@
+"""Participants, consent, rules and currencies: what calldata leads to, and whether each change was allowed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import cache
+from typing import Any
+
+from fenzhang.audit.calls import Call
+from fenzhang.audit.differences import Code, Findings
+from fenzhang.audit.model import Model
+from fenzhang.audit.reading import Transaction
+from fenzhang.audit.signatures import SignatureChecker
+from fenzhang.audit.tape import NOWHERE
+from fenzhang.chain.abi import currency_text
+from fenzhang.chain.codec import decode_arguments, legs_from_values, selector_of
+from fenzhang.chain.eip712 import proposal_digest, proposal_hash, retirement_digest
+from fenzhang.chain.eventtypes import (
+    AuthorityRotated,
+    ConsentChanged,
+    CurrencyChanged,
+    Event,
+    ParticipantEnrolled,
+    ParticipantStatusChanged,
+    RuleApproved,
+    RuleProposed,
+    RuleRetired,
+)
+from fenzhang.domain.errors import InvalidRule
+from fenzhang.domain.records import ParticipantStatus
+from fenzhang.domain.rules import validate
+from fenzhang.domain.world import NO_AUTHORITY, Participant, Rule, Version
+
+GovernanceEvent = (
+    ParticipantEnrolled
+    | ParticipantStatusChanged
+    | AuthorityRotated
+    | ConsentChanged
+    | RuleProposed
+    | RuleApproved
+    | RuleRetired
+    | CurrencyChanged
+)
+_REGISTRY = "ParticipantRegistry"
+_RULES = "RuleBook"
+_LEDGER = "SplitLedger"
+_FUNCTIONS = {
+    _REGISTRY: ("enroll", "enrollRecipient", "suspend", "resume", "close", "rotateAuthority", "setConsent"),
+    _RULES: ("propose", "approve", "retire"),
+    _LEDGER: ("setCurrencies",),
+}
+_STATUS_FUNCTIONS = {
+    ParticipantStatus.ACTIVE: "resume",
+    ParticipantStatus.SUSPENDED: "suspend",
+    ParticipantStatus.CLOSED: "close",
+}
+_TRANSITIONS = {
+    (ParticipantStatus.ACTIVE, ParticipantStatus.SUSPENDED),
+    (ParticipantStatus.SUSPENDED, ParticipantStatus.ACTIVE),
+    (ParticipantStatus.ACTIVE, ParticipantStatus.CLOSED),
+    (ParticipantStatus.SUSPENDED, ParticipantStatus.CLOSED),
+}
+
+
+@cache
+def _selectors() -> dict[tuple[str, bytes], str]:
+    return {
+        (contract, selector_of(contract, function)): function
+        for contract, functions in _FUNCTIONS.items()
+        for function in functions
+    }
+
+
+# ------------------------------------------------------------------------------ what calldata leads to
+
+
+def expected_events(call: Call, model: Model) -> Iterator[GovernanceEvent]:
+    """The events that a governance call emits, in order; none for a call that changes nothing. Raises Undecodable."""
+    contract = model.deployment.contracts[call.to]
+    function = _selectors().get((contract, call.selector))
+    if function is None:
+        return
+    arguments = decode_arguments(contract, function, call.data)
+    match function:
+        case "enroll":
+            yield ParticipantEnrolled(NOWHERE, *arguments)
+        case "enrollRecipient":
+            recipient, platform = arguments
+            yield ParticipantEnrolled(NOWHERE, recipient, NO_AUTHORITY)
+            yield ConsentChanged(NOWHERE, recipient, platform, granted=True)
+        case "suspend" | "resume" | "close":
+            [status] = [status for status, name in _STATUS_FUNCTIONS.items() if name == function]
+            yield ParticipantStatusChanged(NOWHERE, arguments[0], status)
+        case "rotateAuthority":
+            participant, authority = arguments
+            yield AuthorityRotated(NOWHERE, participant, model.world.authority_of(participant), authority)
+        case "setConsent":
+            yield ConsentChanged(NOWHERE, *arguments)
+        case "setCurrencies":
+            currencies, enabled = arguments
+            for currency in currencies:
+                yield CurrencyChanged(NOWHERE, currency_text(currency), enabled)
+        case _:
+            yield _rule_event(function, arguments, call)
+
+
+def _rule_event(function: str, arguments: tuple[Any, ...], call: Call) -> GovernanceEvent:
+    match function:
+        case "propose":
+            (platform, rule_id, version, effective_from, values), _ = arguments
+            legs = legs_from_values(values)
+            content_hash = proposal_hash(platform, rule_id, version, effective_from, legs)
+            return RuleProposed(NOWHERE, platform, rule_id, version, effective_from, content_hash, legs)
+        case "approve":
+            platform, rule_id, version, content_hash = arguments
+            return RuleApproved(NOWHERE, platform, rule_id, version, content_hash, call.sender)
+        case _:
+            platform, rule_id, _ = arguments
+            return RuleRetired(NOWHERE, platform, rule_id)
+
+
+def signature_in(call: Call, model: Model) -> bytes | None:
+    """The platform's signature in a call that proposes or retires a rule, None in any other. Raises Undecodable."""
+    contract = model.deployment.contracts[call.to]
+    function = _selectors().get((contract, call.selector))
+    if function not in {"propose", "retire"}:
+        return None
+    signature: bytes = decode_arguments(contract, function, call.data)[-1]
+    return signature
+
+
+# ------------------------------------------------------------------------------ what an event changes
+
+
+@dataclass(slots=True)
+class Governance:
+    """Takes up governance events into the model, and reports those that the rules do not allow."""
+
+    model: Model
+    findings: Findings
+    signatures: SignatureChecker
+
+    async def apply(
+        self, event: GovernanceEvent, at: Transaction, actor: bytes, signature: bytes | None
+    ) -> None:
+        """Take up one event. `actor` brought it about; `signature` is what a rule event's calldata carries."""
+        self.findings.count("governance_events")
+        match event:
+            case ParticipantEnrolled():
+                self._enrolled(event, at, actor)
+            case ParticipantStatusChanged():
+                self._status_changed(event, at, actor)
+            case AuthorityRotated():
+                self._rotated(event, at, actor)
+            case ConsentChanged():
+                self._consent_changed(event, at, actor)
+            case RuleProposed():
+                await self._proposed(event, at, signature)
+            case RuleApproved():
+                self._approved(event, at, actor)
+            case RuleRetired():
+                await self._retired(event, at, signature)
+            case CurrencyChanged():
+                self._currency_changed(event, at, actor)
+
+    # -------------------------------------------------------------------------- participants
+
+    def _enrolled(self, event: ParticipantEnrolled, at: Transaction, actor: bytes) -> None:
+        world, participant = self.model.world, event.participant
+        self._check_role(_REGISTRY, ("enroll", "enrollRecipient"), at, actor, participant=participant)
+        if participant in world.participants or not any(participant):
+            self._bad_transition(event, at, participant, "was enrolled a second time, or is nobody")
+        world.participants[participant] = Participant(authority=event.authority)
+        self.model.focus.meet(participant)
+
+    def _status_changed(self, event: ParticipantStatusChanged, at: Transaction, actor: bytes) -> None:
+        world, participant = self.model.world, event.participant
+        function = _STATUS_FUNCTIONS.get(event.status)
+        if function is not None:
+            self._check_role(_REGISTRY, (function,), at, actor, participant=participant)
+        before = world.status_of(participant)
+        if (before, event.status) not in _TRANSITIONS:
+            self._bad_transition(event, at, participant, f"went from {before.name} to {event.status.name}")
+        world.participants.setdefault(participant, Participant()).status = event.status
+
+    def _rotated(self, event: AuthorityRotated, at: Transaction, actor: bytes) -> None:
+        world, participant = self.model.world, event.participant
+        if actor != event.previous:
+            self._check_role(_REGISTRY, ("rotateAuthority",), at, actor, participant=participant)
+        known = participant in world.participants
+        if not known or event.previous != world.authority_of(participant) or event.next == NO_AUTHORITY:
+            self._bad_transition(event, at, participant, "has an authority that cannot follow the last one")
+        world.participants.setdefault(participant, Participant()).authority = event.next
+
+    def _consent_changed(self, event: ConsentChanged, at: Transaction, actor: bytes) -> None:
+        world, recipient = self.model.world, event.recipient
+        authority = world.authority_of(recipient)
+        if authority == NO_AUTHORITY or actor != authority:
+            functions = ("setConsent", "enrollRecipient")
+            self._check_role(_REGISTRY, functions, at, actor, participant=recipient)
+        if recipient not in world.participants or event.platform not in world.participants:
+            self._bad_transition(event, at, recipient, "gave consent, and one of the two was never enrolled")
+        pair = (recipient, event.platform)
+        self.model.consents_seen.add(pair)
+        (world.consents.add if event.granted else world.consents.discard)(pair)
+
+    def _bad_transition(self, event: Event, at: Transaction, participant: bytes, what: str) -> None:
+        self.findings.report(
+            Code.PARTICIPANT_TRANSITION,
+            f"participant 0x{participant.hex()} {what}",
+            at,
+            participant=participant,
+            found=event,
+        )
+
+    # -------------------------------------------------------------------------- rules
+
+    async def _proposed(self, event: RuleProposed, at: Transaction, signature: bytes | None) -> None:
+        platform, rule_id, version = event.platform, event.rule_id, event.version
+        content = (platform, rule_id, version, event.effective_from, event.legs)
+        content_hash = proposal_hash(*content)
+        if content_hash != event.content_hash:
+            self.findings.report(
+                Code.CONTENT_HASH_DIFFERS,
+                f"version {version} was proposed under a hash that is not its content's",
+                at,
+                rule=rule_id,
+                expected=content_hash,
+                found=event.content_hash,
+            )
+        digest = proposal_digest(self.model.deployment.rule_domain(), *content)
+        await self._check_signature(platform, rule_id, digest, signature, at)
+        rule = self.model.world.rules.setdefault((platform, rule_id), Rule())
+        problem = _problem_of(event, rule)
+        if problem is not None:
+            self._bad_rule(event, at, f"version {version} {problem}")
+        rule.versions[version] = Version(event.legs, event.effective_from)
+        self.model.content_hashes[platform, rule_id, version] = content_hash
+        self.findings.count("rule_versions")
+
+    def _approved(self, event: RuleApproved, at: Transaction, actor: bytes) -> None:
+        platform, rule_id, number = event.platform, event.rule_id, event.version
+        # When the AccessManager carried the approval out, it is its actor who approved.
+        approver = actor if event.approver == self.model.deployment.access_manager else event.approver
+        self._check_role(_RULES, ("approve",), at, approver, rule=rule_id)
+        if approver == self.model.world.authority_of(platform):
+            self.findings.report(
+                Code.TWO_PARTY_RULE,
+                f"version {number} was approved by 0x{approver.hex()}, the authority of its own platform",
+                at,
+                participant=platform,
+                rule=rule_id,
+                found=approver,
+            )
+        rule = self.model.world.rules.get((platform, rule_id))
+        version = None if rule is None else rule.versions.get(number)
+        if version is None or version.approved:
+            self._bad_rule(event, at, f"version {number} was approved twice, or never proposed")
+        if version is None:
+            return
+        version.approved = True
+        content_hash = self.model.content_hashes[platform, rule_id, number]
+        if event.content_hash != content_hash:
+            self.findings.report(
+                Code.CONTENT_HASH_DIFFERS,
+                f"version {number} was approved under a hash that is not its content's",
+                at,
+                rule=rule_id,
+                expected=content_hash,
+                found=event.content_hash,
+            )
+
+    async def _retired(self, event: RuleRetired, at: Transaction, signature: bytes | None) -> None:
+        digest = retirement_digest(self.model.deployment.rule_domain(), event.platform, event.rule_id)
+        await self._check_signature(event.platform, event.rule_id, digest, signature, at)
+        rule = self.model.world.rules.get((event.platform, event.rule_id))
+        if rule is None or rule.retired:
+            self._bad_rule(event, at, "the rule was retired twice, or never proposed")
+        if rule is not None:
+            rule.retired = True
+
+    async def _check_signature(
+        self, platform: bytes, rule_id: bytes, digest: bytes, signature: bytes | None, at: Transaction
+    ) -> None:
+        world = self.model.world
+        authority = world.authority_of(platform)
+        active = world.status_of(platform) is ParticipantStatus.ACTIVE and authority != NO_AUTHORITY
+        # Without the calldata the transaction was reported as not verifiable already.
+        if active and signature is None:
+            return
+        if active and signature is not None:
+            active = await self.signatures.is_valid(authority, digest, signature, at, taken=True)
+        if not active:
+            self.findings.report(
+                Code.SIGNATURE_INVALID,
+                f"a rule was changed without the signature of its platform 0x{platform.hex()}",
+                at,
+                participant=platform,
+                rule=rule_id,
+                expected=authority,
+            )
+
+    def _bad_rule(self, event: RuleProposed | RuleApproved | RuleRetired, at: Transaction, what: str) -> None:
+        self.findings.report(
+            Code.RULE_INVALID, what, at, participant=event.platform, rule=event.rule_id, found=event
+        )
+
+    # -------------------------------------------------------------------------- currencies and roles
+
+    def _currency_changed(self, event: CurrencyChanged, at: Transaction, actor: bytes) -> None:
+        self._check_role(_LEDGER, ("setCurrencies",), at, actor, currency=event.currency)
+        currencies = self.model.world.currencies
+        self.model.switched.add(event.currency)
+        (currencies.add if event.enabled else currencies.discard)(event.currency)
+
+    def _check_role(
+        self, contract: str, functions: tuple[str, ...], at: Transaction, actor: bytes, **details: object
+    ) -> None:
+        target, access = self.model.deployment.addresses[contract], self.model.access
+        selectors = [selector_of(contract, function) for function in functions]
+        if not any(access.may_call(actor, target, each, at.timestamp) for each in selectors):
+            self.findings.report(
+                Code.NOT_ALLOWED,
+                f"0x{actor.hex()} did not have the role for {contract}.{functions[0]}",
+                at,
+                found=actor,
+                **details,
+            )
+
+
+def _problem_of(event: RuleProposed, rule: Rule) -> str | None:
+    """Why a proposal cannot follow the versions of its rule; None when it can."""
+    latest = max(rule.versions, default=0)
+    if rule.retired:
+        return "was proposed for a retired rule"
+    if event.version != latest + 1:
+        return f"follows version {latest}"
+    if latest and event.effective_from < rule.versions[latest].effective_from:
+        return "takes effect before its predecessor"
+    try:
+        # The contract takes any role name; what a role may be called is the API's business.
+        validate([leg if leg.role is None else replace(leg, role="role") for leg in event.legs])
+    except InvalidRule as error:
+        return f"is no rule: {error.message}"
+    return None

@@ -1,0 +1,326 @@
+"""What the contracts hold, slot by slot through their views, against what their history leads to."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from fenzhang.audit.differences import Code, Findings
+from fenzhang.audit.model import Model
+from fenzhang.audit.records import slot_parts
+from fenzhang.audit.state import StateReader
+from fenzhang.chain.abi import currency_bytes, currency_text, role_text
+from fenzhang.chain.codec import legs_from_values
+from fenzhang.chain.evidence import held_of_slot, verify_proof
+from fenzhang.domain.records import ParticipantStatus
+from fenzhang.domain.rules import roles_of
+
+
+@dataclass(slots=True)
+class Held:
+    """What the chain holds of one currency, minor units."""
+
+    captured: int = 0
+    held: int = 0
+    on_orders: int = 0
+    positions: dict[bytes, int] = field(default_factory=dict)
+    """Of every participant with a position."""
+
+
+@dataclass(slots=True)
+class StorageCheck:
+    """Compares the state at one block with the model, and keeps what it read of money."""
+
+    state: StateReader
+    model: Model
+    findings: Findings
+    currencies: dict[str, Held] = field(default_factory=lambda: defaultdict(Held))
+
+    async def run(self) -> None:
+        """Compare everything. Raises NodeUnavailable, RpcError, Undecodable."""
+        await self._totals()
+        await self._order_slots()
+        await self._positions()
+        self._conservation()
+        await self._batches()
+        await self._nonces()
+        await self._participants()
+        await self._consents()
+        await self._rules()
+        await self._roles()
+
+    # -------------------------------------------------------------------------- money
+
+    async def _totals(self) -> None:
+        currencies = self.model.currencies
+        answers = await self.state.ask(
+            "SplitLedger", "totals", [(currency_bytes(each),) for each in currencies]
+        )
+        for (raw,), (captured, held, enabled) in answers:
+            currency = currency_text(raw)
+            if currency in self.model.world.totals:
+                totals = self.model.world.totals[currency]
+                expected = {"captured": totals.captured, "held": totals.held}
+                self.currencies[currency] = Held(captured, held)
+            else:
+                expected = {"captured": 0, "held": 0}
+            found = {"captured": captured, "held": held}
+            if found != expected:
+                self._differs(Code.TOTALS, f"totals of {currency}", expected, found, currency=currency)
+            opened = currency in self.model.world.currencies
+            if enabled != opened:
+                self._differs(
+                    Code.CURRENCY_SWITCH,
+                    f"whether {currency} is open",
+                    opened,
+                    enabled,
+                    currency=currency,
+                )
+        self.findings.count("totals", len(currencies))
+
+    async def _order_slots(self) -> None:
+        orders = self.model.world.orders
+        ids = [*orders, *(self.model.uncaptured - orders.keys())]
+        for order_id, found in await self.state.of_ids("orderSlots", (), ids):
+            expected, order = self.model.slot_of(order_id), orders.get(order_id)
+            if found != expected:
+                self._differs(
+                    Code.ORDER_SLOT,
+                    f"slot of order 0x{order_id.hex()}",
+                    slot_parts(expected),
+                    slot_parts(found),
+                    order=order_id,
+                    currency=None if order is None else order.capture.currency,
+                )
+            if order is not None:
+                self.currencies[order.capture.currency].on_orders += held_of_slot(found)
+            if order_id in self.model.focus.stories:
+                self.model.focus.stories[order_id].slot = found
+        self.findings.count("order_slots", len(ids))
+
+    async def _positions(self) -> None:
+        participants = sorted(self.model.paid | self.model.world.participants.keys())
+        for currency in self.model.captured_currencies:
+            answers = await self.state.of_ids("positions", (currency_bytes(currency),), participants)
+            for participant, found in answers:
+                expected = self.model.world.positions.get((currency, participant), 0)
+                if found != expected:
+                    self._differs(
+                        Code.POSITION,
+                        f"position of 0x{participant.hex()} in {currency}",
+                        expected,
+                        found,
+                        participant=participant,
+                        currency=currency,
+                    )
+                if found:
+                    self.currencies[currency].positions[participant] = found
+            self.findings.count("positions", len(participants))
+
+    def _conservation(self) -> None:
+        """On what the chain holds, whatever the model says: positions + held = captured."""
+        for currency, money in self.currencies.items():
+            positions = sum(money.positions.values())
+            if positions + money.held != money.captured:
+                self.findings.report(
+                    Code.CURRENCY_NOT_CONSERVED,
+                    f"positions and held money of {currency} on chain are not what was captured",
+                    currency=currency,
+                    expected=money.captured,
+                    found=positions + money.held,
+                )
+            if money.on_orders != money.held:
+                self.findings.report(
+                    Code.CURRENCY_NOT_CONSERVED,
+                    f"the orders in {currency} on chain do not hold what the total says",
+                    currency=currency,
+                    expected=money.held,
+                    found=money.on_orders,
+                )
+
+    # -------------------------------------------------------------------------- evidence and nonces
+
+    async def _batches(self) -> None:
+        count, roots = await self.state.one("SplitLedger", "batchCount"), self.model.roots
+        if count is not None and count[0] != len(roots):
+            self._differs(Code.BATCH_ROOT, "number of batches", len(roots), count[0])
+        numbers = [(number,) for number in range(1, len(roots) + 1)]
+        stored: dict[int, bytes] = {}
+        for (number,), (found,) in await self.state.ask("SplitLedger", "batchRoot", numbers):
+            stored[number], expected = found, roots[number - 1]
+            if found != expected:
+                self._differs(Code.BATCH_ROOT, f"root of batch {number}", expected, found, batch=number)
+        self.findings.count("batch_roots", len(roots))
+        self._proofs(stored)
+
+    def _proofs(self, roots: Mapping[int, bytes]) -> None:
+        """Records of the stories that are told, proven against what the chain holds."""
+        for story in self.model.focus.told():
+            for entry in story.entries:
+                root = roots.get(entry.batch or 0)
+                if root is None or entry.leaf is None:
+                    continue
+                entry.proven = verify_proof(root, entry.leaf, entry.proof)
+                if not entry.proven:
+                    self.findings.report(
+                        Code.PROOF_FAILS,
+                        f"the proof of {entry.kind} 0x{entry.id.hex()} does not lead to the root of its batch",
+                        block=entry.block,
+                        transaction=entry.transaction,
+                        order=story.order_id,
+                        batch=entry.batch,
+                        found=root,
+                    )
+                self.findings.count("proofs")
+
+    async def _nonces(self) -> None:
+        words: defaultdict[tuple[bytes, int], int] = defaultdict(int)
+        for signer, nonce in self.model.world.nonces:
+            words[signer, nonce >> 8] |= 1 << (nonce & 0xFF)
+        answers = await self.state.ask("SplitLedger", "nonceBitmap", list(words))
+        for (signer, place), (found,) in answers:
+            expected = words[signer, place]
+            # Where calldata did not show the nonces of a signer, the chain may know of more.
+            seen = found & expected if signer in self.model.opaque_signers else found
+            if seen != expected:
+                self.findings.unexplained_nonces = True
+                self._differs(
+                    Code.NONCES,
+                    f"nonces {place << 8} to {(place << 8) + 255} of 0x{signer.hex()}",
+                    f"0x{expected:064x}",
+                    f"0x{found:064x}",
+                    participant=signer,
+                )
+        self.findings.count("nonce_words", len(words))
+
+    # -------------------------------------------------------------------------- governance
+
+    async def _participants(self) -> None:
+        world = self.model.world
+        ids = sorted(self.model.paid | world.participants.keys())
+        answers = await self.state.ask("ParticipantRegistry", "participantOf", [(each,) for each in ids])
+        for (participant,), (status, authority) in answers:
+            known = world.status_of(participant)
+            expected = {"status": known.name, "authority": world.authority_of(participant)}
+            found = {"status": _status_name(status), "authority": authority}
+            if found != expected:
+                self._differs(
+                    Code.PARTICIPANT,
+                    f"standing of participant 0x{participant.hex()}",
+                    expected,
+                    found,
+                    participant=participant,
+                )
+        self.findings.count("participants", len(ids))
+
+    async def _consents(self) -> None:
+        pairs = sorted(self.model.consents_seen)
+        answers = await self.state.ask("ParticipantRegistry", "hasConsent", pairs)
+        for (recipient, platform), (found,) in answers:
+            expected = self.model.world.has_consent(recipient, platform)
+            if found != expected:
+                self._differs(
+                    Code.CONSENT,
+                    f"consent of 0x{recipient.hex()} to receive from 0x{platform.hex()}",
+                    expected,
+                    found,
+                    participant=recipient,
+                )
+        self.findings.count("consents", len(pairs))
+
+    async def _rules(self) -> None:
+        rules = self.model.world.rules
+        answers = await self.state.ask("RuleBook", "latest", list(rules))
+        for (platform, rule_id), found in answers:
+            rule = rules[platform, rule_id]
+            expected = (max(rule.versions), rule.retired)
+            if found != expected:
+                self._differs(
+                    Code.RULE_HEADER,
+                    f"latest version and retirement of rule 0x{rule_id.hex()}",
+                    expected,
+                    found,
+                    participant=platform,
+                    rule=rule_id,
+                )
+        versions = [(*key, number) for key, rule in rules.items() for number in rule.versions]
+        for version, header in await self.state.ask("RuleBook", "header", versions):
+            self._rule_header(version, header)
+        for version, (_, legs, roles) in await self.state.ask("RuleBook", "load", versions):
+            self._rule_legs(version, legs, roles)
+        self.findings.count("rule_headers", len(versions))
+
+    def _rule_header(self, key: tuple[bytes, bytes, int], found: tuple[Any, ...]) -> None:
+        platform, rule_id, number = key
+        version = self.model.world.rules[platform, rule_id].versions[number]
+        expected = (self.model.content_hashes[key], version.effective_from, version.approved)
+        if found != expected:
+            self._differs(
+                Code.RULE_HEADER,
+                f"header of version {number} of rule 0x{rule_id.hex()}",
+                expected,
+                found,
+                participant=platform,
+                rule=rule_id,
+            )
+
+    def _rule_legs(
+        self, key: tuple[bytes, bytes, int], values: Iterable[Any], roles: Iterable[bytes]
+    ) -> None:
+        platform, rule_id, number = key
+        legs = self.model.world.rules[platform, rule_id].versions[number].legs
+        try:
+            found = legs_from_values(values)
+        except ValueError:
+            found = ()  # a kind of leg that does not exist
+        names = [role_text(role) for role in roles]
+        if found != legs or names != roles_of(legs):
+            self._differs(
+                Code.RULE_LEGS,
+                f"legs of version {number} of rule 0x{rule_id.hex()}",
+                {"legs": legs, "roles": roles_of(legs)},
+                {"legs": found, "roles": names},
+                participant=platform,
+                rule=rule_id,
+            )
+
+    async def _roles(self) -> None:
+        access = self.model.access
+        members = list(access.members)
+        answers = await self.state.ask("AccessManager", "getAccess", members)
+        for (role, account), (since, *_) in answers:
+            if since != access.members[role, account]:
+                self._differs(
+                    Code.ROLE,
+                    f"membership of 0x{account.hex()} in role {role}",
+                    access.members[role, account],
+                    since,
+                )
+        functions = list(access.function_roles)
+        needed = await self.state.ask("AccessManager", "getTargetFunctionRole", functions)
+        for (target, selector), (found,) in needed:
+            if found != access.function_roles[target, selector]:
+                self._differs(
+                    Code.ROLE,
+                    f"role for function 0x{selector.hex()} of 0x{target.hex()}",
+                    access.function_roles[target, selector],
+                    found,
+                )
+        self.findings.count("roles", len(members) + len(functions))
+
+    def _differs(self, code: Code, what: str, expected: object, found: object, **details: Any) -> None:
+        self.findings.report(
+            code,
+            f"{what}: the chain holds another value than its history leads to",
+            block=self.state.block if isinstance(self.state.block, int) else None,
+            expected=expected,
+            found=found,
+            **details,
+        )
+
+
+def _status_name(status: int) -> str:
+    """Name of a status; the number of one that does not exist."""
+    return ParticipantStatus(status).name if status in set(ParticipantStatus) else str(status)

@@ -1,0 +1,207 @@
+"""The life of single orders: every record that names them, each with its place and its proof."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+from fenzhang.audit.differences import plain
+from fenzhang.audit.reading import Transaction
+from fenzhang.chain.codec import decode_revert
+from fenzhang.chain.eventtypes import (
+    AuthorizationRejected,
+    AuthorizationSkipped,
+    InstructionRejected,
+    OrderCaptured,
+    OrderReleased,
+    OrderSplit,
+    SplitReturned,
+)
+from fenzhang.chain.evidence import merkle_proof
+from fenzhang.domain.allocation import Allocation
+from fenzhang.domain.identifiers import check_reference, order_id, parse_id
+from fenzhang.domain.records import Capture, Instruction
+
+RecordEvent = OrderCaptured | OrderSplit | OrderReleased | SplitReturned | InstructionRejected
+"""Events that leave a record."""
+AuthorizationEvent = AuthorizationRejected | AuthorizationSkipped
+"""Events of authorizations that had no effect."""
+
+ID_LENGTH = 66
+"""Characters of an on-chain id: 0x and 64 digits. No reference is that long."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Entry:
+    """One thing that happened to an order. Amounts are minor units, times Unix seconds.
+
+    A record has a batch, its place in it, its leaf and its proof. An authorization that was refused or skipped as a
+    whole left no record; it has none of these.
+    """
+
+    kind: str
+    id: bytes
+    block: int
+    timestamp: int
+    transaction: bytes
+    amount: int | None = None
+    allocations: tuple[Allocation, ...] = ()
+    split_id: bytes | None = None
+    reason: dict[str, Any] | None = None
+    signer: bytes | None = None
+    batch: int | None = None
+    index: int | None = None
+    leaf: bytes | None = None
+    proof: list[bytes] = field(default_factory=list)
+    proven: bool | None = None
+    """Whether the proof leads to the root that the chain holds."""
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain JSON values."""
+        shown: dict[str, Any] = plain(self)
+        del shown["type"]
+        for allocation in shown["allocations"]:
+            del allocation["type"]
+        return shown
+
+
+@dataclass(slots=True)
+class Story:
+    """One order, from its capture on. `capture` is None for an order that was never captured."""
+
+    order_id: bytes
+    capture: Capture | None = None
+    held: int = 0
+    captured: int = 0
+    split: int = 0
+    released: int = 0
+    returned: int = 0
+    slot: int | None = None
+    entries: list[Entry] = field(default_factory=list)
+
+    @property
+    def parties(self) -> set[bytes]:
+        """Participants that the order's money concerns."""
+        parties = {one.recipient for entry in self.entries for one in entry.allocations}
+        if self.capture is not None:
+            parties |= {self.capture.platform, self.capture.merchant, *self.capture.bindings}
+        return parties
+
+    @property
+    def currency(self) -> str | None:
+        """Currency of the order, None when it was never captured."""
+        return None if self.capture is None else self.capture.currency
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain JSON values."""
+        capture = None if self.capture is None else plain(self.capture)
+        if capture is not None:
+            del capture["type"]
+        return {
+            "order_id": plain(self.order_id),
+            "capture": capture,
+            "captured": self.captured,
+            "split": self.split,
+            "released": self.released,
+            "returned": self.returned,
+            "held": self.held,
+            "slot": None if self.slot is None else f"0x{self.slot:064x}",
+            "records": [entry.to_json() for entry in self.entries],
+        }
+
+
+@dataclass(slots=True)
+class Focus:
+    """The orders whose story is told: one id, or what a reference means to each platform."""
+
+    reference: str | None = None
+    stories: dict[bytes, Story] = field(default_factory=dict)
+
+    @classmethod
+    def on(cls, given: str) -> Self:
+        """The order with this id (0x and 64 digits) or reference. Raises InvalidInput for neither."""
+        if given.startswith("0x") and len(given) == ID_LENGTH:
+            order = parse_id("order", given.lower())
+            return cls(None, {order: Story(order)})
+        return cls(check_reference("order", given))
+
+    def meet(self, participant: bytes) -> None:
+        """A participant was enrolled: it may be the platform that gave the reference."""
+        if self.reference is not None:
+            order = order_id(participant, self.reference)
+            self.stories.setdefault(order, Story(order))
+
+    def add(self, order: bytes, entry: Entry) -> None:
+        """Add to the story of an order, if it is told."""
+        story = self.stories.get(order)
+        if story is not None:
+            story.entries.append(entry)
+
+    def seal(self, batch: int, leaves: list[bytes], pending: list[tuple[int, Entry]]) -> None:
+        """Give the records of a batch their proofs."""
+        for index, entry in pending:
+            entry.batch, entry.index, entry.leaf = batch, index, leaves[index]
+            entry.proof = merkle_proof(leaves, index)
+
+    def told(self) -> list[Story]:
+        """Stories of orders that something happened to."""
+        return [story for story in self.stories.values() if story.entries]
+
+
+def entry_of(event: RecordEvent, at: Transaction) -> Entry:
+    """The entry that tells of a record."""
+    kind, record_id, details = _told(event)
+    return Entry(
+        kind=kind,
+        id=record_id,
+        block=at.block_number,
+        timestamp=at.timestamp,
+        transaction=at.tx_hash,
+        amount=event.amount,
+        **details,
+    )
+
+
+def _told(event: RecordEvent) -> tuple[str, bytes, dict[str, Any]]:
+    """Kind and id of a record, and the further fields of its entry."""
+    match event:
+        case OrderCaptured():
+            return "CAPTURE", event.order_id, {}
+        case OrderSplit():
+            return "SPLIT", event.split_id, {"allocations": event.allocations}
+        case OrderReleased():
+            given = (Allocation(event.merchant, event.amount),)
+            return "RELEASE", event.release_id, {"allocations": given}
+        case SplitReturned():
+            details = {"allocations": event.allocations, "split_id": event.split_id}
+            return "RETURN", event.return_id, details
+        case InstructionRejected():
+            reason = {"of": event.kind.name} | reason_of(event.reason)
+            return "REJECTION", event.id, {"reason": reason, "signer": event.signer}
+
+
+def entry_without_record(event: AuthorizationEvent, instruction: Instruction, at: Transaction) -> Entry:
+    """The entry of an instruction whose authorization was refused or skipped as a whole."""
+    if isinstance(event, AuthorizationRejected):
+        kind, reason = "REFUSED", reason_of(event.reason)
+    else:
+        kind, reason = (
+            "SKIPPED",
+            {"code": "outdated_witness", "message": "It stays valid and can be relayed again"},
+        )
+    return Entry(
+        kind=kind,
+        id=instruction.id,
+        block=at.block_number,
+        timestamp=at.timestamp,
+        transaction=at.tx_hash,
+        amount=instruction.amount,
+        reason={"of": instruction.kind.name} | reason,
+        signer=event.signer,
+    )
+
+
+def reason_of(reason: bytes) -> dict[str, str]:
+    """Code and message of an encoded custom error."""
+    error = decode_revert(reason)
+    return {"code": error.code, "message": error.message}

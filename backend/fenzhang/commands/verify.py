@@ -1,0 +1,95 @@
+"""`fenzhang verify`: everything on the chain checked again, from a node and a deployment file alone."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NoReturn
+
+import typer
+
+if TYPE_CHECKING:
+    from fenzhang.audit.verification import AuditReport
+
+DIFFERENCES = 1
+"""Exit code when something is not as it must be."""
+NOT_CHECKED = 2
+"""Exit code when nothing can be said: the node or the file is not what it should be."""
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the command line."""
+    app.command("verify")(verify_command)
+
+
+def verify_command(
+    *,
+    rpc: Annotated[
+        str, typer.Option("--rpc", envvar="FENZHANG_RPC", help="JSON-RPC endpoint of a node.")
+    ] = "http://127.0.0.1:8545",
+    deployment: Annotated[
+        Path | None,
+        typer.Option(
+            help="Deployment file. Default: deployments/<chain id>.json.",
+            show_default=False,
+            dir_okay=False,
+        ),
+    ] = None,
+    order: Annotated[
+        str | None,
+        typer.Option(
+            metavar="REF",
+            help="Only this order, and its life: its id (0x…), or the reference that its platform gave it.",
+            show_default=False,
+        ),
+    ] = None,
+    everything: Annotated[bool, typer.Option("--all", help="All orders. This is the default.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")] = False,
+    timeout: Annotated[float, typer.Option(help="Seconds the node may take for one answer.", min=1)] = 60.0,
+) -> None:
+    """Read the chain again and check it: signatures, splits, batches, conservation, and what the contracts hold.
+
+    Exit code 0: everything holds. 1: there are differences. 2: it could not be checked, and one line says why.
+    """
+    from fenzhang.domain.errors import FenzhangError
+
+    if order is not None and everything:
+        raise typer.BadParameter("--order and --all exclude each other")
+    try:
+        report = asyncio.run(_verify(rpc, deployment, order, timeout, quiet=as_json))
+    except FenzhangError as error:
+        _give_up(error.message)
+    except OSError as error:
+        _give_up(f"{error.filename}: {error.strerror}" if error.filename else str(error))
+    if as_json:
+        from fenzhang.commands.output import print_json
+
+        print_json(report.to_json())
+    else:
+        from fenzhang.commands.verify_text import print_report
+
+        print_report(report)
+    if not report.held:
+        raise typer.Exit(DIFFERENCES)
+
+
+async def _verify(
+    rpc: str, path: Path | None, order: str | None, timeout_s: float, *, quiet: bool
+) -> AuditReport:
+    from fenzhang.audit.verification import verify
+    from fenzhang.chain.deployments import deployment_path, load
+    from fenzhang.chain.node import NodeClient
+
+    async with NodeClient(rpc, timeout_s) as node:
+        deployment = load(path or deployment_path(await node.chain_id()))
+        if quiet:
+            return await verify(node, deployment, order=order)
+        from fenzhang.commands.verify_text import reading
+
+        with reading() as progress:
+            return await verify(node, deployment, order=order, progress=progress)
+
+
+def _give_up(message: str) -> NoReturn:
+    typer.echo(f"fenzhang: {' '.join(message.split())}", err=True)
+    raise typer.Exit(NOT_CHECKED)
