@@ -1,0 +1,170 @@
+"""Gas of the usual transactions against gas_snapshot.json, so that a change in cost is a decision and no accident.
+
+`FENZHANG_GAS_SNAPSHOT=write pytest tests/contracts/test_gas.py` writes the file anew.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from fenzhang.chain.events import OrderCaptured, OrderReleased, OrderSplit, SplitReturned
+from fenzhang.domain.records import Attestation, Authorization, Capture, Instruction, InstructionKind
+from fenzhang.domain.rules import Leg, LegKind
+from support.node import GAS_LIMIT
+from support.parties import MALL, Party, RuleRef, ident, party
+from support.world import Settled, World
+
+SNAPSHOT = Path(__file__).parent / "gas_snapshot.json"
+TOLERANCE = 0.02
+"""Compilers of other platforms give the same bytecode; this leaves room for ids with other zero bytes."""
+RECEIVERS = [party(f"receiver {number}") for number in range(50)]
+FIVE_WAY = RuleRef(
+    MALL,
+    ident("rule", "five ways"),
+    1,
+    (
+        Leg(-1, LegKind.SHARE, 500, role="a"),
+        Leg(-1, LegKind.FIXED, 30, role="b"),
+        Leg(-1, LegKind.SHARE, 200, role="c"),
+        Leg(-1, LegKind.SHARE, 1_000, role="d"),
+        Leg(-1, LegKind.REMAINDER, role="e"),
+    ),
+)
+BATCH = 100
+MOST = 150
+"""Orders that are captured and split in one transaction with gas to spare."""
+
+
+class Market:
+    """A world in which all that a transaction touches was touched before, but its own orders."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        world.enroll(*RECEIVERS, consenting_to=MALL)
+        world.put_in_force(FIVE_WAY)
+        self._orders = 0
+        self._nonce = 0
+        for _ in range(2):
+            self.capture_and_split(BATCH)
+
+    def capture(self) -> Capture:
+        """The next order: five of the receivers, each in its turn."""
+        number = self._orders = self._orders + 1
+        bound: list[Party] = [RECEIVERS[(number + 7 * place) % len(RECEIVERS)] for place in range(5)]
+        return self.world.capture(
+            10_000 + 37 * number,
+            rule=FIVE_WAY,
+            bindings=[receiver.id for receiver in bound],
+            merchant=bound[4],
+            order_id=ident("gas order", number),
+        )
+
+    def split(self, capture: Capture) -> Instruction:
+        """A split of all of an order."""
+        return Instruction(
+            InstructionKind.SPLIT,
+            ident("gas split", capture.order_id),
+            capture.order_id,
+            amount=capture.amount,
+        )
+
+    def attested(self, captures: list[Capture]) -> Attestation:
+        """Signed under the next nonce, which has its word's other bits beside it."""
+        self._nonce += 1
+        return self.world.attest(*captures, nonce=self._nonce)
+
+    def authorized(self, instructions: list[Instruction]) -> Authorization:
+        """As `attested`."""
+        self._nonce += 1
+        return self.world.authorize(*instructions, nonce=self._nonce)
+
+    def capture_and_split(self, orders: int) -> Settled:
+        """One transaction that captures orders and splits each of them."""
+        captures = [self.capture() for _ in range(orders)]
+        settled = self.world.settle(self.attested(captures), self.authorized(list(map(self.split, captures))))
+        assert len(settled.all(OrderCaptured)) == len(settled.all(OrderSplit)) == orders
+        return settled
+
+    def captured(self, orders: int) -> tuple[list[Capture], Settled]:
+        """One transaction that captures orders."""
+        captures = [self.capture() for _ in range(orders)]
+        return captures, self.world.settle(self.attested(captures))
+
+
+def measure(world: World) -> dict[str, int]:
+    """Gas per order, or per transaction where there are no orders, by what was done."""
+    market = Market(world)
+    found = {
+        f"capture and five-way split, {orders} in a transaction, per order": (
+            market.capture_and_split(orders).mined.gas_used // orders
+        )
+        for orders in (1, 20, BATCH, MOST)
+    }
+    captures, settled = market.captured(BATCH)
+    found[f"capture, {BATCH} in a transaction, per order"] = settled.mined.gas_used // BATCH
+    settled = world.settle(market.authorized(list(map(market.split, captures))))
+    assert len(settled.all(OrderSplit)) == BATCH
+    found[f"five-way split with witness, {BATCH} in a transaction, per order"] = (
+        settled.mined.gas_used // BATCH
+    )
+    returns = [
+        Instruction(
+            InstructionKind.RETURN,
+            ident("gas return", capture.order_id),
+            capture.order_id,
+            split_id=ident("gas split", capture.order_id),
+            amount=capture.amount // 3,
+        )
+        for capture in captures
+    ]
+    settled = world.settle(market.authorized(returns))
+    assert len(settled.all(SplitReturned)) == BATCH
+    found[f"return of one split, {BATCH} in a transaction, per order"] = settled.mined.gas_used // BATCH
+    releases = [
+        Instruction(InstructionKind.RELEASE, ident("gas release", capture.order_id), capture.order_id)
+        for capture in captures
+    ]
+    settled = world.settle(market.authorized(releases))
+    assert len(settled.all(OrderReleased)) == BATCH
+    found[f"release, {BATCH} in a transaction, per order"] = settled.mined.gas_used // BATCH
+    settled = world.settle(market.authorized(list(map(market.split, captures))))
+    assert len(settled.reasons) == BATCH
+    found[f"rejected split, {BATCH} in a transaction, per order"] = settled.mined.gas_used // BATCH
+    return found
+
+
+@pytest.fixture(scope="module")
+def measured(built_world: World) -> dict[str, int]:
+    saved = built_world.save()
+    found = measure(built_world)
+    built_world.restore(saved)
+    if os.environ.get("FENZHANG_GAS_SNAPSHOT") == "write":
+        SNAPSHOT.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+    return found
+
+
+def snapshot() -> dict[str, int]:
+    if not SNAPSHOT.exists():
+        return {}
+    found: dict[str, int] = json.loads(SNAPSHOT.read_text(encoding="utf-8"))
+    return found
+
+
+def test_gas_is_what_the_snapshot_says(measured: dict[str, int]) -> None:
+    expected = snapshot()
+    assert measured.keys() == expected.keys()
+    changed = {
+        what: f"{expected[what]:,} -> {gas:,}"
+        for what, gas in measured.items()
+        if abs(gas - expected[what]) > TOLERANCE * expected[what]
+    }
+    assert not changed, "if this is wanted: FENZHANG_GAS_SNAPSHOT=write"
+
+
+def test_a_full_batch_fits_one_transaction(measured: dict[str, int]) -> None:
+    per_order = measured[f"capture and five-way split, {MOST} in a transaction, per order"]
+    assert per_order * MOST < GAS_LIMIT

@@ -1,0 +1,329 @@
+"""The numbered invariants of SplitLedger, after every step of random histories on a real chain.
+
+1 authority, 2 exactly once, 3 conservation, 4 determinism, 5 isolation, 6 positions and held add up to captured,
+7 evidence.
+
+The Python twin decides each batch beforehand; ghosts know the events and nothing else; what both say is compared with
+what the contracts hold.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
+
+import pytest
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
+
+from fenzhang.chain.codec import SettleCall
+from fenzhang.chain.events import (
+    AuthorizationRejected,
+    AuthorizationSkipped,
+    Event,
+    InstructionRejected,
+    OrderCaptured,
+    OrderReleased,
+    OrderSplit,
+    SplitReturned,
+)
+from fenzhang.domain.allocation import allocate
+from fenzhang.domain.errors import FenzhangError
+from fenzhang.domain.records import InstructionKind, ParticipantStatus
+from fenzhang.domain.rules import leaf_indices
+from fenzhang.domain.settlement import attestor_signer
+from support.ghosts import Ghosts, capture_of
+from support.parties import MALL, MARKET, PAIR, SHOP, VENDING, RuleRef, party
+from support.plans import RECEIVERS, Plan, Planner, openings, plans
+from support.trees import EXPLORE
+from support.world import Settled, World
+
+EXAMPLES, STEPS = (200, 50) if EXPLORE else (25, 30)
+MAX_VERSIONS = 4
+EVERYTHING = {
+    # Events.
+    *("OrderCaptured", "OrderSplit", "OrderReleased", "SplitReturned", "InstructionRejected"),
+    *("AuthorizationRejected", "AuthorizationSkipped", "BatchSealed"),
+    # Reasons for which an authorization, a capture or an instruction was turned away.
+    *("invalid_signature", "deadline_passed", "nonce_used", "not_attestor", "platform_not_active"),
+    *("zero_amount", "amount_above_limit", "currency_not_enabled", "order_already_captured"),
+    *("rule_not_in_force", "binding_count", "recipient_not_active", "recipient_not_consented"),
+    *("unknown_order", "not_order_platform", "malformed_instruction", "insufficient_held"),
+    *("role_not_bound", "role_already_bound", "leg_exceeds_remaining", "nothing_held", "return_not_first"),
+    *("unknown_split", "insufficient_returnable", "leaf_not_returnable"),
+    # The one error that reverts a whole transaction whose calldata is well formed.
+    "order_changed",
+}
+"""What random histories must have met, so that the test has tested something."""
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What changes besides orders: what, which of them, and a number that says how."""
+
+    what: str
+    which: int
+    number: int
+
+
+changes = st.builds(
+    Change,
+    st.sampled_from(
+        ["nothing"] * 10 + ["standing", "standing", "consent", "version", "authority", "currency"]
+    ),
+    st.integers(0, 40),
+    st.integers(0, 11),
+)
+
+
+class Histories(RuleBasedStateMachine):
+    """Random histories of one consortium."""
+
+    built: ClassVar[World]
+    seen: ClassVar[Counter[str]]
+    """What happened over all histories, so that the test can tell that it tested something."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.world = self.built
+        self._saved = self.world.save()
+        self.ghosts = Ghosts()
+        self.keys = {MALL.id: MALL.key, SHOP.id: SHOP.key}
+        self.effective: Counter[tuple[bytes, int]] = Counter()
+        """How often each signer's nonce took effect."""
+        self.planner = Planner(self.world, [MARKET, PAIR, PAIR, VENDING], self.keys)
+
+    def teardown(self) -> None:
+        """Back to the beginning."""
+        self.world.restore(self._saved)
+
+    # -------------------------------------------------------------------------- steps
+
+    @initialize(plan=openings)
+    def open(self, plan: Plan) -> None:
+        """A few orders to begin with."""
+        self._settle(plan)
+
+    @rule(change=changes, plan=plans)
+    def step(self, change: Change, plan: Plan) -> None:
+        """Perhaps a change of who takes part and by which rules, then a batch, honest or not."""
+        getattr(self, f"_{change.what}")(change)
+        self._settle(plan)
+
+    def _settle(self, plan: Plan) -> None:
+        call = self.planner.call(plan)
+        outcome = self.world.attempt(call)  # 4: the chain's events are those that Python expects
+        if isinstance(outcome, FenzhangError):
+            self.seen[outcome.code] += 1
+            assert outcome.contract_error == "SplitLedger_OrderChanged"
+            return
+        self.seen.update(type(event).__name__ for event in outcome.events)
+        self.seen.update(error.code for error in (*outcome.reasons, *outcome.refusals))
+        self._check_authority(outcome)
+        self._check_isolation(call, outcome)
+        self._check_determinism(outcome)
+        self.ghosts.see(outcome.events)  # 7: each batch's root is that of its records
+
+    def _nothing(self, change: Change) -> None:
+        """Most steps change nothing."""
+
+    def _standing(self, change: Change) -> None:
+        """Suspend or resume a party; close one that is no platform, rarely."""
+        world = self.world.twin.world
+        parties = (*RECEIVERS, SHOP)
+        suspended = [who for who in parties if world.status_of(who.id) is ParticipantStatus.SUSPENDED]
+        who = suspended[-1] if suspended and change.number % 4 else parties[change.which % len(parties)]
+        match world.status_of(who.id):
+            case ParticipantStatus.ACTIVE:
+                close = change.number == 0 and who not in {MALL, SHOP}
+                self.world.register("close" if close else "suspend", who.id)
+            case ParticipantStatus.SUSPENDED:
+                self.world.register("resume", who.id)
+            case _:
+                pass
+
+    def _consent(self, change: Change) -> None:
+        self.world.consent(RECEIVERS[change.which % len(RECEIVERS)], MALL, granted=change.number % 3 > 0)
+
+    def _version(self, change: Change) -> None:
+        """Another version of the market's rule, perhaps approved, perhaps effective later; or its end."""
+        world = self.world.twin.world
+        market = world.rules[MALL.id, MARKET.rule_id]
+        if world.status_of(MALL.id) is not ParticipantStatus.ACTIVE or market.retired:
+            return
+        following = len(market.versions) + 1
+        version = RuleRef(replace(MALL, key=self.keys[MALL.id]), MARKET.rule_id, following, MARKET.legs)
+        if following > MAX_VERSIONS:
+            self.world.retire(version)
+            return
+        effective_from = max(self.world.node.now, market.versions[following - 1].effective_from)
+        effective_from += change.which
+        self.world.propose(version, effective_from)
+        if change.number % 2:
+            self.world.approve(version, effective_from)
+        self.planner.rules.append(replace(version, platform=MALL))
+
+    def _authority(self, change: Change) -> None:
+        """A platform changes its key: what the old one signed is worth nothing from now on."""
+        platform = (MALL, SHOP)[change.which % 2]
+        following = party(f"{platform.name} {self.world.fresh('key').hex()}").key
+        self.world.register("rotateAuthority", platform.id, following.address)
+        self.keys[platform.id] = following
+
+    def _currency(self, change: Change) -> None:
+        self.world.set_currency(("CNY", "JPY")[change.which % 2], enabled=change.number % 4 > 0)
+
+    # -------------------------------------------------------------------------- invariants of one batch
+
+    def _check_authority(self, settled: Settled) -> None:
+        """1. What settled is, to the last field, what an attestor or the order's platform signed."""
+        for captured in settled.all(OrderCaptured):
+            assert capture_of(captured) in self.planner.attested
+        orders = self.world.twin.world.orders
+        for split in settled.all(OrderSplit):
+            platform, instruction = self.planner.authorized[split.split_id]
+            assert instruction.kind is InstructionKind.SPLIT
+            assert (instruction.order_id, instruction.amount) == (split.order_id, split.amount)
+            assert platform == orders[split.order_id].capture.platform
+        for release in settled.all(OrderReleased):
+            platform, instruction = self.planner.authorized[release.release_id]
+            assert instruction.kind is InstructionKind.RELEASE
+            assert instruction.order_id == release.order_id
+            assert platform == orders[release.order_id].capture.platform
+        for returned in settled.all(SplitReturned):
+            platform, instruction = self.planner.authorized[returned.return_id]
+            assert instruction.kind is InstructionKind.RETURN
+            assert (instruction.order_id, instruction.split_id) == (returned.order_id, returned.split_id)
+            assert instruction.amount == returned.amount
+            assert platform == orders[returned.order_id].capture.platform
+
+    def _check_isolation(self, call: SettleCall, settled: Settled) -> None:
+        """2. What was signed takes effect once. 5. Then each capture and instruction of it has exactly one outcome."""
+        turned_away = Counter(
+            (event.signer, event.nonce)
+            for event in settled.events
+            if isinstance(event, AuthorizationRejected | AuthorizationSkipped)
+        )
+        contents: dict[tuple[bytes, int], list[bytes]] = {}
+        copies: Counter[tuple[bytes, int]] = Counter()
+        for attestation in call.attestations:
+            key = attestor_signer(attestation.attestor), attestation.nonce
+            contents[key] = [capture.order_id for capture in attestation.captures]
+            copies[key] += 1
+        for authorization in call.authorizations:
+            key = authorization.platform, authorization.nonce
+            contents[key] = [instruction.id for instruction in authorization.instructions]
+            copies[key] += 1
+        self.effective += copies - turned_away
+        assert max(self.effective.values(), default=0) <= 1
+        expected = Counter(name for key in copies - turned_away for name in contents[key])
+        assert Counter(map(outcome_of, filter(is_outcome, settled.events))) == expected
+
+    def _check_determinism(self, settled: Settled) -> None:
+        """4. Amounts follow from the order's rule version, recomputed here once more from the event alone."""
+        world = self.world.twin.world
+        for split in settled.all(OrderSplit):
+            legs = world.legs_of(world.orders[split.order_id].capture)
+            leaves = zip((legs[index] for index in leaf_indices(legs)), split.allocations, strict=True)
+            bound = {leg.role: allocation.recipient for leg, allocation in leaves if leg.role}
+            assert tuple(allocate(legs, split.amount, bound)) == split.allocations
+
+    # -------------------------------------------------------------------------- invariants of all there is
+
+    @invariant()
+    def nothing_happened_twice(self) -> None:
+        """2. An order is captured once; an instruction settles once or is rejected once; nonces are used up."""
+        assert max(self.ghosts.settled.values(), default=0) <= 1
+        for instruction in self.planner.authorized:
+            assert self.ghosts.settled[instruction] + self.ghosts.rejected[instruction] <= 1
+        used: dict[tuple[bytes, int], int] = {}
+        for signer, nonce in self.effective:
+            used[signer, nonce >> 8] = used.get((signer, nonce >> 8), 0) | 1 << (nonce & 0xFF)
+        assert self._asked("nonceBitmap", list(used)) == list(used.values())
+
+    @invariant()
+    def no_order_gives_more_than_it_got(self) -> None:
+        """3. Per order split + released - returned <= captured; per leaf returned <= allocated."""
+        for order in self.ghosts.orders.values():
+            assert 0 <= order.split + order.released - order.returned <= order.capture.amount
+            for split_id, taken in order.taken_back.items():
+                given = [allocation.amount for allocation in order.allocated[split_id]]
+                assert all(0 <= back <= had for back, had in zip(taken, given, strict=True))
+
+    @invariant()
+    def every_slot_follows_from_the_events(self) -> None:
+        """3, 7. What an order holds and commits to is what its events say, and what the twin says."""
+        orders = list(self.ghosts.orders)
+        slots = list(self.world.system.call("SplitLedger", "orderSlots", orders))
+        assert slots == [order.slot for order in self.ghosts.orders.values()]
+        assert slots == [self.world.twin.slot(order_id) for order_id in orders]
+        assert set(orders) == set(self.world.twin.world.orders)
+
+    @invariant()
+    def the_books_balance(self) -> None:
+        """6. Per currency positions + held = captured, and each of them is what the events add up to."""
+        parties = [who.id for who in (*RECEIVERS, SHOP)]
+        currencies = ("CNY", "JPY", "XYZ")
+        arguments = [(currency.encode(), parties) for currency in currencies]
+        positions = self._asked("positions", arguments)
+        totals = self._asked("totals", [(currency.encode(),) for currency in currencies])
+        for currency, payable, (captured, held, _) in zip(currencies, positions, totals, strict=True):
+            assert sum(payable) + held == captured == self.ghosts.captured[currency]
+            assert list(payable) == [self.ghosts.positions[currency, who] for who in parties]
+            orders = self.ghosts.orders.values()
+            assert held == sum(order.held for order in orders if order.capture.currency == currency)
+
+    @invariant()
+    def every_batch_is_sealed_under_the_root_of_its_records(self) -> None:
+        """7. Batches count up from 1, and the chain keeps the root that their events add up to."""
+        count = len(self.ghosts.roots)
+        assert self.world.system.call("SplitLedger", "batchCount") == count
+        numbers = [(number + 1,) for number in range(count)]
+        assert self._asked("batchRoot", numbers) == self.ghosts.roots
+
+    def _asked(self, function: str, arguments: list[Any]) -> list[Any]:
+        return self.world.system.calls("SplitLedger", function, arguments)
+
+
+def is_outcome(event: Event) -> bool:
+    """Whether an event tells what became of one capture or instruction."""
+    return isinstance(event, OrderCaptured | OrderSplit | OrderReleased | SplitReturned | InstructionRejected)
+
+
+def outcome_of(event: Event) -> bytes:
+    """Id of the instruction, or of the captured order, whose outcome an event tells."""
+    match event:
+        case OrderCaptured():
+            return event.order_id
+        case OrderSplit():
+            return event.split_id
+        case OrderReleased():
+            return event.release_id
+        case SplitReturned():
+            return event.return_id
+        case InstructionRejected():
+            return event.id
+        case _:
+            raise TypeError(f"{type(event).__name__} is no outcome")
+
+
+@pytest.mark.slow
+def test_the_invariants_hold_in_every_history(built_world: World) -> None:
+    Histories.built = built_world
+    Histories.seen = Counter()
+    run_state_machine_as_test(
+        Histories,
+        settings=settings(
+            max_examples=EXAMPLES,
+            stateful_step_count=STEPS,
+            deadline=None,
+            derandomize=not EXPLORE,
+            report_multiple_bugs=False,
+            phases=[Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink],
+            suppress_health_check=list(HealthCheck),
+        ),
+    )
+    missed = EVERYTHING - set(Histories.seen)
+    assert not missed, dict(Histories.seen)
