@@ -12,7 +12,8 @@ from typing import Annotated
 import typer
 
 from fenzhang import __version__
-from fenzhang.commands import devnet
+from fenzhang.commands import app as apps
+from fenzhang.commands import db, demo, deploy, devnet, quote, reconcile, replay, serve, up, verify
 from fenzhang.domain.errors import FenzhangError
 
 app = typer.Typer(
@@ -22,7 +23,12 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Split rules and settlement records on a consortium chain, clearing off it.",
 )
+for command in (up, demo, replay, quote, verify, reconcile, deploy):
+    command.register(app)
 app.add_typer(devnet.app, name="devnet")
+app.add_typer(serve.app, name="serve")
+app.add_typer(apps.app, name="app")
+app.add_typer(db.app, name="db")
 
 
 def _show_version(wanted: bool) -> None:  # noqa: FBT001 - the signature of a typer callback

@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from fenzhang.chain.keystore import encrypt_key, refuse_dev_key
+from fenzhang.chain.keystore import STANDARD_WORK_FACTOR, encrypt_key, refuse_dev_key
 from fenzhang.chain.signer import LocalKey
 from fenzhang.domain.errors import InvalidInput
 from fenzhang.domain.identifiers import hex_id, new_participant_id, parse_id
@@ -40,11 +40,11 @@ class NewKey:
     keyfile: dict[str, Any]
 
 
-def make_key(secret: bytes, password: str, chain_id: int) -> NewKey:
+def make_key(secret: bytes, password: str, chain_id: int, work_factor: int = STANDARD_WORK_FACTOR) -> NewKey:
     """Encrypt a key. Takes about a second on purpose: call it in a thread, outside of transactions."""
     key = LocalKey(secret)
     refuse_dev_key(key.address, chain_id)
-    return NewKey(key.address, encrypt_key(key, password))
+    return NewKey(key.address, encrypt_key(key, password, work_factor=work_factor))
 
 
 # ------------------------------------------------------------------------------ enrolment

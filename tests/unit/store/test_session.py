@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import sqlite3
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from sqlalchemy.exc import IntegrityError
 from fenzhang.store.errors import DatabaseError, DatabaseUnavailable
 from fenzhang.store.session import Database
 from fenzhang.store.tables import Counter, Instruction
-from support.databases import drop_postgres
+from support.databases import create_postgres, drop_postgres
 
 
 async def _value(database: Database) -> int | None:
@@ -28,11 +29,14 @@ async def test_a_write_is_committed_when_its_block_is_left(database: Database) -
 
 
 async def test_a_write_that_raises_leaves_nothing(database: Database) -> None:
-    with pytest.raises(RuntimeError):
+    async def write() -> None:
         async with database.write() as session:
             session.add(Counter(name="n", value=1))
             await session.flush()
             raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        await write()
     assert await _value(database) is None
 
 
@@ -101,8 +105,7 @@ async def test_locked_sqlite_is_unavailable(
     migrated_sqlite: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("fenzhang.store.session.BUSY_TIMEOUT_MS", 50)
-    path = tmp_path / "locked.db"
-    path.write_bytes(migrated_sqlite.read_bytes())
+    path = shutil.copy(migrated_sqlite, tmp_path / "locked.db")
     other = sqlite3.connect(path, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
     async with Database(f"sqlite:///{path}") as database:
@@ -117,14 +120,17 @@ async def test_locked_sqlite_is_unavailable(
 
 
 async def test_full_disk_is_unavailable_and_nothing_is_written(migrated_sqlite: Path, tmp_path: Path) -> None:
-    path = tmp_path / "full.db"
-    path.write_bytes(migrated_sqlite.read_bytes())
+    path = shutil.copy(migrated_sqlite, tmp_path / "full.db")
+
+    async def fill(database: Database) -> None:
+        async with database.write() as session:
+            pages = (await session.execute(text("PRAGMA page_count"))).scalar_one()
+            await session.execute(text(f"PRAGMA max_page_count = {pages}"))
+            session.add_all(Counter(name=f"n{i:030}", value=i) for i in range(5_000))
+
     async with Database(f"sqlite:///{path}") as database:
         with pytest.raises(DatabaseUnavailable) as refused:
-            async with database.write() as session:
-                pages = (await session.execute(text("PRAGMA page_count"))).scalar_one()
-                await session.execute(text(f"PRAGMA max_page_count = {pages}"))
-                session.add_all(Counter(name=f"n{i:030}", value=i) for i in range(5_000))
+            await fill(database)
         assert "full" in refused.value.message
         async with database.read() as session:
             assert (await session.execute(select(func.count()).select_from(Counter))).scalar_one() == 0
@@ -145,14 +151,16 @@ async def test_unreachable_server_is_unavailable_without_showing_the_password() 
 async def test_server_that_goes_away_under_a_transaction_is_unavailable(
     postgres_server: str, migrated_postgres: str
 ) -> None:
-    from support.databases import create_postgres
-
     url = await create_postgres(postgres_server, migrated_postgres)
+
+    async def write(database: Database) -> None:
+        async with database.write() as session:
+            await drop_postgres(postgres_server, url)
+            await session.execute(text("SELECT 1"))
+
     async with Database(url) as database:
         with pytest.raises(DatabaseUnavailable):
-            async with database.write() as session:
-                await drop_postgres(postgres_server, url)
-                await session.execute(text("SELECT 1"))
+            await write(database)
 
 
 @pytest.mark.parametrize("url", ["mysql://host/name", "nonsense", ""])

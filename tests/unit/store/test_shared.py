@@ -90,10 +90,14 @@ async def test_reader_never_sees_a_lower_id_after_a_higher_one(database_url: str
 async def test_ids_of_a_transaction_that_failed_are_given_again(database: Database) -> None:
     seq = await _instruction(database)
     change = feed.Change(PLATFORM, seq, InstructionState.SETTLED)
-    with pytest.raises(RuntimeError):
+
+    async def fail() -> None:
         async with database.write() as session:
             await feed.append(session, [change])
             raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        await fail()
     async with database.write() as session:
         await feed.append(session, [change])
         await feed.append(session, [])
@@ -109,7 +113,9 @@ async def _acquire(database: Database, holder: str, ttl_s: float) -> int | None:
         return await leases.acquire(session, "submitter", holder, ttl_s)
 
 
-async def test_lease_is_held_by_one_at_a_time_and_its_fence_grows_with_each_holder(database: Database) -> None:
+async def test_lease_is_held_by_one_at_a_time_and_its_fence_grows_with_each_holder(
+    database: Database,
+) -> None:
     assert await _acquire(database, "one", 60) == 1
     assert await _acquire(database, "one", 60) == 1
     assert await _acquire(database, "two", 60) is None

@@ -68,7 +68,9 @@ async def enrol_platform(request: Request, body: PlatformBody, actor: Operator) 
 async def _make_key(services: Services) -> participants.NewKey:
     password = services.settings.keystore_secret()
     chain_id = services.deployment.chain_id
-    return await asyncio.to_thread(participants.make_key, secrets.token_bytes(_KEY_BYTES), password, chain_id)
+    secret = secrets.token_bytes(_KEY_BYTES)
+    work_factor = services.settings.keystore_work_factor
+    return await asyncio.to_thread(participants.make_key, secret, password, chain_id, work_factor)
 
 
 @router.get("/v1/platforms/{reference}", **operation({200: ParticipantAnswer}, *READ, scopes=_OPERATOR))

@@ -1,0 +1,84 @@
+"""The client library: what a platform installs to send orders and instructions.
+
+They are signed here, or by a key in the backend's keystore.
+
+async with AsyncClient("http://127.0.0.1:8700", Credentials("app_…", "…")) as client:
+    await client.create_order(NewOrder(out_order_no="A-1", …))
+    await client.split(NewSplit(out_split_no="A-1-S1", out_order_no="A-1", amount=9900))
+    split = await client.wait_for(InstructionType.SPLIT, "A-1-S1")
+
+`Client` has the same methods without `await`. A write may be repeated at any time: the same reference with the same
+content gives the same answer, and both clients repeat by themselves what got no answer.
+"""
+
+from fenzhang.client.clients import AsyncClient, Client
+from fenzhang.client.errors import (
+    ApiError,
+    ApiUnreachable,
+    Conflict,
+    Forbidden,
+    InvalidRequest,
+    NotFound,
+    ServerFailed,
+    Unauthenticated,
+    UnexpectedAnswer,
+    WaitTimeout,
+    WrongNetwork,
+)
+from fenzhang.client.models import (
+    Completion,
+    Instruction,
+    InstructionType,
+    NewInstruction,
+    NewOrder,
+    NewRelease,
+    NewReturn,
+    NewRule,
+    NewSplit,
+    OrderView,
+    ParticipantView,
+    Position,
+    QuoteView,
+    Refused,
+    RuleView,
+    State,
+    TrialBalance,
+)
+from fenzhang.client.session import Credentials, RetryPolicy
+from fenzhang.client.signing import PlatformKey
+
+__all__ = [
+    "ApiError",
+    "ApiUnreachable",
+    "AsyncClient",
+    "Client",
+    "Completion",
+    "Conflict",
+    "Credentials",
+    "Forbidden",
+    "Instruction",
+    "InstructionType",
+    "InvalidRequest",
+    "NewInstruction",
+    "NewOrder",
+    "NewRelease",
+    "NewReturn",
+    "NewRule",
+    "NewSplit",
+    "NotFound",
+    "OrderView",
+    "ParticipantView",
+    "PlatformKey",
+    "Position",
+    "QuoteView",
+    "Refused",
+    "RetryPolicy",
+    "RuleView",
+    "ServerFailed",
+    "State",
+    "TrialBalance",
+    "Unauthenticated",
+    "UnexpectedAnswer",
+    "WaitTimeout",
+    "WrongNetwork",
+]

@@ -1,0 +1,213 @@
+"""The two clients: the same methods, once awaited and once not."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Coroutine
+from functools import wraps
+from types import TracebackType
+from typing import Any, Concatenate, ParamSpec, Self, TypeVar
+
+import httpx
+
+from fenzhang.client.flow import Flow, Outcome, Pause, Send
+from fenzhang.client.operations import Operations
+from fenzhang.client.session import Credentials, RetryPolicy, Session
+from fenzhang.client.signing import PlatformKey
+
+P = ParamSpec("P")
+T = TypeVar("T")
+_LIMITS = httpx.Limits(max_connections=64, max_keepalive_connections=32)
+
+
+def _awaited(
+    operation: Callable[Concatenate[Operations, P], Flow[T]],
+) -> Callable[Concatenate[AsyncClient, P], Coroutine[Any, Any, T]]:
+    @wraps(operation)
+    async def method(self: AsyncClient, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return await self.run(operation(self.operations, *args, **kwargs))
+
+    return method
+
+
+def _blocking(
+    operation: Callable[Concatenate[Operations, P], Flow[T]],
+) -> Callable[Concatenate[Client, P], T]:
+    @wraps(operation)
+    def method(self: Client, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return self.run(operation(self.operations, *args, **kwargs))
+
+    return method
+
+
+class AsyncClient:
+    """The API for asyncio. An async context manager; one client may be used by many tasks.
+
+    Args:
+        base_url: where the API is.
+        credentials: the app's; without them only what is public can be asked.
+        key: the platform's own signing key. Without it the keystore's key signs.
+        policy: how long to go on when the API does not answer.
+        transport: another transport of httpx, for tests.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        credentials: Credentials | None = None,
+        *,
+        key: PlatformKey | None = None,
+        policy: RetryPolicy | None = None,
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
+        self.operations = Operations(Session(base_url, credentials, policy or RetryPolicy()), key)
+        self._http = httpx.AsyncClient(transport=transport, limits=_LIMITS)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._http.aclose()
+
+    async def run(self, flow: Flow[T]) -> T:
+        """Carry out a flow."""
+        outcome: Outcome = None
+        while True:
+            try:
+                wish = flow.send(outcome)
+            except StopIteration as end:
+                result: T = end.value
+                return result
+            outcome = await self._grant(wish)
+
+    async def _grant(self, wish: Send | Pause) -> Outcome:
+        if isinstance(wish, Pause):
+            await asyncio.sleep(wish.seconds)
+            return None
+        try:
+            return await self._http.send(wish.request)
+        except httpx.TransportError as error:
+            return error
+
+    create_app = _awaited(Operations.create_app)
+    enrol_platform = _awaited(Operations.enrol_platform)
+    get_platform = _awaited(Operations.get_platform)
+    suspend_platform = _awaited(Operations.suspend_platform)
+    resume_platform = _awaited(Operations.resume_platform)
+    get_trial_balance = _awaited(Operations.get_trial_balance)
+    enrol_participant = _awaited(Operations.enrol_participant)
+    get_participant = _awaited(Operations.get_participant)
+    list_participants = _awaited(Operations.list_participants)
+    suspend_participant = _awaited(Operations.suspend_participant)
+    resume_participant = _awaited(Operations.resume_participant)
+    propose_rule = _awaited(Operations.propose_rule)
+    approve_rule = _awaited(Operations.approve_rule)
+    retire_rule = _awaited(Operations.retire_rule)
+    get_rule = _awaited(Operations.get_rule)
+    find_rule = _awaited(Operations.find_rule)
+    quote = _awaited(Operations.quote)
+    create_order = _awaited(Operations.create_order)
+    get_order = _awaited(Operations.get_order)
+    split = _awaited(Operations.split)
+    release = _awaited(Operations.release)
+    return_ = _awaited(Operations.return_)
+    submit = _awaited(Operations.submit)
+    get_instruction = _awaited(Operations.get_instruction)
+    wait_for = _awaited(Operations.wait_for)
+    completions = _awaited(Operations.completions)
+    wait_all = _awaited(Operations.wait_all)
+    list_positions = _awaited(Operations.list_positions)
+    get_network = _awaited(Operations.get_network)
+    is_ready = _awaited(Operations.is_ready)
+
+
+class Client:
+    """The API without asyncio. A context manager; arguments as for `AsyncClient`."""
+
+    def __init__(
+        self,
+        base_url: str,
+        credentials: Credentials | None = None,
+        *,
+        key: PlatformKey | None = None,
+        policy: RetryPolicy | None = None,
+        transport: httpx.BaseTransport | None = None,
+    ) -> None:
+        self.operations = Operations(Session(base_url, credentials, policy or RetryPolicy()), key)
+        self._http = httpx.Client(transport=transport, limits=_LIMITS)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._http.close()
+
+    def run(self, flow: Flow[T]) -> T:
+        """Carry out a flow."""
+        outcome: Outcome = None
+        while True:
+            try:
+                wish = flow.send(outcome)
+            except StopIteration as end:
+                result: T = end.value
+                return result
+            outcome = self._grant(wish)
+
+    def _grant(self, wish: Send | Pause) -> Outcome:
+        if isinstance(wish, Pause):
+            time.sleep(wish.seconds)
+            return None
+        try:
+            return self._http.send(wish.request)
+        except httpx.TransportError as error:
+            return error
+
+    create_app = _blocking(Operations.create_app)
+    enrol_platform = _blocking(Operations.enrol_platform)
+    get_platform = _blocking(Operations.get_platform)
+    suspend_platform = _blocking(Operations.suspend_platform)
+    resume_platform = _blocking(Operations.resume_platform)
+    get_trial_balance = _blocking(Operations.get_trial_balance)
+    enrol_participant = _blocking(Operations.enrol_participant)
+    get_participant = _blocking(Operations.get_participant)
+    list_participants = _blocking(Operations.list_participants)
+    suspend_participant = _blocking(Operations.suspend_participant)
+    resume_participant = _blocking(Operations.resume_participant)
+    propose_rule = _blocking(Operations.propose_rule)
+    approve_rule = _blocking(Operations.approve_rule)
+    retire_rule = _blocking(Operations.retire_rule)
+    get_rule = _blocking(Operations.get_rule)
+    find_rule = _blocking(Operations.find_rule)
+    quote = _blocking(Operations.quote)
+    create_order = _blocking(Operations.create_order)
+    get_order = _blocking(Operations.get_order)
+    split = _blocking(Operations.split)
+    release = _blocking(Operations.release)
+    return_ = _blocking(Operations.return_)
+    submit = _blocking(Operations.submit)
+    get_instruction = _blocking(Operations.get_instruction)
+    wait_for = _blocking(Operations.wait_for)
+    completions = _blocking(Operations.completions)
+    wait_all = _blocking(Operations.wait_all)
+    list_positions = _blocking(Operations.list_positions)
+    get_network = _blocking(Operations.get_network)
+    is_ready = _blocking(Operations.is_ready)

@@ -1,0 +1,409 @@
+"""What the API takes and answers, as dataclasses with the API's own field names.
+
+Amounts are minor units, times Unix seconds, ids 0x hex. Readers of answers ignore what they do not know.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, ClassVar
+
+from fenzhang.domain.rules import Leg
+
+
+class InstructionType(StrEnum):
+    """What a write asks for."""
+
+    CAPTURE = "CAPTURE"
+    SPLIT = "SPLIT"
+    RELEASE = "RELEASE"
+    RETURN = "RETURN"
+    ENROLL = "ENROLL"
+    SUSPEND = "SUSPEND"
+    RESUME = "RESUME"
+    PROPOSE = "PROPOSE"
+    APPROVE = "APPROVE"
+    RETIRE = "RETIRE"
+
+
+class State(StrEnum):
+    """Where a write stands."""
+
+    ACCEPTED = "ACCEPTED"
+    """Durably stored, not in a live transaction."""
+    SUBMITTED = "SUBMITTED"
+    """In a stored, signed transaction."""
+    SETTLED = "SETTLED"
+    """On the chain."""
+    REJECTED = "REJECTED"
+    """Refused by the chain; `reason` says why."""
+
+    @property
+    def is_terminal(self) -> bool:
+        """Whether it is decided, unless the chain itself reorganises."""
+        return self in {State.SETTLED, State.REJECTED}
+
+
+# ------------------------------------------------------------------------------ writes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewOrder:
+    """Capture an order. `rule_version` None takes the version in force; `bindings` is participant by role."""
+
+    type: ClassVar[InstructionType] = InstructionType.CAPTURE
+    out_order_no: str
+    out_rule_no: str
+    merchant: str
+    currency: str
+    amount: int
+    channel: str
+    bindings: Mapping[str, str] = field(default_factory=dict)
+    rule_version: int | None = None
+
+    @property
+    def reference(self) -> str:
+        """The client's own reference."""
+        return self.out_order_no
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewSplit:
+    """Split an amount of an order by its rule version. `bindings` fill the roles that the order left open."""
+
+    type: ClassVar[InstructionType] = InstructionType.SPLIT
+    out_split_no: str
+    out_order_no: str
+    amount: int
+    currency: str | None = None
+    bindings: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def reference(self) -> str:
+        """The client's own reference."""
+        return self.out_split_no
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewRelease:
+    """Close an order: what it still holds goes to its merchant."""
+
+    type: ClassVar[InstructionType] = InstructionType.RELEASE
+    out_release_no: str
+    out_order_no: str
+
+    @property
+    def reference(self) -> str:
+        """The client's own reference."""
+        return self.out_release_no
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewReturn:
+    """Take an amount back from a split; `amounts` says how much from each of its leaves."""
+
+    type: ClassVar[InstructionType] = InstructionType.RETURN
+    out_return_no: str
+    out_split_no: str
+    amount: int
+    currency: str | None = None
+    amounts: Sequence[int] | None = None
+
+    @property
+    def reference(self) -> str:
+        """The client's own reference."""
+        return self.out_return_no
+
+
+NewInstruction = NewOrder | NewSplit | NewRelease | NewReturn
+
+
+def body_of(item: NewInstruction) -> dict[str, Any]:
+    """The JSON of a write, without what was left out."""
+    found = {name: getattr(item, name) for name in item.__slots__}
+    return {name: _plain(value) for name, value in found.items() if value is not None and value != {}}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return dict(value)
+    return value if isinstance(value, str | int) else list(value)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewRule:
+    """Propose a rule version. `legs` name fixed recipients by reference in `recipients` (leg index to reference).
+
+    Left out, `version` is the next one, and the version is in force as soon as it is approved.
+    """
+
+    out_request_no: str
+    out_rule_no: str
+    legs: Sequence[Leg]
+    recipients: Mapping[int, str] = field(default_factory=dict)
+    version: int | None = None
+    effective_from: int | None = None
+
+
+def legs_body(legs: Sequence[Leg], recipients: Mapping[int, str] | None = None) -> list[dict[str, Any]]:
+    """The JSON of legs."""
+    named = recipients or {}
+    return [
+        {
+            "parent": leg.parent,
+            "kind": leg.kind.name,
+            "value": leg.value,
+            "min": leg.min,
+            "max": leg.max,
+            **({"role": leg.role} if leg.role is not None else {}),
+            **({"recipient": "0x" + leg.recipient.hex()} if leg.recipient is not None else {}),
+            **({"recipient": named[index]} if index in named else {}),
+        }
+        for index, leg in enumerate(legs)
+    ]
+
+
+# ------------------------------------------------------------------------------ answers
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reason:
+    """Why the chain refused."""
+
+    code: str
+    message: str
+    values: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeafAllocation:
+    """One leaf of a settled split, release or return; `returnable` is what a return can still take from it."""
+
+    leaf: int
+    participant_id: str
+    amount: int
+    returned: int
+    returnable: int
+    out_participant_no: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Instruction:
+    """A write as it stands."""
+
+    type: InstructionType
+    id: str
+    state: State
+    accepted_at: int
+    reason: Reason | None = None
+    order_id: str | None = None
+    block_number: int | None = None
+    tx_hash: str | None = None
+    out_order_no: str | None = None
+    out_split_no: str | None = None
+    out_release_no: str | None = None
+    out_return_no: str | None = None
+    out_participant_no: str | None = None
+    out_rule_no: str | None = None
+    out_request_no: str | None = None
+    amount: int | None = None
+    currency: str | None = None
+    allocations: tuple[LeafAllocation, ...] | None = None
+
+    @property
+    def reference(self) -> str:
+        """The client's own reference of this write."""
+        match self.type:
+            case InstructionType.CAPTURE:
+                own = self.out_order_no
+            case InstructionType.SPLIT:
+                own = self.out_split_no
+            case InstructionType.RELEASE:
+                own = self.out_release_no
+            case InstructionType.RETURN:
+                own = self.out_return_no
+            case InstructionType.ENROLL:
+                own = self.out_participant_no
+            case _:
+                own = self.out_request_no
+        return own or ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OrderView:
+    """An order: what was captured, what it still holds, and what happened to it. `state` is its capture's."""
+
+    out_order_no: str
+    order_id: str
+    state: State
+    currency: str
+    merchant: str
+    rule_id: str
+    rule_version: int
+    bindings: Mapping[str, str | None]
+    captured: int
+    held: int
+    split: int
+    returned: int
+    released: int
+    instructions: tuple[Instruction, ...] = ()
+    reason: Reason | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ParticipantView:
+    """A participant and its standing on the chain: UNKNOWN, ACTIVE, SUSPENDED or CLOSED."""
+
+    out_participant_no: str
+    participant_id: str
+    status: str
+    authority: str | None = None
+    enrolment: Instruction | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ParticipantPage:
+    """A page of participants; `next` is the cursor of the next one, None on the last."""
+
+    participants: tuple[ParticipantView, ...]
+    next: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RuleVersion:
+    """A version of a rule as it stands on the chain."""
+
+    out_rule_no: str
+    rule_id: str
+    version: int
+    state: str
+    effective_from: int
+    content_hash: str
+    roles: tuple[str, ...]
+    legs: tuple[Mapping[str, Any], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RuleView:
+    """A rule: its versions, and the number of the one that orders captured now are split by."""
+
+    out_rule_no: str
+    rule_id: str
+    platform_id: str
+    retired: bool
+    latest: int
+    versions: tuple[RuleVersion, ...]
+    in_force: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QuoteSide:
+    """Amount per leaf in leg order, or the first leg that fails."""
+
+    leaves: tuple[int, ...] | None = None
+    error_leg: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QuoteView:
+    """The Python specification's answer and the contract's."""
+
+    python: QuoteSide
+    chain: QuoteSide
+    agree: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Position:
+    """What is payable to a participant."""
+
+    out_participant_no: str
+    participant_id: str
+    currency: str
+    amount: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PositionPage:
+    """A page of positions; `next` is the cursor of the next one, None on the last."""
+
+    positions: tuple[Position, ...]
+    next: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccountSums:
+    """An account of the clearing ledger and the sums of everything posted to it."""
+
+    kind: str
+    currency: str
+    debit: int
+    credit: int
+    participant_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CurrencySums:
+    """Both columns of a currency; they are equal."""
+
+    currency: str
+    debit: int
+    credit: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrialBalance:
+    """Every account of the clearing ledger."""
+
+    accounts: tuple[AccountSums, ...]
+    totals: tuple[CurrencySums, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Completion:
+    """A state change, with its instruction as it is now."""
+
+    id: int
+    state: State
+    at: int
+    instruction: Instruction
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CompletionPage:
+    """State changes after a cursor; go on with `next`."""
+
+    completions: tuple[Completion, ...]
+    next: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewApp:
+    """A new app. The secret is shown this once."""
+
+    client_id: str
+    client_secret: str = field(repr=False)
+    name: str
+    scopes: tuple[str, ...]
+    platform: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Network:
+    """The chain, and addresses (0x hex) of its contracts by name."""
+
+    chain_id: int
+    contracts: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refused:
+    """The problem that stands in a batch's answer in place of an item."""
+
+    code: str
+    detail: str
+    status: int
+    values: Mapping[str, Any] = field(default_factory=dict)
+    field: str | None = None

@@ -1,0 +1,168 @@
+"""`fenzhang quote`: what a rule makes of an amount, by the specification or by the contract."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+
+import typer
+
+if TYPE_CHECKING:
+    from fenzhang.chain.views import ChainView
+    from fenzhang.domain.rules import Leg
+    from fenzhang.replay.fields import Fields
+
+MALFORMED = 2
+"""Exit code for a file that holds something else than cases."""
+
+
+class Case(NamedTuple):
+    """One case of the file. `name` is None where it has none."""
+
+    name: Any
+    legs: tuple[Leg, ...]
+    amount: int
+
+
+class Answer(NamedTuple):
+    """Amount per leaf in leg order, or the index of the first leg that fails."""
+
+    leaves: Sequence[int] | None
+    error_leg: int | None
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the command line."""
+    app.command("quote")(quote)
+
+
+def quote(
+    file: Annotated[
+        Path,
+        typer.Argument(
+            exists=True, dir_okay=False, readable=True, help="JSON array of cases with `legs` and `amount`."
+        ),
+    ],
+    *,
+    on_chain: Annotated[
+        bool, typer.Option("--on-chain", help="Let the contract compute instead of the Python specification.")
+    ] = False,
+    rpc: Annotated[
+        str | None,
+        typer.Option(
+            help="Node to ask with --on-chain. Without it a chain of its own is started, and ended.",
+            show_default=False,
+        ),
+    ] = None,
+    deployment: Annotated[
+        Path | None,
+        typer.Option(
+            help="Deployment file of --rpc. Default: deployments/<chain id>.json.", show_default=False
+        ),
+    ] = None,
+) -> None:
+    """Allocate amounts by legs, and print one JSON object per case: `leaves`, or `error_leg`.
+
+    Exit code 2 names the case and field that is malformed.
+    """
+    from fenzhang.commands.output import print_json
+    from fenzhang.replay.fields import Mistake
+
+    if not on_chain and (rpc is not None or deployment is not None):
+        raise typer.BadParameter("--rpc and --deployment go with --on-chain")
+    try:
+        cases = read_cases(file)
+    except Mistake as mistake:
+        typer.echo(f"fenzhang: {mistake.message}", err=True)
+        raise typer.Exit(MALFORMED) from None
+    answers = asyncio.run(_ask_chain(cases, rpc, deployment)) if on_chain else _specified(cases)
+    print_json([_shown(case, answer) for case, answer in zip(cases, answers, strict=True)])
+
+
+# ------------------------------------------------------------------------------ reading
+
+
+def read_cases(path: Path) -> list[Case]:
+    """The cases of a file. Raises Mistake naming the case by its number, counted from 1."""
+    from fenzhang.replay.fields import Fields, read_json
+
+    items = Fields(path.name, read_json(path)).items()
+    return [
+        _read_case(Fields(f"{path.name} case {number}", item.value))
+        for number, item in enumerate(items, start=1)
+    ]
+
+
+def _read_case(fields: Fields) -> Case:
+    from fenzhang.domain.errors import InvalidRule
+    from fenzhang.domain.rules import MAX_CHAIN_AMOUNT, validate_tree
+    from fenzhang.replay.legs import read_leg
+
+    name = fields.get("name").value if "name" in fields else None
+    legs = tuple(read_leg(leg) for leg in fields.get("legs").items())
+    try:
+        validate_tree(legs)
+    except InvalidRule as error:
+        raise fields.get("legs").mistake(error.message) from None
+    return Case(name, legs, fields.get("amount").integer_within(1, MAX_CHAIN_AMOUNT))
+
+
+# ------------------------------------------------------------------------------ answering
+
+
+def _specified(cases: Sequence[Case]) -> list[Answer]:
+    from fenzhang.domain.allocation import leaf_amounts
+    from fenzhang.domain.errors import LegExceedsRemaining
+
+    answers = []
+    for case in cases:
+        try:
+            answers.append(Answer(leaf_amounts(case.legs, case.amount), None))
+        except LegExceedsRemaining as failure:
+            answers.append(Answer(None, failure.leg))
+    return answers
+
+
+async def _ask_chain(cases: Sequence[Case], rpc: str | None, deployment: Path | None) -> list[Answer]:
+    async with _own_chain() if rpc is None else _chain_at(rpc, deployment) as chain:
+        quotes = await chain.quotes([(case.legs, case.amount) for case in cases])
+    return [
+        Answer(None if found.error_leg is not None else found.leaves, found.error_leg) for found in quotes
+    ]
+
+
+@asynccontextmanager
+async def _chain_at(rpc: str, path: Path | None) -> AsyncIterator[ChainView]:
+    from fenzhang.chain.deployments import check_deployment, deployment_path, load
+    from fenzhang.chain.node import NodeClient
+    from fenzhang.chain.views import ChainView
+
+    async with NodeClient(rpc) as node:
+        deployment = load(path or deployment_path(await node.chain_id()))
+        await check_deployment(node, deployment)
+        yield ChainView(node, deployment)
+
+
+@asynccontextmanager
+async def _own_chain() -> AsyncIterator[ChainView]:
+    """A fresh devnet with the contracts on it, gone afterwards."""
+    from fenzhang.chain.deploy import DeployPlan, deploy
+    from fenzhang.chain.node import NodeClient
+    from fenzhang.chain.signer import LocalKey
+    from fenzhang.chain.views import ChainView
+    from fenzhang.devnet import dev_account, ephemeral_node
+
+    admin = LocalKey(bytes.fromhex(dev_account("admin").private_key.removeprefix("0x")))
+    with ephemeral_node() as running:
+        async with NodeClient(running.url) as node:
+            path = running.home / "deployment.json"
+            yield ChainView(node, await deploy(node, admin, DeployPlan(currencies=()), path))
+
+
+def _shown(case: Case, answer: Answer) -> dict[str, Any]:
+    named = {} if case.name is None else {"name": case.name}
+    leaves = None if answer.leaves is None else list(answer.leaves)
+    return named | {"leaves": leaves, "error_leg": answer.error_leg}

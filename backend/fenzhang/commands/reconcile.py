@@ -1,0 +1,104 @@
+"""`fenzhang reconcile`: the clearing ledger against the chain, account by account."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NoReturn
+
+import typer
+
+if TYPE_CHECKING:
+    from fenzhang.ledger.reconcile import Reconciliation
+
+DIFFERENCES = 1
+"""Exit code when chain and ledger disagree."""
+NOT_COMPARED = 2
+"""Exit code when nothing can be said: the node, the database or the deployment file is not what it should be."""
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the command line."""
+    app.command("reconcile")(reconcile_command)
+
+
+def reconcile_command(
+    *,
+    rpc: Annotated[
+        str | None,
+        typer.Option("--rpc", help="JSON-RPC endpoint of a node.", show_default="FENZHANG_RPC_URL"),
+    ] = None,
+    deployment: Annotated[
+        Path | None,
+        typer.Option(help="Deployment file of the chain.", show_default="FENZHANG_DEPLOYMENT"),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")] = False,
+) -> None:
+    """Compare balances, positions, orders, records, postings and batches with the chain, at the last mirrored block.
+
+    Exit code 0: they agree. 1: there are differences, each of which is named. 2: they could not be compared.
+    """
+    from fenzhang.domain.errors import FenzhangError
+
+    try:
+        result = asyncio.run(_reconcile(rpc, deployment))
+    except FenzhangError as error:
+        _give_up(error.message)
+    if as_json:
+        from fenzhang.commands.output import print_json
+
+        print_json(_as_json(result))
+    else:
+        _print(result)
+    if result.differences:
+        raise typer.Exit(DIFFERENCES)
+
+
+async def _reconcile(rpc: str | None, path: Path | None) -> Reconciliation:
+    from fenzhang.chain.deployments import load
+    from fenzhang.chain.node import NodeClient
+    from fenzhang.ledger.reconcile import reconciliation
+    from fenzhang.settings import Settings
+    from fenzhang.store.session import Database
+
+    settings = Settings()
+    deployment = load(path or settings.deployment)
+    async with Database(settings.database) as database, NodeClient(rpc or settings.rpc_url) as node:
+        await database.check()
+        return await reconciliation(database, node, deployment)
+
+
+def _as_json(result: Reconciliation) -> dict[str, object]:
+    return {
+        "block": result.block_number,
+        "block_hash": "0x" + result.block_hash.hex(),
+        "orders": result.orders,
+        "accounts": result.accounts,
+        "batches": result.batches,
+        "clean": not result.differences,
+        "differences": [
+            {
+                "check": difference.check.value,
+                "currency": difference.currency,
+                "subject": difference.subject,
+                "chain": difference.chain,
+                "ledger": difference.ledger,
+            }
+            for difference in result.differences
+        ],
+    }
+
+
+def _print(result: Reconciliation) -> None:
+    for difference in result.differences:
+        typer.echo(str(difference))
+    verdict = f"{len(result.differences)} differences" if result.differences else "chain and ledger agree"
+    typer.echo(
+        f"{verdict}: {result.accounts} accounts, {result.orders} orders and {result.batches} batches "
+        f"at block {result.block_number}"
+    )
+
+
+def _give_up(message: str) -> NoReturn:
+    typer.echo(f"fenzhang: {' '.join(message.split())}", err=True)
+    raise typer.Exit(NOT_COMPARED)

@@ -1,0 +1,135 @@
+"""`fenzhang replay`: plays a folder of orders through the HTTP API."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from fenzhang.chain.deployments import Deployment
+    from fenzhang.replay.scenario import Scenario
+
+MISTAKES = 2
+"""Exit code for a folder with mistakes in it."""
+INCOMPLETE = 1
+"""Exit code when something remained undecided, or the money on the chain does not add up."""
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the command line."""
+    app.command("replay")(replay)
+
+
+def replay(
+    folder: Annotated[
+        Path,
+        typer.Argument(
+            metavar="DIR",
+            exists=True,
+            file_okay=False,
+            help="Folder with participants.json, rules.json and orders.jsonl.",
+        ),
+    ],
+    *,
+    api: Annotated[str, typer.Option("--api", envvar="FENZHANG_API", help="URL of the API.")],
+    credentials: Annotated[
+        Path | None,
+        typer.Option(
+            help="File with the operator's and the approver's app. Default: apps.json in FENZHANG_HOME.",
+            show_default=False,
+        ),
+    ] = None,
+    rpc: Annotated[
+        str,
+        typer.Option(
+            "--rpc", envvar=["FENZHANG_RPC_URL", "FENZHANG_RPC"], help="Node from which the result is read."
+        ),
+    ] = "http://127.0.0.1:8545",
+    deployment: Annotated[
+        Path | None,
+        typer.Option(
+            help="Deployment file. Default: deployments/<chain id>.json beside the credentials, or here.",
+            show_default=False,
+        ),
+    ] = None,
+    signs_itself: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PLATFORM",
+            help="Platform that signs with a key of its own instead of the keystore's; `none` for none. "
+            "Default: the one with the fewest orders.",
+            show_default=False,
+        ),
+    ] = None,
+    report: Annotated[
+        Path | None, typer.Option(help="Write a JSON report to this file.", show_default=False)
+    ] = None,
+) -> None:
+    """Play a folder of orders. It may be interrupted and run again at any time: nothing is done twice.
+
+    Exit code 0: all decided. 1: something is undecided, or refused as a whole. 2: mistakes in the folder, none of
+    which was sent.
+    """
+    from fenzhang.commands.replay_text import print_report, watching
+    from fenzhang.devnet import default_home
+    from fenzhang.replay.run import Replay
+
+    scenario = read_scenario(folder)
+    apps = credentials or default_home() / "apps.json"
+    run = Replay(
+        scenario=scenario,
+        api=api,
+        credentials=apps,
+        rpc=rpc,
+        deployment=asyncio.run(_deployment(rpc, deployment, apps)),
+        signs_itself=signs_itself,
+    )
+    with watching(run) as progress:
+        run.progress = progress
+        found = asyncio.run(run.run())
+    print_report(found)
+    if report is not None:
+        write_report(report, {"scenario": str(folder), **found.to_json()})
+    if not found.complete:
+        raise typer.Exit(INCOMPLETE)
+
+
+def read_scenario(folder: Path) -> Scenario:
+    """Read a folder, or end with its mistakes, one per line."""
+    from fenzhang.replay.scenario import ScenarioInvalid, load_scenario
+
+    try:
+        return load_scenario(folder)
+    except ScenarioInvalid as invalid:
+        for line in invalid.lines:
+            typer.echo(f"fenzhang: {folder}: {line}", err=True)
+        typer.echo("fenzhang: nothing was played", err=True)
+        raise typer.Exit(MISTAKES) from None
+
+
+def write_report(path: Path, content: dict[str, object]) -> None:
+    """Write a JSON report, whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    draft.write_text(json.dumps(content, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
+    draft.replace(path)
+
+
+async def _deployment(rpc: str, path: Path | None, apps: Path) -> Deployment:
+    """The deployment of the chain behind `rpc`: asked for before anything is played, for without it nothing counts."""
+    from fenzhang.chain.deployments import DEPLOYMENTS_FOLDER, check_deployment, deployment_path, load
+    from fenzhang.chain.node import NodeClient
+
+    async with NodeClient(rpc) as node:
+        if path is None:
+            chain_id = await node.chain_id()
+            beside = deployment_path(chain_id, apps.parent / DEPLOYMENTS_FOLDER)
+            path = beside if beside.exists() else deployment_path(chain_id)
+        deployment = load(path)
+        await check_deployment(node, deployment)
+        return deployment

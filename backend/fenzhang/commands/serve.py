@@ -1,0 +1,46 @@
+"""`fenzhang serve`: the processes of the backend, a command each."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(
+    no_args_is_help=True,
+    help="One process of the backend, by the settings of the environment (FENZHANG_…).",
+)
+
+
+@app.command("api")
+def api(
+    *,
+    host: Annotated[str | None, typer.Option(help="Address to listen on.", show_default="127.0.0.1")] = None,
+    port: Annotated[
+        int | None, typer.Option(help="TCP port.", show_default="8700", min=1, max=65_535)
+    ] = None,
+    deployment: Annotated[
+        Path | None, typer.Option(help="Deployment file of the chain.", show_default="FENZHANG_DEPLOYMENT")
+    ] = None,
+) -> None:
+    """Serve the HTTP API until SIGINT or SIGTERM. Any number may run side by side on one database."""
+    from fenzhang.commands.serve_api import serve_api
+
+    serve_api(host=host, port=port, deployment=deployment)
+
+
+@app.command("submission")
+def submission() -> None:
+    """Send pending instructions to the chain. Of several for one key, one works and the others wait."""
+    from fenzhang.commands.serve_stages import serve_submission
+
+    serve_submission()
+
+
+@app.command("mirror")
+def mirror() -> None:
+    """Follow the chain into rows and postings. Of several, one works and the others wait."""
+    from fenzhang.commands.serve_stages import serve_mirror
+
+    serve_mirror()

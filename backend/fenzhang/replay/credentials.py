@@ -1,0 +1,107 @@
+"""What a replay may do and what it must remember: two apps that it is given, one app per platform that it makes.
+
+The memory is a file beside the credentials, mode 0600. Without it nothing is lost but convenience: a new app can be
+made for a platform. Only the signing key of a platform that signs for itself cannot be replaced.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fenzhang.chain.signer import LocalKey
+from fenzhang.client import Credentials
+from fenzhang.domain.errors import FenzhangError
+
+
+class CredentialsUnreadable(FenzhangError):
+    """The file with the apps' credentials is missing, or is something else."""
+
+    code = "credentials_unreadable"
+
+
+@dataclass(frozen=True, slots=True)
+class Apps:
+    """The apps that set things up: the operator enrols platforms, the approver approves their rules."""
+
+    operator: Credentials
+    approver: Credentials
+
+    @classmethod
+    def load(cls, path: Path) -> Apps:
+        """Read the file that `fenzhang up` writes. Raises CredentialsUnreadable."""
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+            return cls(_credentials(content["operator"]), _credentials(content["approver"]))
+        except OSError as error:
+            raise CredentialsUnreadable(
+                f"{path} cannot be read ({error.strerror}); `fenzhang up` writes it, --credentials names another",
+                path=str(path),
+            ) from None
+        except (ValueError, KeyError, TypeError):
+            raise CredentialsUnreadable(
+                f"{path} does not hold client_id and client_secret of operator and approver", path=str(path)
+            ) from None
+
+
+@dataclass(slots=True)
+class Memory:
+    """The file in which a replay remembers its platforms' apps and keys."""
+
+    path: Path
+    _content: dict[str, dict[str, str]]
+
+    @classmethod
+    def beside(cls, credentials: Path) -> Memory:
+        """The memory that belongs to a credentials file; empty when there is none yet.
+
+        Raises CredentialsUnreadable for a file that is there and cannot be read: it may hold keys.
+        """
+        path = credentials.with_name("replay-platforms.json")
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+            return cls(path, {str(name): dict(known) for name, known in content.items()})
+        except FileNotFoundError:
+            return cls(path, {})
+        except (OSError, ValueError, TypeError, AttributeError):
+            raise CredentialsUnreadable(f"{path} cannot be read", path=str(path)) from None
+
+    def app(self, platform: str) -> Credentials | None:
+        """The app that was made for a platform."""
+        known = self._content.get(platform, {})
+        return _credentials(known) if "client_id" in known else None
+
+    def remember_app(self, platform: str, app: Credentials) -> None:
+        """Write down a platform's app."""
+        self._update(platform, client_id=app.client_id, client_secret=app.client_secret)
+
+    def key(self, platform: str) -> LocalKey | None:
+        """The signing key of a platform that signs for itself."""
+        secret = self._content.get(platform, {}).get("key")
+        return None if secret is None else LocalKey(bytes.fromhex(secret))
+
+    def remember_key(self, platform: str, key: LocalKey) -> None:
+        """Write down a platform's signing key."""
+        self._update(platform, key=key.secret().hex())
+
+    def _update(self, platform: str, **values: str) -> None:
+        self._content.setdefault(platform, {}).update(values)
+        _write_private(self.path, self._content)
+
+
+def _credentials(content: Any) -> Credentials:
+    return Credentials(str(content["client_id"]), str(content["client_secret"]))
+
+
+def _write_private(path: Path, content: Any) -> None:
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(handle, "w", encoding="utf-8") as file:
+        json.dump(content, file, indent=2)
+        file.write("\n")
+        file.flush()
+        os.fsync(file.fileno())
+    draft.replace(path)

@@ -1,0 +1,295 @@
+"""Plays the orders of one platform: sends them in batches, follows what becomes of them.
+
+The instructions of an order are sent in the order's own order; different orders are independent of each other. What
+is sent depends on the scenario alone, so a second run sends the same requests and is given the same answers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+from fenzhang.client import (
+    ApiError,
+    Conflict,
+    Instruction,
+    InstructionType,
+    InvalidRequest,
+    NewInstruction,
+    NewOrder,
+    NewRelease,
+    NewReturn,
+    NewSplit,
+    Refused,
+    State,
+)
+from fenzhang.domain.rules import roles_of
+from fenzhang.replay.preparing import PlayedPlatform, together
+from fenzhang.replay.scenario import Operation, Scenario, ScenarioOrder, Step
+
+Key = tuple[InstructionType, str]
+BATCH = 200
+"""Items of one request. An order is never divided between two requests unless it alone is longer."""
+SIGNED_BATCH = 40
+"""Items of one request under one client-side signature, which has to fit one transaction."""
+LANES = 2
+"""Requests of one platform that are under way at a time."""
+_POLL_S = 2.0
+"""How long one look at the feed waits for news."""
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One write, and the line of the scenario that asks for it."""
+
+    line: int
+    new: NewInstruction
+
+    @property
+    def key(self) -> Key:
+        """What the write is known by."""
+        return self.new.type, self.new.reference
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A write that the API did not accept."""
+
+    line: int
+    key: Key
+    code: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Fate:
+    """Where an accepted write stands, and the code of the chain's reason if it was rejected."""
+
+    state: State
+    reason: str | None = None
+
+
+@dataclass(slots=True)
+class Tally:
+    """What became of a platform's writes. `undecided` are accepted and not settled or rejected."""
+
+    items: list[Item] = field(default_factory=list)
+    refusals: list[Refusal] = field(default_factory=list)
+    fates: dict[Key, Fate] = field(default_factory=dict)
+    fresh: int = 0
+    """Writes that were not known to be decided when this run sent them."""
+    last_change: float = field(default_factory=time.monotonic)
+
+    def settled(self, kind: InstructionType) -> int:
+        """Settled writes of a type."""
+        return sum(1 for key, fate in self.fates.items() if key[0] is kind and fate.state is State.SETTLED)
+
+    def rejected(self) -> Counter[str]:
+        """Refused and rejected writes by code."""
+        refused = Counter(refusal.code for refusal in self.refusals)
+        return refused + Counter(
+            fate.reason or "" for fate in self.fates.values() if fate.state is State.REJECTED
+        )
+
+    def undecided(self) -> list[Key]:
+        """Accepted writes whose fate is open."""
+        return [key for key, fate in self.fates.items() if not fate.state.is_terminal]
+
+
+@dataclass(slots=True)
+class Player:
+    """Plays one platform. `sent` and `decided` hear how many more writes were answered, or decided."""
+
+    platform: PlayedPlatform
+    scenario: Scenario
+    sent: Callable[[int], None]
+    decided: Callable[[int], None]
+    stall_s: float = 180.0
+    """Stop following when nothing was decided for so long."""
+    tally: Tally = field(default_factory=Tally)
+
+    async def play(self) -> Tally:
+        """Send everything, and follow until all of it is decided or nothing moves any more."""
+        orders = self.scenario.orders_of(self.platform.name)
+        groups = [list(self._items(order)) for order in orders]
+        self.tally.items = [item for group in groups for item in group]
+        sending = asyncio.create_task(self._send(groups))
+        try:
+            await self._follow(sending)
+            await sending
+        finally:
+            sending.cancel()
+            await asyncio.gather(sending, return_exceptions=True)
+        return self.tally
+
+    # -------------------------------------------------------------------------- what is sent
+
+    def _items(self, order: ScenarioOrder) -> Iterator[Item]:
+        roles = roles_of([leg.leg for leg in self.scenario.rules[order.rule]])
+        capture = NewOrder(
+            out_order_no=order.reference,
+            out_rule_no=order.rule,
+            merchant=order.merchant,
+            currency=order.currency,
+            amount=order.amount,
+            channel=order.channel,
+            # Who holds a role that the rule does not have is nothing to the split.
+            bindings={role: name for role, name in order.bindings.items() if role in roles},
+        )
+        yield Item(order.line, capture)
+        for step in order.steps:
+            yield Item(order.line, _new_step(order, step))
+
+    def _requests(self, groups: Sequence[list[Item]]) -> Iterator[list[list[Item]]]:
+        """Chains of requests: those of one chain are sent one after the other, chains independently."""
+        if self.platform.signs:
+            for chunk in _chunks(groups, SIGNED_BATCH):
+                yield [part for wave in _waves(chunk) for part in _cut(wave, SIGNED_BATCH)]
+        else:
+            for chunk in _chunks(groups, BATCH):
+                yield list(_cut([item for group in chunk for item in group], BATCH))
+
+    async def _send(self, groups: Sequence[list[Item]]) -> None:
+        chains = iter(list(self._requests(groups)))
+
+        async def lane() -> None:
+            for chain in chains:
+                for request in chain:
+                    await self._submit(request)
+
+        await together(lane() for _ in range(LANES))
+
+    # -------------------------------------------------------------------------- sending
+
+    async def _submit(self, items: list[Item]) -> None:
+        """Send one request; under a signature it is all or nothing, so what is refused is left out of the next try."""
+        while items:
+            try:
+                answers = await self.platform.client.submit([item.new for item in items])
+            except (Conflict, InvalidRequest) as refusal:
+                if refusal.code in {"authorization_mixed", "authorization_too_large"} and len(items) > 1:
+                    half = len(items) // 2
+                    await self._submit(items[:half])
+                    await self._submit(items[half:])
+                    return
+                items = self._without_refused(items, refusal)
+            except ApiError as refusal:
+                items = self._without_refused(items, refusal)
+            else:
+                for item, answer in zip(items, answers, strict=True):
+                    self._note(item, answer)
+                return
+
+    def _without_refused(self, items: list[Item], refusal: ApiError) -> list[Item]:
+        """The items without the one that `refusal` names. Raises it again when it names none."""
+        index = refusal.values.get("item")
+        if not isinstance(index, int) or not 0 <= index < len(items):
+            raise refusal
+        self._refuse(items[index], refusal.code, refusal.message)
+        return items[:index] + items[index + 1 :]
+
+    def _note(self, item: Item, answer: Instruction | Refused) -> None:
+        if isinstance(answer, Refused):
+            self._refuse(item, answer.code, answer.detail)
+            return
+        self.sent(1)
+        if not answer.state.is_terminal:
+            self.tally.fresh += 1
+        self._decide(item.key, answer)
+
+    def _refuse(self, item: Item, code: str, detail: str) -> None:
+        self.tally.refusals.append(Refusal(item.line, item.key, code, detail))
+        self.tally.last_change = time.monotonic()
+        self.sent(1)
+        self.decided(1)
+
+    # -------------------------------------------------------------------------- following
+
+    async def _follow(self, sending: asyncio.Task[None]) -> None:
+        """Read the feed until everything that was sent is decided."""
+        wanted = {item.key for item in self.tally.items}
+        after = 0
+        while not (sending.done() and not self.tally.undecided()):
+            if sending.done() and sending.exception() is not None:
+                return
+            page = await self.platform.client.completions(after, wait_s=_POLL_S)
+            after = page.next
+            for completion in page.completions:
+                found = completion.instruction
+                if (found.type, found.reference) in wanted:
+                    self._decide((found.type, found.reference), found)
+            if page.completions:
+                continue
+            if sending.done() and time.monotonic() - self.tally.last_change > self.stall_s:
+                return
+
+    def _decide(self, key: Key, found: Instruction) -> None:
+        """Take note of a state; of an old state never, for answers and feed overtake each other."""
+        before = self.tally.fates.get(key)
+        was_decided = before is not None and before.state.is_terminal
+        if was_decided and not found.state.is_terminal:
+            return
+        reason = None if found.reason is None else found.reason.code
+        self.tally.fates[key] = Fate(found.state, reason)
+        if found.state.is_terminal and not was_decided:
+            self.tally.last_change = time.monotonic()
+            self.decided(1)
+
+
+def _new_step(order: ScenarioOrder, step: Step) -> NewInstruction:
+    match step.operation:
+        case Operation.SPLIT:
+            return NewSplit(
+                out_split_no=step.reference,
+                out_order_no=order.reference,
+                amount=step.amount,
+                bindings=step.bindings,
+            )
+        case Operation.RETURN:
+            return NewReturn(
+                out_return_no=step.reference,
+                out_split_no=step.split,
+                amount=step.amount,
+                amounts=step.amounts,
+            )
+        case Operation.RELEASE:
+            return NewRelease(out_release_no=step.reference, out_order_no=order.reference)
+
+
+def _chunks(groups: Sequence[list[Item]], size: int) -> Iterator[list[list[Item]]]:
+    """Whole orders together, at most `size` items each unless one order alone has more."""
+    chunk: list[list[Item]] = []
+    count = 0
+    for group in groups:
+        if chunk and count + len(group) > size:
+            yield chunk
+            chunk, count = [], 0
+        chunk.append(group)
+        count += len(group)
+    if chunk:
+        yield chunk
+
+
+def _waves(chunk: Sequence[list[Item]]) -> list[list[Item]]:
+    """The items in rounds, so that no return is in one round with an earlier instruction of its order.
+
+    A return opens its order's past as it stands before its authorization, so it cannot be behind another there.
+    """
+    waves: list[list[Item]] = []
+    for group in chunk:
+        wave, begun = 0, False
+        for item in group:
+            if item.new.type is InstructionType.RETURN and begun:
+                wave, begun = wave + 1, False
+            begun = begun or item.new.type is not InstructionType.CAPTURE
+            waves.extend([] for _ in range(wave + 1 - len(waves)))
+            waves[wave].append(item)
+    return waves
+
+
+def _cut(items: list[Item], size: int) -> Iterator[list[Item]]:
+    for start in range(0, len(items), size):
+        yield items[start : start + size]

@@ -1,0 +1,110 @@
+"""Where the scenario's platforms stand on the chain: read from a node, with no help of the API or its database."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+from fenzhang.chain.deployments import Deployment, check_deployment
+from fenzhang.chain.errors import RpcError
+from fenzhang.chain.events import decode_logs
+from fenzhang.chain.eventtypes import Event, OrderCaptured, OrderReleased, OrderSplit
+from fenzhang.chain.evidence import held_of_slot
+from fenzhang.chain.node import NodeClient
+from fenzhang.chain.views import ChainView
+
+HELD = "(held)"
+CAPTURED = "(captured)"
+_RANGE = 256
+"""Blocks in one question for logs, at first."""
+_ATTEMPTS = 3
+"""A node that keeps few past states may drop a block's while it is asked; then a newer one is taken."""
+
+
+@dataclass(frozen=True, slots=True)
+class CurrencyStanding:
+    """Of one currency, minor units. `positions` is by the scenario's name, summed over its platforms."""
+
+    positions: Mapping[str, int]
+    held: int
+    captured: int
+
+    @property
+    def conserved(self) -> bool:
+        """Whether positions and held money are what was captured."""
+        return sum(self.positions.values()) + self.held == self.captured
+
+    def to_json(self) -> dict[str, int]:
+        """Name to amount, with `(held)` and `(captured)` beside the names."""
+        return {**dict(sorted(self.positions.items())), HELD: self.held, CAPTURED: self.captured}
+
+
+@dataclass(slots=True)
+class _Seen:
+    """What the events tell: orders and their amounts by currency, and who was ever allocated something."""
+
+    orders: dict[bytes, str] = field(default_factory=dict)
+    captured: defaultdict[str, int] = field(default_factory=lambda: defaultdict(int))
+    recipients: defaultdict[str, set[bytes]] = field(default_factory=lambda: defaultdict(set))
+
+    def take(self, event: Event, platforms: frozenset[bytes]) -> None:
+        match event:
+            case OrderCaptured() if event.platform in platforms:
+                self.orders[event.order_id] = event.currency
+                self.captured[event.currency] += event.amount
+            case OrderSplit() if event.order_id in self.orders:
+                self.recipients[self.orders[event.order_id]].update(
+                    allocation.recipient for allocation in event.allocations
+                )
+            case OrderReleased() if event.order_id in self.orders:
+                self.recipients[self.orders[event.order_id]].add(event.merchant)
+
+
+async def read_standing(
+    node: NodeClient, deployment: Deployment, platforms: Sequence[bytes], names: Mapping[bytes, str]
+) -> dict[str, CurrencyStanding]:
+    """Positions, held and captured money of all orders of `platforms` (ids), by currency, at one block.
+
+    `names` is the scenario's name of each participant; one that is not in it goes by its 0x id.
+    Raises DeploymentMismatch, NodeUnavailable, RpcError.
+    """
+    await check_deployment(node, deployment)
+    for attempt in range(1, _ATTEMPTS + 1):
+        block = await node.block_number()
+        try:
+            return await _read(ChainView(node, deployment, block), block, frozenset(platforms), names)
+        except RpcError:
+            if attempt == _ATTEMPTS:
+                raise
+    raise AssertionError("the last attempt returns or raises")
+
+
+async def _read(
+    view: ChainView, block: int, platforms: frozenset[bytes], names: Mapping[bytes, str]
+) -> dict[str, CurrencyStanding]:
+    seen = _Seen()
+    async for event in _events(view.node, view.deployment, block):
+        seen.take(event, platforms)
+    held: defaultdict[str, int] = defaultdict(int)
+    slots = await view.order_slots(list(seen.orders))
+    for currency, slot in zip(seen.orders.values(), slots, strict=True):
+        held[currency] += held_of_slot(slot)
+    standing = {}
+    for currency in sorted(seen.captured):
+        ids = sorted(seen.recipients[currency])
+        positions: defaultdict[str, int] = defaultdict(int)
+        for recipient, amount in zip(ids, await view.positions(currency, ids), strict=True):
+            positions[names.get(recipient, "0x" + recipient.hex())] += amount
+        standing[currency] = CurrencyStanding(positions, held[currency], seen.captured[currency])
+    return standing
+
+
+async def _events(node: NodeClient, deployment: Deployment, last: int) -> AsyncIterator[Event]:
+    """All events of the split ledger up to a block, in order."""
+    edges = [*range(deployment.block_number, last + 1, _RANGE), last + 1]
+    for first, after in pairwise(edges):
+        logs = await node.logs([deployment.split_ledger], first, after - 1)
+        for event in decode_logs(logs, deployment.contracts):
+            yield event
