@@ -10,7 +10,6 @@ from typing import Self
 from pydantic import SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from fenzhang.chain.keystore import STANDARD_WORK_FACTOR
 from fenzhang.domain.errors import FenzhangError
 
 _SECRET_BYTES = 32
@@ -39,7 +38,7 @@ class Settings(BaseSettings):
     """Key that signs access tokens; the same for all API processes."""
     keystore_password: SecretStr | None = None
     """Opens the keys in the keystore; the same for API and submission."""
-    keystore_work_factor: int = STANDARD_WORK_FACTOR
+    keystore_work_factor: int = 1 << 18
     """scrypt's n for keys that are made here, a power of two. Less than the standard suits keys of a devnet only."""
     api_host: str = "127.0.0.1"
     api_port: int = 8700

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+import pytest_asyncio
 
 from fenzhang.store.tables import InstructionState, Participant
 from support.api import MALL, Api, give_back, order, participant, release, split
@@ -20,7 +21,7 @@ def _bound(**changes: str) -> dict[str, Any]:
     return order("o", bindings=order()["bindings"] | changes)
 
 
-async def _refused(
+async def _refused(  # noqa: PLR0917 -- what is asked, and what is expected, in the order of the tables below
     api: Api, path: str, body: Any, status: int, code: str, field: str | None = None
 ) -> dict[str, Any]:
     before = await api.count()
@@ -34,6 +35,21 @@ async def _refused(
         assert problem["field"] == field
     assert await api.count() == before
     return problem
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def with_orders(shared_api: Api) -> Api:
+    """An API with an order, one with an open role and a rejected one; a split and a rejected one."""
+    api = shared_api
+    bindings = order()["bindings"]
+    del bindings["promoter"]
+    for item in (order(), order("open", bindings=bindings), order("rejected")):
+        assert (await api.mall.post("/v1/orders", json=item)).status_code == 202
+    await api.set_state("CAPTURE", "rejected", InstructionState.REJECTED, {"code": "currency_not_enabled"})
+    for item in (split(), split("rejected")):
+        assert (await api.mall.post("/v1/splits", json=item)).status_code == 202
+    await api.set_state("SPLIT", "rejected", InstructionState.REJECTED, {"code": "insufficient_held"})
+    return api
 
 
 @pytest.mark.parametrize(
@@ -69,7 +85,7 @@ async def _refused(
         (order("o", amount=None), 422, "invalid_amount", "amount"),
         (order("o", amount=2**63), 422, "invalid_amount", "amount"),
         (order("o", amount=2**64), 422, "invalid_amount", "amount"),
-        (order("o", amount=10**400), 422, "invalid_amount", "amount"),
+        (order("o", amount=10**30), 422, "invalid_amount", "amount"),
         (order("o" * 65), 422, "invalid_reference", "out_order_no"),
         (order(""), 422, "invalid_reference", "out_order_no"),
         (order("o 1"), 422, "invalid_reference", "out_order_no"),
@@ -77,7 +93,7 @@ async def _refused(
         (order("o\n"), 422, "invalid_reference", "out_order_no"),
         (order("../o"), 422, "invalid_reference", "out_order_no"),
         (order("o\0"), 422, "invalid_reference", "out_order_no"),
-        (order(7), 422, "invalid_reference", "out_order_no"),  # type: ignore[arg-type]  # on purpose
+        (order(7), 422, "invalid_input", "out_order_no"),  # type: ignore[arg-type]  # on purpose
         (order("o", surprise=1), 422, "invalid_input", "surprise"),
         ({}, 422, "invalid_input", "out_order_no"),
         ([], 422, "invalid_input", "body"),
@@ -85,9 +101,9 @@ async def _refused(
     ],
 )
 async def test_order_that_cannot_be_captured(
-    api: Api, body: Any, status: int, code: str, field: str | None
+    shared_api: Api, body: Any, status: int, code: str, field: str | None
 ) -> None:
-    await _refused(api, "/v1/orders", body, status, code, field)
+    await _refused(shared_api, "/v1/orders", body, status, code, field)
 
 
 @pytest.mark.parametrize(
@@ -108,14 +124,9 @@ async def test_order_that_cannot_be_captured(
     ],
 )
 async def test_split_that_cannot_be_accepted(
-    api: Api, body: Any, status: int, code: str, field: str | None
+    with_orders: Api, body: Any, status: int, code: str, field: str | None
 ) -> None:
-    bindings = order()["bindings"]
-    del bindings["promoter"]
-    for item in (order(), order("open", bindings=bindings), order("rejected")):
-        assert (await api.mall.post("/v1/orders", json=item)).status_code == 202
-    await api.set_state("CAPTURE", "rejected", InstructionState.REJECTED, {"code": "currency_not_enabled"})
-    await _refused(api, "/v1/splits", body, status, code, field)
+    await _refused(with_orders, "/v1/splits", body | {"out_split_no": "new"}, status, code, field)
 
 
 @pytest.mark.parametrize(
@@ -135,13 +146,9 @@ async def test_split_that_cannot_be_accepted(
     ],
 )
 async def test_return_or_release_that_cannot_be_accepted(
-    api: Api, path: str, body: Any, status: int, code: str
+    with_orders: Api, path: str, body: Any, status: int, code: str
 ) -> None:
-    assert (await api.mall.post("/v1/orders", json=order())).status_code == 202
-    for item in (split(), split("rejected")):
-        assert (await api.mall.post("/v1/splits", json=item)).status_code == 202
-    await api.set_state("SPLIT", "rejected", InstructionState.REJECTED, {"code": "insufficient_held"})
-    await _refused(api, path, body, status, code)
+    await _refused(with_orders, path, body, status, code)
 
 
 async def test_what_depends_on_money_is_accepted_for_the_chain_to_decide(api: Api) -> None:
@@ -184,6 +191,6 @@ async def test_a_problem_never_shows_a_trace_or_what_a_field_contained(api: Api)
 
 async def test_a_request_with_several_faults_names_all_of_them(api: Api) -> None:
     problem = await _refused(
-        api, "/v1/orders", order("bad reference", amount=0, surprise=1), 422, "invalid_amount"
+        api, "/v1/orders", order("bad reference", amount=0, surprise=1), 422, "invalid_reference"
     )
     assert {error["field"] for error in problem["errors"]} == {"out_order_no", "amount", "surprise"}

@@ -70,15 +70,18 @@ async def test_largest_body_that_is_allowed_is_read(api: Api) -> None:
         b'{"a": 01}',
     ],
 )
-async def test_malformed_json_is_400(api: Api, body: bytes) -> None:
-    await _problem(await api.mall.post("/v1/splits", content=body, headers=JSON), 400, "malformed_json")
+async def test_malformed_json_is_400(shared_api: Api, body: bytes) -> None:
+    await _problem(
+        await shared_api.mall.post("/v1/splits", content=body, headers=JSON), 400, "malformed_json"
+    )
 
 
 @pytest.mark.parametrize(
     "media_type", ["text/plain", "application/xml", "application/x-www-form-urlencoded", ""]
 )
-async def test_other_media_types_are_415(api: Api, media_type: str) -> None:
-    answer = await api.mall.post("/v1/splits", content=b"{}", headers={"Content-Type": media_type})
+async def test_other_media_types_are_415(shared_api: Api, media_type: str) -> None:
+    headers = {"Content-Type": media_type}
+    answer = await shared_api.mall.post("/v1/splits", content=b"{}", headers=headers)
     problem = await _problem(answer, 415, "unsupported_media_type")
     assert problem["values"] == {"expected": "application/json"}
 
@@ -145,8 +148,10 @@ def _token(**changes: Any) -> str:
         "Bearer " + jwt.encode({"sub": "app", "scope": "platform"}, None, algorithm="none"),
     ],
 )
-async def test_missing_or_invalid_token_is_401_whatever_is_in_the_body(api: Api, authorization: str) -> None:
-    answer = await api.anybody.post(
+async def test_missing_or_invalid_token_is_401_whatever_is_in_the_body(
+    shared_api: Api, authorization: str
+) -> None:
+    answer = await shared_api.anybody.post(
         "/v1/splits", content=b"{nonsense", headers={"Authorization": authorization, **JSON}
     )
     await _problem(answer, 401, "invalid_token")
@@ -169,9 +174,9 @@ async def test_valid_token_made_by_hand_is_taken(api: Api) -> None:
     ],
 )
 async def test_app_without_the_scope_is_403_before_its_body_is_looked_at(
-    api: Api, method: str, path: str
+    shared_api: Api, method: str, path: str
 ) -> None:
-    answer = await api.mall.request(method, path, json={} if method == "POST" else None)
+    answer = await shared_api.mall.request(method, path, json={} if method == "POST" else None)
     problem = await _problem(answer, 403, "insufficient_scope")
     assert "platform" not in problem["values"]["scopes"]
 
@@ -188,9 +193,9 @@ async def test_app_without_the_scope_is_403_before_its_body_is_looked_at(
     ],
 )
 async def test_operator_auditor_and_approver_do_not_act_for_platforms(
-    api: Api, method: str, path: str
+    shared_api: Api, method: str, path: str
 ) -> None:
-    for client in (api.operator, api.auditor, api.approver):
+    for client in (shared_api.operator, shared_api.auditor, shared_api.approver):
         answer = await client.request(method, path, json={} if method == "POST" else None)
         await _problem(answer, 403, "insufficient_scope")
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import pytest
+import pytest_asyncio
 
 from fenzhang.store.tables import InstructionState
 from support.api import Api, give_back, order, participant, release, split
 
 
-@pytest.fixture
-async def with_orders(api: Api) -> Api:
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def with_orders(shared_api: Api) -> Api:
+    """An API on which the mall has an order and everything that can follow."""
+    api = shared_api
     items = [
         {"type": "CAPTURE", **order()},
         {"type": "SPLIT", **split()},

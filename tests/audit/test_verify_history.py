@@ -402,6 +402,8 @@ YES = bytes.fromhex("631626ba7e60e01b5f5260205ff3")
 """Code of a contract account that accepts every signature."""
 NO = bytes.fromhex("5f5ffd")
 """Code of one that reverts."""
+ENDLESS = bytes.fromhex("5b5f56")
+"""Code of one that runs until its gas is gone."""
 
 
 async def test_a_contract_account_is_asked_about_its_signature(world: World) -> None:
@@ -409,14 +411,15 @@ async def test_a_contract_account_is_asked_about_its_signature(world: World) -> 
     world.node.set_code(WALLET, YES)
     world.register("rotateAuthority", MALL.id, WALLET)
     settled(world, world.authorize(world.split(order.order_id, 100), key=OUTSIDER))
-    world.node.set_code(WALLET, NO)
-    settled(world, world.authorize(world.split(order.order_id, 100), key=OUTSIDER))
+    for refusing in (NO, ENDLESS):
+        world.node.set_code(WALLET, refusing)
+        settled(world, world.authorize(world.split(order.order_id, 100), key=OUTSIDER))
 
     report = await verified(world)
 
     assert report.differences == ()
     assert report.counts["splits"] == 1
-    assert report.counts["authorizations_without_effect"] == 1
+    assert report.counts["authorizations_without_effect"] == 2
 
 
 @pytest.mark.parametrize(("code_today", "known"), [(YES, True), (NO, False)], ids=["agrees", "differs"])

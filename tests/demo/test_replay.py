@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import json
 import stat
 from collections.abc import Callable
@@ -10,8 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from fenzhang.client import InstructionType, State
+from fenzhang.chain import deployments
+from fenzhang.client import ApiUnreachable
 from fenzhang.commands.replay import write_report
+from fenzhang.replay import run
 from fenzhang.replay.credentials import CredentialsUnreadable, Memory
 from fenzhang.replay.preparing import ReplayFailed
 from fenzhang.replay.run import Progress, Replay
@@ -24,7 +27,7 @@ pytestmark = [pytest.mark.node, pytest.mark.slow]
 Slice = Callable[[str], Scenario]
 
 
-async def test_what_comes_of_it_is_what_the_specification_says(
+async def test_what_comes_of_it_is_what_the_specification_says_however_often_it_is_played(
     fenzhang_system: LocalSystem, slice_of_day: Slice
 ) -> None:
     scenario = slice_of_day("one-")
@@ -39,17 +42,9 @@ async def test_what_comes_of_it_is_what_the_specification_says(
     assert found.complete
     assert found.undecided == []
     assert found.fresh == found.instructions
-
-
-async def test_playing_it_again_changes_nothing(fenzhang_system: LocalSystem, slice_of_day: Slice) -> None:
-    scenario = slice_of_day("two-")
-    first = await replayed(fenzhang_system.endpoints, scenario)
-
     again = await replayed(fenzhang_system.endpoints, scenario)
-
     assert again.fresh == 0
-    assert again.counts == first.counts
-    assert again.standing == first.standing
+    assert (again.counts, again.states, again.standing) == (found.counts, found.states, found.standing)
 
 
 async def test_an_interrupted_replay_is_finished_by_the_next(
@@ -58,13 +53,13 @@ async def test_an_interrupted_replay_is_finished_by_the_next(
     scenario = slice_of_day("three-")
     expected = expected_of(scenario)
     begun = asyncio.Event()
-    run = Replay(
+    interrupted = Replay(
         scenario=scenario,
         api=fenzhang_system.api,
         credentials=fenzhang_system.endpoints.apps,
         progress=Progress(sent=lambda _: begun.set()),
     )
-    playing = asyncio.create_task(run.run())
+    playing = asyncio.create_task(interrupted.run())
     await begun.wait()
     playing.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -76,32 +71,22 @@ async def test_an_interrupted_replay_is_finished_by_the_next(
     assert found.to_json()["positions"] == expected.plain_positions()
 
 
-async def test_a_platform_whose_app_was_forgotten_gets_a_new_one(
+async def test_apps_can_be_forgotten_and_a_platforms_own_key_cannot(
     fenzhang_system: LocalSystem, tmp_path: Path
 ) -> None:
-    scenario = cut(MARKET_DAY, tmp_path / "one", [0], "four-")
+    with_own_key = cut(MARKET_DAY, tmp_path / "two", [0, 1], "four-")
+    with_keystore = cut(MARKET_DAY, tmp_path / "one", [1], "four-")
     credentials = tmp_path / "apps.json"
     credentials.write_bytes(fenzhang_system.endpoints.apps.read_bytes())
-    first = await replayed(fenzhang_system.endpoints, scenario, credentials)
-    (tmp_path / "replay-platforms.json").unlink()
+    await replayed(fenzhang_system.endpoints, with_own_key, credentials)
+    Memory.beside(credentials).path.unlink()
 
-    again = await replayed(fenzhang_system.endpoints, scenario, credentials)
+    again = await replayed(fenzhang_system.endpoints, with_keystore, credentials)
 
     assert again.fresh == 0
-    assert again.standing == first.standing
-
-
-async def test_a_platform_whose_key_was_forgotten_cannot_be_played(
-    fenzhang_system: LocalSystem, tmp_path: Path
-) -> None:
-    scenario = cut(MARKET_DAY, tmp_path / "two", [0, 1], "five-")
-    credentials = tmp_path / "apps.json"
-    credentials.write_bytes(fenzhang_system.endpoints.apps.read_bytes())
-    await replayed(fenzhang_system.endpoints, scenario, credentials)
-    (tmp_path / "replay-platforms.json").unlink()
-
-    with pytest.raises(ReplayFailed, match="the platform five-haitao signs for itself with 0x"):
-        await replayed(fenzhang_system.endpoints, scenario, credentials)
+    assert (again.counts["captured"], again.counts["settled"]) == (1, 2)
+    with pytest.raises(ReplayFailed, match="the platform four-haitao signs for itself with 0x"):
+        await replayed(fenzhang_system.endpoints, with_own_key, credentials)
 
 
 async def test_what_the_api_refuses_counts_as_rejected_and_is_named_by_line(
@@ -194,6 +179,28 @@ async def test_the_client_signs_for_one_platform_and_the_keystore_for_the_others
     assert stat.S_IMODE(memory.path.stat().st_mode) == 0o600
 
 
+async def test_an_api_that_is_not_there_is_named_before_long(
+    fenzhang_system: LocalSystem, slice_of_day: Slice, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run, "FIRST_PATIENCE_S", 0.2)
+    nowhere = dataclasses.replace(fenzhang_system.endpoints, api="http://127.0.0.1:9")
+
+    with pytest.raises(ApiUnreachable, match=r"http://127\.0\.0\.1:9 cannot be reached"):
+        await replayed(nowhere, slice_of_day("nowhere-"))
+
+
+async def test_an_api_of_other_contracts_than_the_deployment_files_is_refused(
+    fenzhang_system: LocalSystem, slice_of_day: Slice, tmp_path: Path
+) -> None:
+    deployment = deployments.load(fenzhang_system.endpoints.deployment)
+    other = tmp_path / "deployment.json"
+    deployments.save(other, dataclasses.replace(deployment, split_ledger=b"\x11" * 20))
+    mixed = dataclasses.replace(fenzhang_system.endpoints, deployment=other)
+
+    with pytest.raises(ReplayFailed, match="the deployment file names 0x1111"):
+        await replayed(mixed, slice_of_day("mixed-"))
+
+
 async def test_without_credentials_nothing_is_played(
     fenzhang_system: LocalSystem, slice_of_day: Slice, tmp_path: Path
 ) -> None:
@@ -208,16 +215,3 @@ def test_a_report_is_written_whole(tmp_path: Path) -> None:
 
     assert json.loads(path.read_text()) == {"counts": {}}
     assert [file.name for file in path.parent.iterdir()] == ["report.json"]
-
-
-async def test_states_are_those_that_the_api_tells(fenzhang_system: LocalSystem, slice_of_day: Slice) -> None:
-    scenario = slice_of_day("eleven-")
-    found = await replayed(fenzhang_system.endpoints, scenario)
-    rejected = [key for tally in [found.states] for key in tally.values()]
-    order = next(order for order in scenario.orders if order.platform == "eleven-mall")
-
-    with fenzhang_system.platform("eleven-mall") as client:
-        split = client.get_instruction(InstructionType.SPLIT, order.steps[0].reference)
-
-    assert split.state in {State.SETTLED, State.REJECTED}
-    assert sum(states["REJECTED"] for states in rejected) == found.counts["rejected"]

@@ -170,3 +170,42 @@ async def test_an_unreachable_node_is_waited_for_and_nothing_is_lost(
     await pipeline.settle_all()
 
     assert await pipeline.states(*seqs) == ["SETTLED"]
+
+
+async def test_nonces_that_the_chain_lost_are_filled_before_the_mirror_has_followed(
+    pipeline: Pipeline,
+) -> None:
+    world = pipeline.world
+    snapshot = world.node.snapshot()
+    seqs = await pipeline.accept(world.capture(1_000))
+    await pipeline.round()
+    seqs += await pipeline.accept(world.capture(2_000))
+    await pipeline.submit()
+    # The chain is back before the first transaction, which counts as mined; the second cannot come without it.
+    world.node.revert(snapshot)
+
+    await pipeline.submit()
+    pipeline.mine()
+    await pipeline.settle_all()
+
+    assert await pipeline.states(*seqs) == ["SETTLED", "SETTLED"]
+    assert [t.state for t in await pipeline.transactions()] == ["MINED", "MINED"]
+    await pipeline.check_reconciled()
+
+
+async def test_a_refusal_of_the_node_is_reported_once_and_outlasted(
+    pipeline: Pipeline, caplog: pytest.LogCaptureFixture
+) -> None:
+    node = pipeline.world.node
+    seqs = await pipeline.accept(pipeline.world.capture(1_000))
+    node.request("anvil_setNextBlockBaseFeePerGas", "0x3b9aca00")
+    for _ in range(3):
+        await pipeline.submit()
+    assert [t.state for t in await pipeline.transactions()] == ["SIGNED"]
+    assert len([r for r in caplog.records if "refuses" in r.message]) == 1
+
+    node.request("anvil_setNextBlockBaseFeePerGas", "0x0")
+    await pipeline.settle_all()
+
+    assert await pipeline.states(*seqs) == ["SETTLED"]
+    assert len(await pipeline.transactions()) == 1

@@ -11,6 +11,7 @@ import tempfile
 import warnings
 from collections.abc import AsyncIterator, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -54,7 +55,7 @@ def migrated_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.fixture(params=[SQLITE, pytest.param(POSTGRESQL, marks=pytest.mark.postgres)])
+@pytest.fixture(scope="session", params=[SQLITE, pytest.param(POSTGRESQL, marks=pytest.mark.postgres)])
 def database_kind(request: pytest.FixtureRequest) -> str:
     """Which database a test runs on; every test that asks for one runs on both."""
     return str(request.param)
@@ -79,8 +80,15 @@ async def database_url(
     database_kind: str, request: pytest.FixtureRequest, tmp_path: Path
 ) -> AsyncIterator[str]:
     """URL of a fresh, migrated database."""
-    if database_kind == SQLITE:
-        path = tmp_path / "fenzhang.db"
+    async with fresh_database(database_kind, request, tmp_path) as url:
+        yield url
+
+
+@asynccontextmanager
+async def fresh_database(kind: str, request: pytest.FixtureRequest, folder: Path) -> AsyncIterator[str]:
+    """URL of a migrated database that is nobody else's, for fixtures of any scope."""
+    if kind == SQLITE:
+        path = folder / "fenzhang.db"
         shutil.copy(request.getfixturevalue("migrated_sqlite"), path)
         yield f"sqlite:///{path}"
         return

@@ -94,7 +94,7 @@ def _step(
 
 
 def cut(source: Path, target: Path, lines: Iterable[int], prefix: str = "") -> Scenario:
-    """A smaller scenario: some orders (indices into the file) of another one.
+    """A smaller scenario: some orders (indices into the file) of another one, with three participants of each kind.
 
     With a prefix its platforms have names of their own, so that several can be played on one system.
     """
@@ -110,9 +110,17 @@ def cut(source: Path, target: Path, lines: Iterable[int], prefix: str = "") -> S
         for index in lines:
             order = json.loads(orders[index])
             order["platform"] = platforms[order["platform"]]
-            order["bindings"] = {role: platforms.get(name, name) for role, name in order["bindings"].items()}
+            order["bindings"] = {
+                role: platforms.get(name) or _one_of_three(name) for role, name in order["bindings"].items()
+            }
+            order["merchant"] = _one_of_three(order["merchant"])
             file.write(json.dumps(order) + "\n")
     return load_scenario(target)
+
+
+def _one_of_three(name: str) -> str:
+    kind, _, number = name.rpartition("-")
+    return f"{kind}-{int(number) % 3 + 1:03}"
 
 
 def one_of_each(scenario: Scenario) -> list[int]:

@@ -18,7 +18,7 @@ import fenzhang
 PACKAGE: Final = Path(fenzhang.__file__).parent
 
 STAGES: Final = frozenset({"intake", "submission", "mirror", "ledger", "clearing", "audit"})
-TOP: Final = frozenset({"api", "cli", "commands", "local", "testing"})
+TOP: Final = frozenset({"__main__", "api", "cli", "commands", "local", "testing"})
 BELOW_STAGES: Final = frozenset({"domain", "chain", "store"})
 BELOW_LOOPS: Final = BELOW_STAGES | {"stageloop"}
 EVERYTHING: Final = STAGES | TOP | BELOW_LOOPS | {"client", "devnet", "replay", "settings"}
@@ -41,8 +41,8 @@ ALLOWED: Final[dict[str, frozenset[str]]] = {
     "audit": frozenset({"domain", "chain"}),
     # What a platform installs: it signs and speaks HTTP, it has no database.
     "client": frozenset({"domain", "chain"}),
-    # Plays a scenario as a platform would: over HTTP, by the client.
-    "replay": frozenset({"domain", "client"}),
+    # Plays a scenario as a platform would: over HTTP, by the client. What came of it is read from the chain.
+    "replay": frozenset({"domain", "chain", "client"}),
     # What the environment says. Read at the top and handed down; a stage has its own configuration type.
     "settings": frozenset({"domain"}),
     **dict.fromkeys(TOP, EVERYTHING),

@@ -42,7 +42,7 @@ def _by(check: Callable[[str, Any], Any]) -> PlainValidator:
 def _text(check: Callable[[str, str], str]) -> Callable[[str, Any], str]:
     def checked(field: str, value: Any) -> str:
         if not isinstance(value, str):
-            raise InvalidInput(field, "is text")
+            raise InvalidInput(field, "must be text")
         return check(field, value)
 
     return checked

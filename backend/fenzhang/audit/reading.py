@@ -52,6 +52,7 @@ class Transaction:
     sender: bytes
     to: bytes | None
     data: bytes
+    gas_limit: int
     events: tuple[Event, ...]
 
 
@@ -158,6 +159,7 @@ class HistoryReader:
             sender=transaction.sender,
             to=transaction.to,
             data=transaction.data,
+            gas_limit=transaction.gas_limit,
             events=events,
         )
 

@@ -20,8 +20,8 @@ _REVERTED = 3
 Arguments = TypeVar("Arguments", bound=Sequence[Any])
 
 
-def is_revert(error: RpcError) -> bool:
-    """Whether a call failed in the contract, and not for want of the block's state or of the node."""
+def _is_revert(error: RpcError) -> bool:
+    """Whether a call failed in the contract, and not for want of the block's state."""
     return error.rpc_code == _REVERTED or error.revert_data is not None or "revert" in error.message
 
 
@@ -75,7 +75,7 @@ class StateReader:
 def _decode(contract: str, function: str, answer: object) -> tuple[Any, ...]:
     """Raises Undecodable for a revert and for what does not decode, RpcError when the node could not answer."""
     if isinstance(answer, RpcError):
-        if is_revert(answer):
+        if _is_revert(answer):
             raise Undecodable(answer.message) from None
         raise answer
     try:

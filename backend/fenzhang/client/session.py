@@ -18,6 +18,7 @@ import orjson
 
 from fenzhang.client.errors import ApiError, ApiUnreachable, UnexpectedAnswer, api_error
 from fenzhang.client.flow import Flow, Pause, Send
+from fenzhang.domain.errors import InvalidInput
 
 T = TypeVar("T")
 
@@ -83,7 +84,7 @@ class Call(Generic[T]):
 
 
 class Session:
-    """Turns calls into flows."""
+    """Turns calls into flows. Raises InvalidInput for a base URL that is none."""
 
     def __init__(
         self,
@@ -94,7 +95,7 @@ class Session:
         clock: Callable[[], float] = time.monotonic,
         draw: Callable[[], float] = random.random,
     ) -> None:
-        self._base_url = base_url.rstrip("/")
+        self._base_url = _checked_url(base_url)
         self._credentials = credentials
         self._policy = policy
         self.clock = clock
@@ -184,6 +185,16 @@ class Session:
             content=content,
             extensions={"timeout": timeout.as_dict()},
         )
+
+
+def _checked_url(base_url: str) -> str:
+    try:
+        url = httpx.URL(base_url)
+    except httpx.InvalidURL:
+        url = httpx.URL("")
+    if url.scheme not in {"http", "https"} or not url.host:
+        raise InvalidInput("base_url", "an API's URL begins with http:// or https:// and names a host")
+    return base_url.rstrip("/")
 
 
 def _answer(response: httpx.Response) -> Any:

@@ -108,9 +108,9 @@ def print_end(outcome: DemoOutcome, home: Path, report: Path | None) -> None:
     out.print(
         "where to look next:"
         f"{report_line}"
-        f"\n  fenzhang up --home {home}   runs this very system again"
-        f"\n  fenzhang verify --rpc URL --deployment {home}/deployments/20261.json --order REF   one order's life"
-        "\n  README.md, then design.md",
+        f"\n  fenzhang up --home {home}   this very system again, with its API on port 8700 and its node on 8545"
+        f"\n  fenzhang verify --deployment {home}/deployments/20261.json --order REF   then one order's life, proven"
+        "\n  README.md   how to send an order of your own",
         highlight=False,
         soft_wrap=True,
     )

@@ -80,5 +80,6 @@ def _print_text(endpoints: Endpoints) -> None:
         f"deployment   {endpoints.deployment}\n"
         f"credentials  {endpoints.apps}   (operator and approver)\n"
         f"logs         {endpoints.home / 'logs'}\n"
+        f"verify       fenzhang verify --rpc {endpoints.rpc} --deployment {endpoints.deployment}\n"
         "Everything runs. Ctrl-C ends it."
     )

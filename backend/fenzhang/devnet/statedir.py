@@ -20,6 +20,7 @@ import time
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from fenzhang.devnet.config import Mining
 from fenzhang.devnet.errors import DevnetRunning, StateUnreadable, WrongChain
@@ -180,9 +181,12 @@ class StateDirectory:
             return
         plain = self.path / "state.json"
         try:
-            with gzip.open(self.snapshot) as packed, plain.open("wb") as unpacked:
-                shutil.copyfileobj(packed, unpacked, 1 << 20)
-        except (OSError, EOFError, zlib.error) as error:
+            with gzip.open(self.snapshot) as packed:
+                state = json.load(packed)
+            _keep_first_genesis(state)
+            with plain.open("w") as unpacked:
+                json.dump(state, unpacked)
+        except (OSError, EOFError, zlib.error, ValueError, KeyError, TypeError) as error:
             plain.unlink(missing_ok=True)
             raise StateUnreadable(self.snapshot, str(error)) from error
         try:
@@ -210,6 +214,21 @@ class StateDirectory:
         for name in _FILES:
             (self.path / name).unlink(missing_ok=True)
         shutil.rmtree(self.path / "cache", ignore_errors=True)
+
+
+def _keep_first_genesis(state: dict[str, Any]) -> None:
+    """Leave the chain's own block 0 in a state of anvil, which is the oldest.
+
+    Each start makes a block 0 of its own before the state is loaded, and the next dump has both. A node that loads
+    several takes any of them for its first block, so that the chain would look like another one.
+    """
+    genesis = [block for block in state["blocks"] if int(block["header"]["number"], 16) == 0]
+    oldest = min((int(block["header"]["timestamp"], 16) for block in genesis), default=0)
+    state["blocks"] = [
+        block
+        for block in state["blocks"]
+        if int(block["header"]["number"], 16) or int(block["header"]["timestamp"], 16) == oldest
+    ]
 
 
 def _replace(path: Path, content: bytes) -> None:

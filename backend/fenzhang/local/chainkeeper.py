@@ -50,7 +50,8 @@ class ChainKeeper:
             self._node = self._stack.enter_context(child_node(self.config))
         except DevnetRunning:
             running = status(self.config.home).node
-            if running is None:
+            # A node that was the supervisor's own and died may hold its lock for another moment.
+            if running is None or self._node is not None:
                 raise
             self._node, self._own = running, False
         # What follows knows the node by this address, so a later one gets the same port.

@@ -39,6 +39,8 @@ def spawned_system(options: UpOptions) -> Iterator[Endpoints]:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=errors,
+            # The database of this system, and not one that the environment names for another.
+            env={**os.environ, "FENZHANG_DATABASE_URL": options.database_url},
             # A Ctrl-C is for this process, which then ends the child in its own time.
             start_new_session=True,
             preexec_fn=die_with_parent(),  # noqa: PLW1509 -- called before this process has threads
@@ -56,7 +58,6 @@ def _command(options: UpOptions, home: Path) -> list[str]:
         *("--port", str(options.port)),
         *("--node-port", str(options.node_port)),
         *("--block-time", f"{options.block_time_s:g}"),
-        *(("--database-url", options.database_url) if options.database_url else ()),
         *(("--fresh",) if options.fresh else ()),
     ]
 

@@ -17,7 +17,6 @@ import httpx
 from sqlalchemy.engine import make_url
 
 from fenzhang import devnet
-from fenzhang.bootstrap import DEVNET_WORK_FACTOR, bootstrap
 from fenzhang.chain.deploy import deploy
 from fenzhang.chain.deployments import Deployment
 from fenzhang.chain.errors import DeploymentMismatch
@@ -26,6 +25,7 @@ from fenzhang.chain.signer import LocalKey
 from fenzhang.commands.deploy import devnet_plan
 from fenzhang.devnet.processes import ProcessId, free_port, port_is_free
 from fenzhang.domain.errors import FenzhangError
+from fenzhang.local.bootstrap import DEVNET_WORK_FACTOR, bootstrap
 from fenzhang.local.chainkeeper import ChainKeeper
 from fenzhang.local.children import Child, last_lines
 from fenzhang.local.home import NODE, Home

@@ -52,7 +52,7 @@ class Mirror:
         self._chain_checked = False
         self._chart = Chart()
         self._tip: BlockRef | None = None
-        self._range = 16
+        self._range = min(16, self._config.max_blocks)
         """Blocks to read at once; adapts to how many logs they have."""
         self._shrunk_since: float | None = None
         self.more = False

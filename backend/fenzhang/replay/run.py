@@ -13,17 +13,19 @@ from typing import Any
 
 from fenzhang.chain.deployments import Deployment
 from fenzhang.chain.node import NodeClient
-from fenzhang.client import InstructionType, RetryPolicy, State
+from fenzhang.client import AsyncClient, InstructionType, RetryPolicy, State
 from fenzhang.domain.identifiers import parse_id
 from fenzhang.replay.credentials import Apps, Memory
 from fenzhang.replay.player import Player, Refusal, Tally
-from fenzhang.replay.preparing import PlayedPlatform, Preparation, together
+from fenzhang.replay.preparing import PlayedPlatform, Preparation, ReplayFailed, together
 from fenzhang.replay.scenario import ORDERS, Scenario
 from fenzhang.replay.standing import CurrencyStanding, read_standing
 
 KEYSTORE_ONLY = "none"
 """In place of a platform's name: no platform signs for itself."""
 REFUSED = "REFUSED"
+FIRST_PATIENCE_S = 10.0
+"""How long an API that does not answer from the beginning is waited for."""
 LISTED_REFUSALS = 100
 """As many refusals are in a report by line; all are in its counts."""
 
@@ -119,9 +121,11 @@ class Replay:
     async def run(self) -> ReplayReport:
         """Prepare, play, and look at the chain. Raises CredentialsUnreadable, ReplayFailed, and the client's errors."""
         began = time.monotonic()
+        apps = Apps.load(self.credentials)
+        await self._check_network(apps)
         preparation = Preparation(
             api=self.api,
-            apps=Apps.load(self.credentials),
+            apps=apps,
             memory=Memory.beside(self.credentials),
             policy=self.policy,
             done=lambda: self.progress.prepared(1),
@@ -147,6 +151,20 @@ class Replay:
     def writes(self) -> int:
         """How many writes the scenario has."""
         return sum(1 + len(order.steps) for order in self.scenario.orders)
+
+    async def _check_network(self, apps: Apps) -> None:
+        """Before anything is written: the API is there, and works with the contracts that the result is read from."""
+        hasty = RetryPolicy(patience_s=FIRST_PATIENCE_S)
+        async with AsyncClient(self.api, apps.operator, policy=hasty) as operator:
+            network = await operator.get_network()
+        if self.deployment is None:
+            return
+        ledger = "0x" + self.deployment.split_ledger.hex()
+        if (network.chain_id, network.contracts["SplitLedger"].lower()) != (self.deployment.chain_id, ledger):
+            raise ReplayFailed(
+                f"the API works with the SplitLedger {network.contracts['SplitLedger']} on chain {network.chain_id}, "
+                f"the deployment file names {ledger} on chain {self.deployment.chain_id}"
+            )
 
     def _own_key(self) -> str | None:
         if self.signs_itself is not None:

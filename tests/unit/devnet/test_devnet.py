@@ -142,6 +142,16 @@ def test_the_state_survives_a_stop(home: Path) -> None:
     assert settled(again, transfer(again, 1)) > number
 
 
+def test_the_first_block_is_the_same_however_often_the_node_is_started(home: Path) -> None:
+    found = []
+    for _ in range(5):
+        node = start(config(home))
+        found.append(block(node, 0)["hash"])
+        stop(home)
+
+    assert found == found[:1] * 5
+
+
 def test_the_last_transaction_before_a_stop_is_kept_in_instant_mode(home: Path) -> None:
     node = start(config(home, Mining.INSTANT, snapshot_interval_s=3600.0))
     transfer(node, 5)
