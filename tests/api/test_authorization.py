@@ -377,9 +377,7 @@ async def test_authority_that_is_a_contract_is_asked_through_the_node(
     async with database.write() as session:
         shop = await session.get_one(tables.Participant, SHOP)
         shop.authority = WALLET
-    async with running_api(
-        database, tmp_path, node_url=system.node.url, deployment=system.deployment
-    ) as api:
+    async with running_api(database, tmp_path, node_url=system.node.url, deployment=system.deployment) as api:
         await api.shop.post("/v1/orders", json=sale("o-1"))
         signed = api.authorize(FOREIGN_KEY, SHOP, split_of("s-1", "o-1", 100))
         answer = await api.shop.post("/v1/splits", json=body("s-1") | {"authorization": signed})
