@@ -10,7 +10,7 @@ DEVNET := hardhat-free-devnet
 PYTHON_STAMP := $(VENV)/.stamp-requirements
 INSTALL_STAMP := $(VENV)/.stamp-install
 NODE_STAMP := $(DEVNET)/node_modules/.stamp-lock
-PYTEST_ARGS ?=
+PYTEST_ARGS ?= -n auto --maxprocesses 4
 UV_VERSION := 0.13.9
 
 .PHONY: help setup test lint types format demo up contracts lock clean
@@ -43,7 +43,7 @@ $(NODE_STAMP): $(DEVNET)/package-lock.json
 			"again, or put anvil on PATH or its path in FENZHANG_ANVIL." >&2; \
 	fi
 
-test: setup ## The whole test suite with coverage (PYTEST_ARGS="-n 2 -k name" passes through)
+test: setup ## The whole test suite with coverage (PYTEST_ARGS="-k name" passes through)
 	@$(BIN)/python -m pytest --cov --cov-report=term-missing:skip-covered $(PYTEST_ARGS)
 
 lint: setup ## Ruff: rules and formatting
