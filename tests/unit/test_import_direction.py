@@ -20,7 +20,7 @@ PACKAGE: Final = Path(fenzhang.__file__).parent
 STAGES: Final = frozenset({"intake", "submission", "mirror", "ledger", "clearing", "audit"})
 TOP: Final = frozenset({"__main__", "api", "cli", "commands", "local", "testing"})
 BELOW_STAGES: Final = frozenset({"domain", "chain", "store"})
-BELOW_LOOPS: Final = BELOW_STAGES | {"stageloop"}
+BELOW_LOOPS: Final = BELOW_STAGES | {"stageloop", "crashpoints"}
 EVERYTHING: Final = STAGES | TOP | BELOW_LOOPS | {"client", "devnet", "replay", "settings"}
 
 ALLOWED: Final[dict[str, frozenset[str]]] = {
@@ -31,6 +31,8 @@ ALLOWED: Final[dict[str, frozenset[str]]] = {
     "devnet": frozenset({"domain"}),
     # How a stage that never ends runs, waits out an outage and stops: shared by those that do.
     "stageloop": BELOW_STAGES,
+    # Where a fault test may make a process die: a no-op in all others.
+    "crashpoints": frozenset({"chain"}),
     "intake": BELOW_STAGES,
     "submission": BELOW_LOOPS,
     # The one stage that calls another: its checkpoint, its rows and their postings commit in one transaction.

@@ -11,6 +11,7 @@ import typer
 import uvicorn
 from fastapi import FastAPI
 
+from fenzhang import crashpoints
 from fenzhang.api.app import check_start, create_app
 from fenzhang.api.services import Services
 from fenzhang.settings import Settings
@@ -73,5 +74,6 @@ async def check_and_serve(serving: ApiServer) -> None:
 
     Raises what create_app names.
     """
+    crashpoints.arm(serving.services.deployment.chain_id)
     await check_start(serving.services)
     await serving.serve()

@@ -10,6 +10,7 @@ from contextlib import AsyncExitStack
 
 import uvloop
 
+from fenzhang import crashpoints
 from fenzhang.chain.deployments import Deployment, load
 from fenzhang.chain.node import NodeClient
 from fenzhang.mirror.mirror import Mirror
@@ -54,6 +55,7 @@ async def _serve(make: Make) -> None:
     logging.getLogger("httpx").setLevel(logging.WARNING)
     settings = Settings()
     deployment = load(settings.deployment)
+    crashpoints.arm(deployment.chain_id)
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
