@@ -9,14 +9,17 @@ from typing import Any
 from sqlalchemy import func, select
 
 from fenzhang.chain.errors import RpcError
+from fenzhang.chain.node import NodeClient
 from fenzhang.devnet import CHAIN_ID, ephemeral_node
 from fenzhang.local.children import last_lines
 from fenzhang.store import tables
 from support.faults.nodeproxy import Fault
 from support.faults.rig import Rig, Scenario
-from support.faults.system import STAGES, FaultSystem
+from support.faults.system import BLOCK_TIME_S, STAGES, FaultSystem
 
 MAX_DEPTH = 20
+_LOOKS = 200
+_SETTLE_EVERY = 5
 _LOW_GAS_LIMIT = 4_000_000
 _NORMAL_GAS_LIMIT = 1_000_000_000
 _OTHER_CHAIN = 31_337
@@ -37,33 +40,40 @@ async def reorganisations(rig: Rig) -> int:
     rig.chosen.shuffle(depths)
     for number in range(rig.rounds):
         depth = depths[number % len(depths)]
-        async with rig.under_traffic(orders=12, pause_s=0.1):
-            await asyncio.sleep(rig.chosen.uniform(0.2, 1.5))
+        async with rig.endless_traffic():
+            await asyncio.sleep(rig.chosen.uniform(0.0, 1.0))
             kept, lost = await _reorganise(rig, depth)
             done += 1
         rig.say(f"reorg of depth {depth}: {lost} transactions dropped, {kept} in other blocks")
+        if done % _SETTLE_EVERY == 0:
+            await rig.settle()
     return done
 
 
 async def _reorganise(rig: Rig, depth: int) -> tuple[int, int]:
     """Replace the newest blocks. Returns how many of their transactions came again, and how many did not."""
     async with rig.system.node() as node:
-        head = await node.block_number()
-        first = max(rig.system.deployment.block_number + 1, head - depth + 1)
-        raws = await _transactions(rig.system, node, first, head)
+        raws: list[bytes] = []
+        for _ in range(_LOOKS):  # until there is something to lose
+            head = await node.block_number()
+            first = max(rig.system.deployment.block_number + 1, head - depth + 1)
+            raws = await _transactions(rig.system, node, first, head)
+            if raws:
+                break
+            await asyncio.sleep(BLOCK_TIME_S / 2)
         keep = rig.chosen.choice((0, len(raws) // 2, len(raws)))
         places = sorted(rig.chosen.randrange(depth) for _ in range(keep))
         pairs = [["0x" + raw.hex(), place] for raw, place in zip(raws[:keep], places, strict=True)]
         try:
             await node.request("anvil_reorg", depth, pairs)
         except RpcError:
-            # New blocks came in between, or what one of them needs is gone: then they all go.
+            # A new block came in between, or what one of them needs is gone: then they all go.
             keep = 0
             await node.request("anvil_reorg", depth, [])
     return keep, len(raws) - keep
 
 
-async def _transactions(system: FaultSystem, node: Any, first: int, last: int) -> list[bytes]:
+async def _transactions(system: FaultSystem, node: NodeClient, first: int, last: int) -> list[bytes]:
     """Raw bytes of the transactions in these blocks, in order. All of them are ours."""
     calls = [("eth_getBlockByNumber", (hex(number), False)) for number in range(first, last + 1)]
     hashes = [bytes.fromhex(each[2:]) for block in await node.batch(calls) for each in block["transactions"]]
@@ -77,8 +87,8 @@ async def rollbacks(rig: Rig) -> int:
     """The chain is suddenly shorter, and goes on from there."""
     for _ in range(rig.rounds):
         depth = rig.chosen.randint(1, MAX_DEPTH)
-        async with rig.under_traffic(orders=10, pause_s=0.1):
-            await asyncio.sleep(rig.chosen.uniform(0.2, 1.5))
+        async with rig.endless_traffic():
+            await asyncio.sleep(rig.chosen.uniform(1.0, 2.5))
             await _request(rig.system, "anvil_rollback", depth)
         rig.say(f"rolled back by {depth} blocks")
     return rig.rounds

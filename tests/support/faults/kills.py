@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 
 from fenzhang import crashpoints
-from support.faults.processes import Process
+from support.faults.processes import until
 from support.faults.rig import Rig, Scenario
 from support.faults.system import DATABASE, NODE, SQLITE
 
@@ -43,37 +44,31 @@ async def random_kills(rig: Rig) -> int:
     return kills
 
 
-def _start_to_crash(rig: Rig, point: str) -> Process:
-    process = rig.system.processes[OWNER[point]]
-    process.wanted = False
-    process.kill()
-    process.start(rig.system.crash_variable(point, rig.chosen.randint(1, 2)))
-    process.killed = True
-    return process
-
-
 async def named_steps(rig: Rig) -> int:
-    """At each named step alone, and then at one of the API's, submission's and mirror's together."""
+    """All three processes at their named steps side by side; in the campaign each step alone as well."""
     deaths = 0
     for _ in range(rig.rounds):
-        for point in crashpoints.POINTS:
-            await _crash(rig, [point])
-            deaths += 1
-    submission = [point for point in crashpoints.POINTS if OWNER[point] == "submission"]
-    for _ in range(rig.rounds):
-        together = [crashpoints.AFTER_ACCEPT, rig.chosen.choice(submission), crashpoints.IN_MIRROR]
-        await _crash(rig, together)
-        deaths += len(together)
+        points = rig.chosen.sample(crashpoints.POINTS, len(crashpoints.POINTS))
+        deaths += await _die_at(rig, points)
+        if rig.rounds > 1:
+            for point in points:
+                deaths += await _die_at(rig, [point])
     return deaths
 
 
-async def _crash(rig: Rig, points: list[str]) -> None:
-    """Start the owners of these steps so that they die there, and wait until they have."""
+async def _die_at(rig: Rig, points: Sequence[str]) -> int:
+    """Let the owner of each step die there, one step per run, while orders come."""
+    processes = rig.system.processes
+    for point in points:
+        processes[OWNER[point]].crashes.append(f"{point}:{rig.chosen.randint(1, 2)}")
+    dying = {OWNER[point]: processes[OWNER[point]] for point in points}
     async with rig.endless_traffic():
-        dying = [(_start_to_crash(rig, point), point) for point in points]
-        await asyncio.gather(*(process.crash_at(point) for process, point in dying))
+        for process in dying.values():
+            process.kill()
+        await until(lambda: not any(process.crashes for process in dying.values()), "dying there", 180.0)
     rig.say(f"died {', '.join(points)}")
     await rig.settle()
+    return len(points)
 
 
 RANDOM = Scenario("kill", "kill -9 at random moments, singly and together", random_kills, 3, 100)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from fenzhang import crashpoints
 from fenzhang.devnet.processes import die_with_parent
 from fenzhang.local.children import last_lines
 
@@ -38,9 +39,11 @@ class Process:
     wanted: bool = False
     killed: bool = False
     """The end that comes next was asked for."""
-    deaths: int = 0
+    crashes: list[str] = field(default_factory=list)
+    """Crash points at which its next runs are to die, one each."""
     ended: list[str] = field(default_factory=list)
     """How it ended by itself, each time."""
+    _crashing: bool = False
     _process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -55,8 +58,9 @@ class Process:
         """Whether it runs; paused, it does."""
         return self._process is not None and self._process.poll() is None
 
-    def start(self, extra: Mapping[str, str] | None = None) -> None:
-        """Run it. `extra` is added to its environment for this run."""
+    def start(self) -> None:
+        """Run it, until it dies at the first of `crashes` if there are any."""
+        crash = self.crashes[0] if self.crashes else ""
         self.log.parent.mkdir(parents=True, exist_ok=True)
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
@@ -64,19 +68,20 @@ class Process:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                env={**os.environ, **self.environment, **(extra or {})},
+                env={**os.environ, **self.environment, crashpoints.VARIABLE: crash},
                 start_new_session=True,
                 preexec_fn=die_with_parent(),  # noqa: PLW1509 -- one call of prctl, and no lock is taken
             )
-        self.wanted, self.killed = True, False
+        self.wanted, self.killed, self._crashing = True, False, bool(crash)
 
     def note_end(self) -> bool:
         """Whether it has just ended although it is wanted; unless it was killed, how it ended is remembered."""
         if not self.wanted or self.running or self._process is None:
             return False
         self.wanted = False
-        self.deaths += 1
-        if not self.killed:
+        if self._crashing and not self.killed:
+            self.crashes.pop(0)
+        elif not self.killed:
             self.ended.append(f"{self.name} ended with {self._process.returncode}: {last_lines(self.log, 1)}")
         return True
 
@@ -94,12 +99,6 @@ class Process:
     def resume(self) -> None:
         """SIGCONT."""
         os.kill(self.pid, signal.SIGCONT)
-
-    async def crash_at(self, point: str, timeout_s: float = 60.0) -> None:
-        """Wait until a process that was started with a crash point has died there."""
-        self.killed = True
-        before = self.deaths
-        await until(lambda: self.deaths > before, f"{self.name} dying at {point}", timeout_s)
 
     async def ends(self, timeout_s: float) -> float:
         """Wait until it has ended. Returns how many seconds it took."""

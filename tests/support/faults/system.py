@@ -21,7 +21,6 @@ from pathlib import Path
 
 import httpx
 
-from fenzhang import crashpoints
 from fenzhang.chain.deploy import deploy
 from fenzhang.chain.deployments import Deployment
 from fenzhang.chain.node import NodeClient
@@ -142,7 +141,6 @@ class FaultSystem:
             "FENZHANG_API_HOST": HOST,
             "FENZHANG_API_PORT": str(self._port),
             "PYTHONUNBUFFERED": "1",
-            crashpoints.VARIABLE: "",
         }
         for name in (*STAGES, "api"):
             self.processes[name] = self._process(name, name, environment)
@@ -235,10 +233,6 @@ class FaultSystem:
             other.execute("BEGIN IMMEDIATE")
             yield
             other.execute("ROLLBACK")
-
-    def crash_variable(self, point: str, times: int = 1) -> dict[str, str]:
-        """Environment of a process that is to die at a named point."""
-        return {crashpoints.VARIABLE: f"{point}:{times}"}
 
     # -------------------------------------------------------------------------- what is there
 
