@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Annotated, Any
@@ -15,6 +16,7 @@ from fenzhang import crashpoints
 from fenzhang.api.app import check_start, create_app
 from fenzhang.api.services import Services
 from fenzhang.settings import Settings
+from fenzhang.stageloop import outlast
 
 _GRACE_S = 10
 """How long requests that are under way may take when the process is told to end."""
@@ -75,5 +77,6 @@ async def check_and_serve(serving: ApiServer) -> None:
     Raises what create_app names.
     """
     crashpoints.arm(serving.services.deployment.chain_id)
-    await check_start(serving.services)
+    # A supervisor need not start things in order: a database that comes up is waited for.
+    await outlast("api", partial(check_start, serving.services), asyncio.Event())
     await serving.serve()

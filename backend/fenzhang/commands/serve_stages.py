@@ -15,6 +15,7 @@ from fenzhang.chain.deployments import Deployment, load
 from fenzhang.chain.node import NodeClient
 from fenzhang.mirror.mirror import Mirror
 from fenzhang.settings import Settings
+from fenzhang.stageloop import outlast
 from fenzhang.store.session import Database
 from fenzhang.submission.keyring import Keyring
 from fenzhang.submission.submitter import Submitter
@@ -61,6 +62,6 @@ async def _serve(make: Make) -> None:
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     async with AsyncExitStack() as stack:
         database = await stack.enter_async_context(Database(settings.database))
-        await database.check()
+        await outlast("database", database.check, stop)
         node = await stack.enter_async_context(NodeClient(settings.rpc_url))
         await make(settings, database, node, deployment)(stop)

@@ -14,11 +14,14 @@ from fenzhang.devnet import CHAIN_ID, ephemeral_node
 from fenzhang.local.children import last_lines
 from fenzhang.store import tables
 from support.faults.nodeproxy import Fault
+from support.faults.processes import until
 from support.faults.rig import Rig, Scenario
 from support.faults.system import BLOCK_TIME_S, STAGES, FaultSystem
 
 MAX_DEPTH = 20
 _LOOKS = 200
+_BAD_SHARE, _BAD_ANSWERS = 0.4, 2
+"""This part of all answers is bad, until each kind has been given so often."""
 _SETTLE_EVERY = 5
 _LOW_GAS_LIMIT = 4_000_000
 _NORMAL_GAS_LIMIT = 1_000_000_000
@@ -76,7 +79,8 @@ async def _reorganise(rig: Rig, depth: int) -> tuple[int, int]:
 async def _transactions(system: FaultSystem, node: NodeClient, first: int, last: int) -> list[bytes]:
     """Raw bytes of the transactions in these blocks, in order. All of them are ours."""
     calls = [("eth_getBlockByNumber", (hex(number), False)) for number in range(first, last + 1)]
-    hashes = [bytes.fromhex(each[2:]) for block in await node.batch(calls) for each in block["transactions"]]
+    blocks = [block for block in await node.batch(calls) if isinstance(block, dict)]
+    hashes = [bytes.fromhex(each[2:]) for block in blocks for each in block["transactions"]]
     async with system.database() as database, database.read() as session:
         query = select(tables.Transaction.hash, tables.Transaction.raw)
         known = {row.hash: row.raw for row in await session.execute(query)}
@@ -97,6 +101,7 @@ async def rollbacks(rig: Rig) -> int:
 async def older_state(rig: Rig) -> int:
     """The node dies and is started from a snapshot that is some seconds older than what was mirrored."""
     for _ in range(rig.rounds):
+        await rig.system.until_saved()
         old = rig.system.home.path / "older.json.gz"
         shutil.copy(rig.system.snapshot, old)
         began = await _request(rig.system, "eth_blockNumber")
@@ -113,21 +118,31 @@ async def older_state(rig: Rig) -> int:
 
 
 async def bad_answers(rig: Rig) -> int:
-    """Each kind of bad answer by itself, and then all kinds at once."""
+    """All kinds of bad answers at once, until each has been given; in the campaign each kind by itself as well."""
     proxy = rig.system.node_proxy
     before = proxy.hits.total()
-    for _ in range(rig.rounds):
-        for fault in Fault:
-            proxy.behave(fault, share=0.4)
-            async with rig.under_traffic(orders=8, pause_s=0.1):
-                pass
-            proxy.behave()
-            rig.say(f"{fault.value}: {proxy.hits[fault]} answers so far")
-        proxy.behave(*Fault, share=0.3)
-        async with rig.under_traffic(orders=30, pause_s=0.1):
-            await asyncio.sleep(3.0)
-        proxy.behave()
+    for number in range(rig.rounds):
+        await _answer_badly(rig, *Fault)
+        if number:
+            for fault in Fault:
+                await _answer_badly(rig, fault)
     return proxy.hits.total() - before
+
+
+async def _answer_badly(rig: Rig, *faults: Fault) -> None:
+    proxy = rig.system.node_proxy
+    before = proxy.hits.copy()
+    async with rig.endless_traffic():
+        proxy.behave(*faults, share=_BAD_SHARE)
+        try:
+            await until(
+                lambda: all(proxy.hits[f] >= before[f] + _BAD_ANSWERS for f in faults), "bad answers", 180
+            )
+        finally:
+            proxy.behave()
+    given = ", ".join(f"{proxy.hits[fault] - before[fault]} x {fault.value}" for fault in faults)
+    rig.say(f"answered badly: {given}")
+    await rig.settle()
 
 
 async def low_gas_limit(rig: Rig) -> int:

@@ -20,7 +20,7 @@ from fenzhang.store.tables import InstructionState, InstructionType, Transaction
 from support.faults.system import FaultSystem
 from support.faults.traffic import CURRENCY, Traffic
 
-SETTLE_S = 180.0
+SETTLE_S = 300.0
 _OPEN = (InstructionState.ACCEPTED.value, InstructionState.SUBMITTED.value)
 _LIVE = (TransactionState.SIGNED.value, TransactionState.SENT.value)
 _REJECTION = 4

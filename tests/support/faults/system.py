@@ -14,6 +14,7 @@ import shutil
 import sqlite3
 import sys
 import tempfile
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
@@ -43,11 +44,11 @@ HOST = "127.0.0.1"
 SQLITE, POSTGRES = "sqlite", "postgres"
 STAGES = ("mirror", "submission")
 NODE, DATABASE = "node", "database"
-BLOCK_TIME_S = 0.25
+BLOCK_TIME_S = 0.4
 HISTORY_BLOCKS = 64
 """anvil can reorganise this far back; enough for a depth of 20 while new blocks come."""
-READY_S = 90.0
-_LOG_LINES = 3
+READY_S = 180.0
+_FRESH_S, _SAVED_S = 20.0, 120.0
 
 
 @dataclass(slots=True)
@@ -194,6 +195,7 @@ class FaultSystem:
 
     async def restart_node(self, snapshot: Path | None = None) -> None:
         """Kill the node and start it from its last snapshot, or from `snapshot`."""
+        await self.until_saved()
         self.kill_node()
         if snapshot is not None:
             shutil.copy(snapshot, self.snapshot)
@@ -202,6 +204,14 @@ class FaultSystem:
     def kill_node(self) -> None:
         """`kill -9` of the node and of what keeps it."""
         self.chain.kill()
+
+    async def until_saved(self) -> None:
+        """Wait for a snapshot of the last seconds. What a node forgets must be within what the mirror remembers."""
+        await until(
+            lambda: time.time() - self.snapshot.stat().st_mtime < _FRESH_S,
+            "a snapshot of the chain",
+            _SAVED_S,
+        )
 
     @property
     def snapshot(self) -> Path:
