@@ -7,6 +7,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from traceback import extract_tb
 
 from support.faults import chain_faults, database_faults, kills, lease_faults, poison
 from support.faults.database_faults import DISK_FULL, small_file_system
@@ -81,7 +82,7 @@ async def play(rig: Rig, scenario: Scenario, rounds: int, seed: int) -> Result:
     try:
         faults = await scenario.run(rig)
     except Exception as error:  # noqa: BLE001 -- a scenario that cannot be finished is a finding like any other
-        problems.append(f"{type(error).__name__}: {error}")
+        problems += _named(error)
     rig.system.node_proxy.behave()
     problems += await judge(rig.system, rig.traffic)
     return Result(
@@ -93,6 +94,16 @@ async def play(rig: Rig, scenario: Scenario, rounds: int, seed: int) -> Result:
         problems,
         dict(rig.figures),
     )
+
+
+def _named(error: Exception) -> list[str]:
+    """An error as lines, each of a group by itself."""
+    if isinstance(error, ExceptionGroup):
+        return [line for each in error.exceptions for line in _named(each)]
+    where = " <- ".join(
+        f"{f.filename.rpartition('/')[2]}:{f.lineno}" for f in extract_tb(error.__traceback__)[:-4:-1]
+    )
+    return [f"{type(error).__name__}: {error} ({where})"]
 
 
 @dataclass(slots=True)

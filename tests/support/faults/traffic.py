@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from fenzhang.chain.signer import LocalKey
 from fenzhang.client import (
+    ApiError,
     AsyncClient,
     Client,
     Credentials,
@@ -81,6 +82,14 @@ class PaperOrder:
         money[HELD] -= taken
         for allocation in allocations:
             money[allocation.recipient.decode()] += allocation.amount
+
+    def rejects(self, item: NewInstruction) -> bool:
+        """Whether the chain would reject an instruction now."""
+        try:
+            self._decide(item)
+        except Rejection:
+            return True
+        return False
 
     def _decide(self, item: NewInstruction) -> tuple[int, list[Allocation]]:
         """What is taken from the held money, and what positions gain or lose. Raises Rejection."""
@@ -254,7 +263,16 @@ class Traffic:
 
     async def send(self, platform: Platform, order: PaperOrder, item: NewInstruction) -> None:
         """Send one instruction until it is answered, and note what it must come to."""
-        client = platform.client
+        try:
+            await self._request(platform.client, item)
+        except ApiError as error:
+            self._refused(order, item, f"{error.code} {error.message}")
+        else:
+            order.play(item, self.model)
+            self.sent += 1
+
+    @staticmethod
+    async def _request(client: AsyncClient, item: NewInstruction) -> None:
         match item:
             case NewOrder():
                 await client.create_order(item)
@@ -264,8 +282,11 @@ class Traffic:
                 await client.release(item)
             case NewReturn():
                 await client.return_(item)
-        order.play(item, self.model)
-        self.sent += 1
+
+    def _refused(self, order: PaperOrder, item: NewInstruction, why: str) -> None:
+        """Intake may refuse what it knows that the chain would reject, such as a return from a rejected split."""
+        if not order.rejects(item):
+            self.refused.append(f"{item.reference} was refused: {why}")
 
     async def send_batch(
         self, platform: Platform, lives: Sequence[tuple[PaperOrder, Sequence[NewInstruction]]]
@@ -275,7 +296,7 @@ class Traffic:
         answers = await platform.client.submit([item for _, item in items])
         for (order, item), answer in zip(items, answers, strict=True):
             if isinstance(answer, Refused):
-                self.refused.append(f"{item.reference}: {answer.code} {answer.detail}")
+                self._refused(order, item, f"{answer.code} {answer.detail}")
                 continue
             order.play(item, self.model)
             self.sent += 1
