@@ -20,7 +20,7 @@ from support.faults.system import BLOCK_TIME_S, STAGES, FaultSystem
 
 MAX_DEPTH = 20
 _LOOKS = 200
-_BAD_SHARE, _BAD_ANSWERS = 0.4, 2
+_BAD_SHARE, _BAD_ANSWERS = 0.15, 2
 """This part of all answers is bad, until each kind has been given so often."""
 _SETTLE_EVERY = 5
 _LOW_GAS_LIMIT = 4_000_000

@@ -139,16 +139,12 @@ class NodeProxy:
         return True
 
     def _draw(self, calls: list[Answer]) -> Fault | None:
-        if not self.faults or self.chosen.random() >= self.share:
+        """One of those faults that this request can have, the ones before all that were rarest so far."""
+        possible = [fault for fault in self.faults if _can_have(calls, fault)]
+        if not possible or self.chosen.random() >= self.share:
             return None
-        fault = self.chosen.choice(self.faults)
-        methods = {call["method"] for call in calls}
-        if fault in _SAID and _SEND not in methods:
-            return None
-        if fault is Fault.LOGS_MISSING and not any("fromBlock" in str(call["params"]) for call in calls):
-            return None
-        if fault in _OF_ARRAYS and len(calls) == 1:
-            return None
+        rarest = min(self.hits[fault] for fault in possible)
+        fault = self.chosen.choice([fault for fault in possible if self.hits[fault] == rarest])
         self.hits[fault] += 1
         return fault
 
@@ -190,6 +186,14 @@ class NodeProxy:
 
 _JSON = {"Content-Type": "application/json"}
 _NONSENSE = (7, "0xnothex", [1], {"number": "x"}, True, "", 1.5)
+
+
+def _can_have(calls: list[Answer], fault: Fault) -> bool:
+    if fault in _SAID:
+        return any(call["method"] == _SEND for call in calls)
+    if fault is Fault.LOGS_MISSING:
+        return any("fromBlock" in str(call["params"]) for call in calls)
+    return fault not in _OF_ARRAYS or len(calls) > 1
 
 
 def _each(content: Any, change: Callable[[Answer], Answer]) -> bytes:

@@ -156,6 +156,7 @@ class FaultSystem:
         """A second process of a stage, started by mistake. It is looked after like the others until it is dropped."""
         name = f"{stage} 2"
         self.processes[name] = self._process(name, stage, dict(self.processes[stage].environment))
+        self.processes[name].log.unlink(missing_ok=True)
         self.processes[name].start()
         return self.processes[name]
 
