@@ -58,6 +58,7 @@ _SPOILS = {
 _STATUS = {Fault.TOO_MANY_REQUESTS: 429, Fault.UNAVAILABLE: 503}
 _OF_ARRAYS = {Fault.HALF_ARRAY, Fault.ANSWERS_TWICE}
 _SEND = "eth_sendRawTransaction"
+_SHARE_OF_SENDING = 0.6
 
 
 @dataclass(slots=True)
@@ -141,7 +142,9 @@ class NodeProxy:
     def _draw(self, calls: list[Answer]) -> Fault | None:
         """One of those faults that this request can have, the ones before all that were rarest so far."""
         possible = [fault for fault in self.faults if _can_have(calls, fault)]
-        if not possible or self.chosen.random() >= self.share:
+        # There are few requests that send anything.
+        share = _SHARE_OF_SENDING if not _SAID.keys().isdisjoint(possible) else self.share
+        if not possible or self.chosen.random() >= share:
             return None
         rarest = min(self.hits[fault] for fault in possible)
         fault = self.chosen.choice([fault for fault in possible if self.hits[fault] == rarest])
