@@ -13,7 +13,7 @@ import typer
 
 from fenzhang import __version__
 from fenzhang.commands import app as apps
-from fenzhang.commands import db, demo, deploy, devnet, quote, reconcile, replay, serve, up, verify
+from fenzhang.commands import db, demo, deploy, devnet, key, quote, reconcile, replay, serve, up, verify
 from fenzhang.domain.errors import FenzhangError
 
 app = typer.Typer(
@@ -28,6 +28,7 @@ for command in (up, demo, replay, quote, verify, reconcile, deploy):
 app.add_typer(devnet.app, name="devnet")
 app.add_typer(serve.app, name="serve")
 app.add_typer(apps.app, name="app")
+app.add_typer(key.app, name="key")
 app.add_typer(db.app, name="db")
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
+from functools import partial
 
 import uvloop
 
@@ -22,12 +23,12 @@ Run = Callable[[asyncio.Event], Awaitable[None]]
 Make = Callable[[Settings, Database, NodeClient, Deployment], Run]
 
 
-def serve_submission() -> None:
-    """Send pending instructions to the chain until SIGINT or SIGTERM.
+def serve_submission(lanes: Sequence[int]) -> None:
+    """Send pending instructions to the chain until SIGINT or SIGTERM, in these lanes or in all.
 
     Needs the submitter's key in the keystore. Of several processes for one key, one works and the others wait.
     """
-    uvloop.run(_serve(_submission))
+    uvloop.run(_serve(partial(_submission, lanes)))
 
 
 def serve_mirror() -> None:
@@ -38,9 +39,25 @@ def serve_mirror() -> None:
     uvloop.run(_serve(_mirror))
 
 
-def _submission(settings: Settings, database: Database, node: NodeClient, deployment: Deployment) -> Run:
+def _submission(
+    lanes: Sequence[int], settings: Settings, database: Database, node: NodeClient, deployment: Deployment
+) -> Run:
     keyring = Keyring(deployment.chain_id, settings.keystore_secret())
-    return Submitter(database, node, deployment, keyring).run
+
+    async def run(stop: asyncio.Event) -> None:
+        async with database.read() as session:
+            count = await keyring.count_submitters(session)
+        # Without any key the first lane says what is missing.
+        numbers = lanes or range(max(count, 1))
+        submitters = [Submitter(database, node, deployment, keyring, lane=number) for number in numbers]
+        try:
+            async with asyncio.TaskGroup() as group:
+                for submitter in submitters:
+                    group.create_task(submitter.run(stop))
+        except BaseExceptionGroup as failed:
+            raise failed.exceptions[0] from None
+
+    return run
 
 
 def _mirror(_settings: Settings, database: Database, node: NodeClient, deployment: Deployment) -> Run:

@@ -34,11 +34,12 @@ class Follower:
         self._keyring = context.keyring
         self._config = context.config
         self._senders = context.senders
+        self._addresses = context.addresses
 
     async def follow(self, holding: Holding, sender: Sender, patience: Patience) -> int:
         """Finish the transactions whose end is known. Returns how many. Raises NodeUnavailable, LeaseLost."""
         async with self._database.read() as session:
-            live = await load_live(session)
+            live = await load_live(session, self._addresses)
         if not live:
             return 0
         receipts = await self._node.receipts([transaction.hash for transaction in live])

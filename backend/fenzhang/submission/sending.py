@@ -37,6 +37,8 @@ class Sender:
     node: NodeClient
     holding: Holding
     config: SubmissionConfig
+    senders: Sequence[bytes]
+    """Addresses whose transactions it broadcasts."""
     _sent_at: dict[int, float] = field(default_factory=dict)
     _refusals: dict[int, str] = field(default_factory=dict)
     _overtaken: dict[int, _Overtaken] = field(default_factory=dict)
@@ -50,7 +52,7 @@ class Sender:
         """Send what is due. Returns how many transactions the node took or had. Raises NodeUnavailable."""
         now = time.monotonic()
         async with self.database.read() as session:
-            live = await _live_ids(session)
+            live = await _live_ids(session, self.senders)
             due = [
                 transaction_id
                 for transaction_id in live
@@ -155,8 +157,8 @@ class Sender:
             await self.node.send_raw(raws)
 
 
-async def _live_ids(session: AsyncSession) -> Sequence[int]:
-    query = select(Transaction.id).where(Transaction.state.in_(LIVE_STATES))
+async def _live_ids(session: AsyncSession, senders: Sequence[bytes]) -> Sequence[int]:
+    query = select(Transaction.id).where(Transaction.state.in_(LIVE_STATES), Transaction.sender.in_(senders))
     return (await session.execute(query)).scalars().all()
 
 
