@@ -40,7 +40,8 @@ async def run_stage(
                 log.warning("%s waits: %s", name, error.message)
             away = error.code
             outage(error)
-            await wait(stop, pause_s)
+            retry_after_s = error.retry_after_s if isinstance(error, NodeUnavailable) else 0.0
+            await wait(stop, retry_after_s or pause_s)
             pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
             continue
         if away is not None:
