@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
+from dataclasses import replace
 from typing import Any
 
 import orjson
@@ -11,6 +12,7 @@ from fastapi.routing import APIRoute
 
 from fenzhang.api.auth import authenticate
 from fenzhang.api.services import services_of
+from fenzhang.telemetry import requestid
 
 
 class StrictRequest(Request):
@@ -42,7 +44,8 @@ class SecuredRoute(PublicRoute):
         handler = super().get_route_handler()
 
         async def handle(request: Request) -> Response:
-            request.state.actor = authenticate(request, services_of(request).tokens)
+            actor = authenticate(request, services_of(request).tokens)
+            request.state.actor = replace(actor, request_id=requestid.current.get())
             return await handler(request)
 
         return handle

@@ -26,6 +26,7 @@ from fenzhang.submission.following import Follower
 from fenzhang.submission.keyring import Keyring
 from fenzhang.submission.patience import Patience
 from fenzhang.submission.preparing import Preparer
+from fenzhang.submission.reporting import report_stored
 from fenzhang.submission.sending import Sender
 from fenzhang.submission.storing import store
 from fenzhang.submission.tracking import LIVE_STATES
@@ -69,6 +70,7 @@ class Submitter:
                 stop,
                 interval_s=self._config.poll_interval_s,
                 outage=self._outage,
+                active=lambda: self._holding is not None and self._holding.held,
             )
         finally:
             if self._holding is not None and self._holding.held:
@@ -94,10 +96,11 @@ class Submitter:
             async with self._database.write() as session:
                 await self._require_holding().require(session)
                 await prepared.nonces.store(session)
-                await store(session, prepared.transactions)
+                requests = await store(session, prepared.transactions)
         except (Superseded, IntegrityError) as error:
             log.info("looking again: %s", error)
             return 0
+        report_stored(prepared.transactions, requests)
         return len(prepared.transactions)
 
     async def _follow(self) -> int:

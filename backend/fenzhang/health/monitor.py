@@ -1,0 +1,161 @@
+"""Looks at database and node again and again, for metrics, readiness and the limit of the queue.
+
+What it costs is bounded: the pause between two looks is at least fifty times as long as the database took.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+import time
+from dataclasses import dataclass
+
+from sqlalchemy import String, func, literal_column, select
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from fenzhang.chain.deployments import Deployment, check_deployment
+from fenzhang.chain.errors import DeploymentMismatch, NodeUnavailable, RpcError
+from fenzhang.chain.node import NodeClient
+from fenzhang.domain.errors import FenzhangError
+from fenzhang.store.errors import DatabaseUnavailable
+from fenzhang.store.session import Database
+from fenzhang.store.tables import Block, Instruction, Transaction
+from fenzhang.telemetry import metrics
+from fenzhang.telemetry.lag import Lag
+
+QUEUE_INTERVAL_S = 0.25
+NODE_INTERVAL_S = 1.0
+_PAUSE_PER_COST = 50
+_CHAIN_CHECKS_S = 15.0
+"""At most so long another chain behind the node's address goes unnoticed when nothing else gives it away."""
+_SIGNED, _SENT, _ACCEPTED, _SUBMITTED = (
+    literal_column(f"'{state}'", String) for state in ("SIGNED", "SENT", "ACCEPTED", "SUBMITTED")
+)
+"""Written out: a partial index serves only a query that names its condition literally."""
+log = logging.getLogger("fenzhang.health")
+
+
+@dataclass(frozen=True, slots=True)
+class QueueDepth:
+    """Instructions without an outcome. `accepted` is not counted beyond the monitor's limit."""
+
+    accepted: int = 0
+    submitted: int = 0
+
+    @property
+    def total(self) -> int:
+        """All of them."""
+        return self.accepted + self.submitted
+
+
+class Monitor:
+    """What one process knows about the others, at most a moment old. `run` does the looking and must be running."""
+
+    def __init__(self, database: Database, node: NodeClient, deployment: Deployment, max_queue: int) -> None:
+        self.node = node
+        self.deployment = deployment
+        self.max_queue = max_queue
+        self.queue = QueueDepth()
+        self.mirrored: tuple[int, int] | None = None
+        """Number and timestamp of the newest mirrored block."""
+        self.head: int | None = None
+        """The node's newest block; None while it does not answer."""
+        self.lag = Lag()
+        self.node_error: FenzhangError | None = None
+        """Why the node does not serve: it is away, or it serves another chain (DeploymentMismatch)."""
+        self._answered_at: float | None = None
+        self._database = database
+        self._chain_checked_at = -math.inf
+
+    @property
+    def silent_s(self) -> float | None:
+        """Seconds since the node last answered this monitor; None if it never did."""
+        return None if self._answered_at is None else time.monotonic() - self._answered_at
+
+    async def run(self) -> None:
+        """Look until cancelled. What is away only makes the answers old."""
+        metrics.watch_breaker(self.node.breaker)
+        metrics.LAG_SECONDS.set_function(lambda: self.lag.seconds)
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._watch_queue())
+            tasks.create_task(self._watch_node())
+
+    async def _watch_queue(self) -> None:
+        away = False
+        while True:
+            began = time.monotonic()
+            try:
+                await self.look_at_database()
+                away = False
+            except (DatabaseUnavailable, SQLAlchemyError) as error:
+                if not away:
+                    log.warning("the monitor waits for the database: %s", error)
+                away = True
+            await asyncio.sleep(max(QUEUE_INTERVAL_S, _PAUSE_PER_COST * (time.monotonic() - began)))
+
+    async def _watch_node(self) -> None:
+        while True:
+            await self.look_at_node()
+            await asyncio.sleep(NODE_INTERVAL_S)
+
+    async def look_at_database(self) -> None:
+        """Depth of the queue and the mirror's checkpoint. Raises DatabaseUnavailable."""
+        async with self._database.read() as session:
+            self.queue = await queue_depth(session, self.max_queue)
+            newest = select(Block.number, Block.timestamp).order_by(Block.number.desc()).limit(1)
+            row = (await session.execute(newest)).one_or_none()
+            in_flight = (
+                select(func.count()).select_from(Transaction).where(Transaction.state.in_((_SIGNED, _SENT)))
+            )
+            metrics.TRANSACTIONS_IN_FLIGHT.set((await session.execute(in_flight)).scalar_one())
+        self.mirrored = None if row is None else (row.number, row.timestamp)
+        metrics.QUEUE.labels("ACCEPTED").set(self.queue.accepted)
+        metrics.QUEUE.labels("SUBMITTED").set(self.queue.submitted)
+        self._compare()
+
+    async def look_at_node(self) -> None:
+        """Its newest block, and whether it is the deployment's chain."""
+        try:
+            self.head = await self.node.block_number()
+            if time.monotonic() - self._chain_checked_at >= _CHAIN_CHECKS_S:
+                await check_deployment(self.node, self.deployment)
+                self._chain_checked_at = time.monotonic()
+            self.node_error = None
+            self._answered_at = time.monotonic()
+        except (NodeUnavailable, RpcError, DeploymentMismatch) as error:
+            if isinstance(error, DeploymentMismatch) and not isinstance(self.node_error, DeploymentMismatch):
+                log.critical("this is another chain: %s", error.message)
+            # Whatever answers next may be another chain.
+            self._chain_checked_at = -math.inf
+            self.node_error = error
+            self.head = None
+        self._compare()
+
+    def _compare(self) -> None:
+        mirrored = None if self.mirrored is None else self.mirrored[0]
+        self.lag.saw(self.head, mirrored)
+        if mirrored is not None:
+            metrics.MIRRORED_BLOCK.set(mirrored)
+        if self.head is not None:
+            metrics.HEAD_BLOCK.set(self.head)
+        metrics.LAG_BLOCKS.set(math.nan if self.lag.blocks is None else self.lag.blocks)
+
+
+async def queue_depth(session: AsyncSession, limit: int) -> QueueDepth:
+    """Instructions without an outcome; those that are ACCEPTED are counted up to one more than `limit`.
+
+    By indexes only: of open instructions, and of the few transactions that are live.
+    """
+    accepted = select(Instruction.seq).where(Instruction.state == _ACCEPTED).limit(limit + 1).subquery()
+    live = select(Transaction.id).where(Transaction.state.in_((_SIGNED, _SENT)))
+    submitted = (
+        select(func.count())
+        .select_from(Instruction)
+        .where(Instruction.transaction_id.in_(live), Instruction.state == _SUBMITTED)
+    )
+    return QueueDepth(
+        accepted=(await session.execute(select(func.count()).select_from(accepted))).scalar_one(),
+        submitted=(await session.execute(submitted)).scalar_one(),
+    )
