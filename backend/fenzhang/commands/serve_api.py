@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -80,7 +79,6 @@ def serve_api(
     given = {"api_host": host, "api_port": port, "deployment": deployment}
     settings = Settings().model_copy(update={name: it for name, it in given.items() if it is not None})
     logs.configure(settings.log, settings.log_level)
-    logging.getLogger("uvicorn").setLevel(logging.WARNING)
     serving = server(settings)
     with asyncio.Runner(loop_factory=serving.config.get_loop_factory()) as runner:
         runner.run(check_and_serve(serving))

@@ -29,7 +29,7 @@ QUEUE_INTERVAL_S = 0.25
 NODE_INTERVAL_S = 1.0
 _PAUSE_PER_COST = 50
 _CHAIN_CHECKS_S = 15.0
-"""At most so long another chain behind the node's address goes unnoticed when nothing else gives it away."""
+"""How long another chain with the same number may go unnoticed, if the node was never away in between."""
 _SIGNED, _SENT, _ACCEPTED, _SUBMITTED = (
     literal_column(f"'{state}'", String) for state in ("SIGNED", "SENT", "ACCEPTED", "SUBMITTED")
 )
@@ -119,9 +119,7 @@ class Monitor:
         """Its newest block, and whether it is the deployment's chain."""
         try:
             self.head = await self.node.block_number()
-            if time.monotonic() - self._chain_checked_at >= _CHAIN_CHECKS_S:
-                await check_deployment(self.node, self.deployment)
-                self._chain_checked_at = time.monotonic()
+            await self._check_chain()
             self.node_error = None
             self._answered_at = time.monotonic()
         except (NodeUnavailable, RpcError, DeploymentMismatch) as error:
@@ -132,6 +130,14 @@ class Monitor:
             self.node_error = error
             self.head = None
         self._compare()
+
+    async def _check_chain(self) -> None:
+        """Its number every time, everything else about it now and then. Raises DeploymentMismatch."""
+        recent = time.monotonic() - self._chain_checked_at < _CHAIN_CHECKS_S
+        if recent and await self.node.chain_id() == self.deployment.chain_id:
+            return
+        await check_deployment(self.node, self.deployment)
+        self._chain_checked_at = time.monotonic()
 
     def _compare(self) -> None:
         mirrored = None if self.mirrored is None else self.mirrored[0]

@@ -19,6 +19,8 @@ from fenzhang.telemetry import requestid
 
 LogFormat = Literal["text", "json"]
 LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
+_QUIET = ("httpx", "httpcore", "aiosqlite", "alembic", "uvicorn", "asyncio")
+"""Libraries that log every request, with whole URLs, or every statement, with what a client sent."""
 LISTED = 500
 """Ids in one field. A transaction has about as many instructions, and requests often bring several."""
 _SHOWN = 3
@@ -65,10 +67,8 @@ def configure(form: LogFormat, level: LogLevel) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
-    # One line per request to the node, several times a second, and with the whole URL.
-    logging.getLogger("httpx").setLevel(logging.WARNING)
-    # Values of statements, which are a client's content.
-    logging.getLogger("aiosqlite").setLevel(logging.WARNING)
+    for name in _QUIET:
+        logging.getLogger(name).setLevel(logging.WARNING)
 
 
 class JsonFormatter(logging.Formatter):
@@ -80,15 +80,16 @@ class JsonFormatter(logging.Formatter):
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname,
             "logger": record.name,
-            "message": record.getMessage(),
+            "message": scrub(record.getMessage()),
         }
         request_id = requestid.current.get()
         if request_id is not None:
             line["request_id"] = request_id
-        line |= getattr(record, "fields", {})
+        given: dict[str, Any] = getattr(record, "fields", {})
+        line |= {name: scrub(it) if isinstance(it, str) else it for name, it in given.items()}
         if record.exc_info and record.exc_info[1] is not None:
-            line["error"] = "".join(traceback.format_exception(record.exc_info[1]))
-        return scrub(orjson.dumps(line, default=str, option=orjson.OPT_NON_STR_KEYS).decode())
+            line["error"] = scrub("".join(traceback.format_exception(record.exc_info[1])))
+        return orjson.dumps(line, default=str).decode()
 
 
 class TextFormatter(logging.Formatter):

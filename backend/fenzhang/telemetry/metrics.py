@@ -9,13 +9,23 @@ import math
 from collections import Counter as Tally
 from collections.abc import Iterable, Iterator
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    ProcessCollector,
+    disable_created_metrics,
+    generate_latest,
+)
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from fenzhang.chain.breaker import Breaker, BreakerState
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+# When a series began says nothing that its process's start time does not.
+disable_created_metrics()  # type: ignore[no-untyped-call]  # the library leaves it untyped
 REGISTRY = CollectorRegistry()
 ProcessCollector(registry=REGISTRY)
 
