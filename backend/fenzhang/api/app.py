@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from functools import partial
@@ -35,7 +36,6 @@ from fenzhang.chain.deployments import load as load_deployment
 from fenzhang.chain.errors import NodeUnavailable
 from fenzhang.chain.node import NodeClient
 from fenzhang.health.endpoint import endpoint
-from fenzhang.health.watching import beside
 from fenzhang.settings import Settings
 from fenzhang.store import chain_binding
 from fenzhang.store.session import Database
@@ -98,7 +98,7 @@ def create_app(
             if node is None:
                 stack.push_async_callback(services.node.close)
             await check_start(services)
-            await stack.enter_async_context(beside(services.monitor.run()))
+            await stack.enter_async_context(services.monitor.running())
             await stack.enter_async_context(
                 endpoint(
                     settings.metrics_host,
@@ -107,9 +107,14 @@ def create_app(
                     partial(network.readiness, services),
                 )
             )
-            await stack.enter_async_context(beside(services.watcher.run()))
-            stack.callback(services.watcher.close)
-            yield
+            watching = asyncio.create_task(services.watcher.run())
+            try:
+                yield
+            finally:
+                services.watcher.close()
+                watching.cancel()
+                with suppress(asyncio.CancelledError):
+                    await watching
 
     app = FastAPI(
         title="fenzhang",

@@ -1,6 +1,6 @@
 """Looks at database and node again and again, for metrics, readiness and the limit of the queue.
 
-What it costs is bounded: the pause between two looks is at least fifty times as long as the database took.
+What it costs is bounded: the slower the database, the longer the pause between two looks.
 """
 
 from __future__ import annotations
@@ -9,6 +9,8 @@ import asyncio
 import logging
 import math
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from sqlalchemy import String, func, literal_column, select
@@ -19,6 +21,7 @@ from fenzhang.chain.deployments import Deployment, check_deployment
 from fenzhang.chain.errors import DeploymentMismatch, NodeUnavailable, RpcError
 from fenzhang.chain.node import NodeClient
 from fenzhang.domain.errors import FenzhangError
+from fenzhang.stageloop import wait
 from fenzhang.store.errors import DatabaseUnavailable
 from fenzhang.store.session import Database
 from fenzhang.store.tables import Block, Instruction, Transaction
@@ -27,7 +30,9 @@ from fenzhang.telemetry.lag import Lag
 
 QUEUE_INTERVAL_S = 0.25
 NODE_INTERVAL_S = 1.0
-_PAUSE_PER_COST = 50
+LONGEST_INTERVAL_S = 2.0
+_PAUSE_PER_COST = 20
+_GRACE_S = 5.0
 _CHAIN_CHECKS_S = 15.0
 """How long another chain with the same number may go unnoticed, if the node was never away in between."""
 _SIGNED, _SENT, _ACCEPTED, _SUBMITTED = (
@@ -51,7 +56,7 @@ class QueueDepth:
 
 
 class Monitor:
-    """What one process knows about the others, at most a moment old. `run` does the looking and must be running."""
+    """What one process knows about the others, a moment ago. `running` does the looking."""
 
     def __init__(self, database: Database, node: NodeClient, deployment: Deployment, max_queue: int) -> None:
         self.node = node
@@ -66,6 +71,7 @@ class Monitor:
         self.node_error: FenzhangError | None = None
         """Why the node does not serve: it is away, or it serves another chain (DeploymentMismatch)."""
         self._answered_at: float | None = None
+        self._stop = asyncio.Event()
         self._database = database
         self._chain_checked_at = -math.inf
 
@@ -74,17 +80,26 @@ class Monitor:
         """Seconds since the node last answered this monitor; None if it never did."""
         return None if self._answered_at is None else time.monotonic() - self._answered_at
 
-    async def run(self) -> None:
-        """Look until cancelled. What is away only makes the answers old."""
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Look while the block runs. What is away only makes the answers old."""
         metrics.watch_breaker(self.node.breaker)
         metrics.LAG_SECONDS.set_function(lambda: self.lag.seconds)
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._watch_queue())
-            tasks.create_task(self._watch_node())
+        database = asyncio.create_task(self._watch_database())
+        node = asyncio.create_task(self._watch_node())
+        try:
+            yield
+        finally:
+            self._stop.set()
+            node.cancel()
+            # A statement that is cut off costs its connection; only one that hangs is.
+            await asyncio.wait([database], timeout=_GRACE_S)
+            database.cancel()
+            await asyncio.gather(database, node, return_exceptions=True)
 
-    async def _watch_queue(self) -> None:
+    async def _watch_database(self) -> None:
         away = False
-        while True:
+        while not self._stop.is_set():
             began = time.monotonic()
             try:
                 await self.look_at_database()
@@ -93,12 +108,13 @@ class Monitor:
                 if not away:
                     log.warning("the monitor waits for the database: %s", error)
                 away = True
-            await asyncio.sleep(max(QUEUE_INTERVAL_S, _PAUSE_PER_COST * (time.monotonic() - began)))
+            cost_s = time.monotonic() - began
+            await wait(self._stop, min(max(QUEUE_INTERVAL_S, _PAUSE_PER_COST * cost_s), LONGEST_INTERVAL_S))
 
     async def _watch_node(self) -> None:
-        while True:
+        while not self._stop.is_set():
             await self.look_at_node()
-            await asyncio.sleep(NODE_INTERVAL_S)
+            await wait(self._stop, NODE_INTERVAL_S)
 
     async def look_at_database(self) -> None:
         """Depth of the queue and the mirror's checkpoint. Raises DatabaseUnavailable."""

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Coroutine
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 from fenzhang import stageloop
@@ -40,19 +39,7 @@ async def watched(
         return await stage_readiness(database, monitor, stageloop.PULSES, settings.ready_lag_s)
 
     async with (
-        beside(monitor.run()),
+        monitor.running(),
         endpoint(settings.metrics_host, settings.metrics_port, health, readiness),
     ):
         yield
-
-
-@asynccontextmanager
-async def beside(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
-    """Run `work` while the block runs."""
-    task = asyncio.create_task(work)
-    try:
-        yield
-    finally:
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
