@@ -15,6 +15,7 @@ from fenzhang import __version__
 from fenzhang.commands import app as apps
 from fenzhang.commands import db, demo, deploy, devnet, key, quote, reconcile, replay, serve, up, verify
 from fenzhang.domain.errors import FenzhangError
+from fenzhang.telemetry.logs import scrub
 
 app = typer.Typer(
     name="fenzhang",
@@ -60,7 +61,7 @@ def main() -> None:
 
 
 def _fail(message: str) -> None:
-    sys.stderr.write(f"fenzhang: {' '.join(message.split())}\n")
+    sys.stderr.write(f"fenzhang: {scrub(' '.join(message.split()))}\n")
     sys.exit(1)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import signal
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
@@ -11,13 +10,16 @@ from functools import partial
 
 import uvloop
 
+from fenzhang.chain.breaker import Breaker
 from fenzhang.chain.deployments import Deployment, load
 from fenzhang.chain.node import NodeClient
+from fenzhang.health.watching import watched
 from fenzhang.mirror.mirror import Mirror
 from fenzhang.settings import Settings
 from fenzhang.store.session import Database
 from fenzhang.submission.keyring import Keyring
 from fenzhang.submission.submitter import Submitter
+from fenzhang.telemetry import logs
 
 Run = Callable[[asyncio.Event], Awaitable[None]]
 Make = Callable[[Settings, Database, NodeClient, Deployment], Run]
@@ -66,10 +68,8 @@ def _mirror(_settings: Settings, database: Database, node: NodeClient, deploymen
 
 async def _serve(make: Make) -> None:
     """Run a stage by the settings of the environment. Raises what it stops for, and an outdated database's error."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    # One line per request, several times a second.
-    logging.getLogger("httpx").setLevel(logging.WARNING)
     settings = Settings.from_environment()
+    logs.configure(settings.log, settings.log_level)
     deployment = load(settings.deployment)
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -77,5 +77,6 @@ async def _serve(make: Make) -> None:
     async with AsyncExitStack() as stack:
         database = await stack.enter_async_context(Database(settings.database))
         await database.check()
-        node = await stack.enter_async_context(NodeClient(settings.rpc_url))
+        node = await stack.enter_async_context(NodeClient(settings.rpc_url, breaker=Breaker()))
+        await stack.enter_async_context(watched(settings, database, node, deployment))
         await make(settings, database, node, deployment)(stop)

@@ -89,4 +89,5 @@ async def governance_instruction(
         payload=payloads.to_json(payload),
         state=InstructionState.ACCEPTED.value,
         accepted_at=await chain_time(session),
+        request_id=actor.request_id,
     )

@@ -193,6 +193,8 @@ class Supervisor:
             "FENZHANG_KEYSTORE_WORK_FACTOR": str(DEVNET_WORK_FACTOR),
             "FENZHANG_API_HOST": HOST,
             "FENZHANG_API_PORT": str(port),
+            # One port cannot serve three processes.
+            "FENZHANG_METRICS_PORT": "",
             "PYTHONUNBUFFERED": "1",
         }
         for name in (*STAGES, "api"):

@@ -131,7 +131,12 @@ def _with_driver(url: str | URL) -> URL:
 
 def _create_engine(url: URL) -> AsyncEngine:
     # The standard library's JSON keeps integers of any size; orjson turns those above 64 bits into floats.
-    options: dict[str, Any] = {"json_serializer": _dump_json, "json_deserializer": json.loads}
+    options: dict[str, Any] = {
+        "json_serializer": _dump_json,
+        "json_deserializer": json.loads,
+        # What a statement failed with may be logged, what a client sent with it may not.
+        "hide_parameters": True,
+    }
     if url.get_backend_name() == "sqlite":
         if url.database and url.database != ":memory:":
             options |= {"pool_size": 8, "max_overflow": 8}

@@ -233,6 +233,8 @@ class Instruction(Base):
     block_number: Mapped[int | None]
     """Block of the event that made it terminal."""
     tx_hash: Mapped[bytes | None]
+    request_id: Mapped[str | None] = mapped_column(String(64))
+    """Of the request that brought it, to follow it through the logs."""
 
 
 class Transaction(Base):

@@ -16,6 +16,7 @@ from fenzhang.submission.context import Context
 from fenzhang.submission.errors import GasExhausted, TransactionReverted
 from fenzhang.submission.governance import SENDER, Call, call_of
 from fenzhang.submission.patience import Patience
+from fenzhang.submission.reporting import count_ends
 from fenzhang.submission.sending import Sender
 from fenzhang.submission.tracking import Carried, End, finish, load_carried, load_live, mirrored
 
@@ -62,6 +63,7 @@ class Follower:
         patience.skipped(retries.skipped)
         patience.failed(retries.failed_alone)
         self._report(ends, carried)
+        count_ends(ends)
         return len(ends)
 
     async def _refusals(

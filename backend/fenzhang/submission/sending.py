@@ -17,6 +17,7 @@ from fenzhang.store.session import Database
 from fenzhang.store.tables import Block, Transaction, TransactionState
 from fenzhang.submission.config import SubmissionConfig
 from fenzhang.submission.tracking import LIVE_STATES, Live
+from fenzhang.telemetry import metrics
 
 log = logging.getLogger("fenzhang.submission")
 
@@ -81,15 +82,19 @@ class Sender:
     async def _mark_sent(self, taken: Sequence[int]) -> None:
         if not taken:
             return
+        fresh = 0
         async with self.database.write() as session:
             await self.holding.require(session)
             for chunk in chunks(taken):
-                await session.execute(
+                marked = await session.execute(
                     update(Transaction)
                     .where(Transaction.id.in_(chunk), Transaction.state == TransactionState.SIGNED.value)
                     .values(state=TransactionState.SENT.value)
+                    .returning(Transaction.id)
                     .execution_options(synchronize_session=False)
                 )
+                fresh += len(marked.all())
+        metrics.TRANSACTIONS_SENT.inc(fresh)
 
     async def find_overtaken(self, waiting: Collection[Live]) -> list[Live]:
         """Those of the transactions without receipt whose nonce another transaction has used for good.

@@ -28,6 +28,7 @@ from fenzhang.submission.lanes import Lane
 from fenzhang.submission.patience import Patience
 from fenzhang.submission.picking import is_anything_to_do
 from fenzhang.submission.preparing import Preparer
+from fenzhang.submission.reporting import report_stored
 from fenzhang.submission.sending import Sender
 from fenzhang.submission.storing import store
 from fenzhang.submission.tracking import LIVE_STATES
@@ -74,6 +75,7 @@ class Submitter:
                 stop,
                 interval_s=self._config.poll_interval_s,
                 outage=self._outage,
+                active=lambda: self._holding is not None and self._holding.held,
             )
         finally:
             if self._holding is not None and self._holding.held:
@@ -102,10 +104,11 @@ class Submitter:
             async with self._database.write() as session:
                 await self._require_holding().require(session)
                 await prepared.nonces.store(session)
-                await store(session, prepared.transactions)
+                requests = await store(session, prepared.transactions)
         except (Superseded, IntegrityError) as error:
             log.info("looking again: %s", error)
             return 0
+        report_stored(prepared.transactions, requests)
         return len(prepared.transactions)
 
     async def _follow(self) -> int:
