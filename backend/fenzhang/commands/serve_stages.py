@@ -10,12 +10,14 @@ from functools import partial
 
 import uvloop
 
+from fenzhang import crashpoints
 from fenzhang.chain.breaker import Breaker
 from fenzhang.chain.deployments import Deployment, load
 from fenzhang.chain.node import NodeClient
 from fenzhang.health.watching import watched
 from fenzhang.mirror.mirror import Mirror
 from fenzhang.settings import Settings
+from fenzhang.stageloop import outlast
 from fenzhang.store.session import Database
 from fenzhang.submission.keyring import Keyring
 from fenzhang.submission.submitter import Submitter
@@ -71,12 +73,13 @@ async def _serve(make: Make) -> None:
     settings = Settings.from_environment()
     logs.configure(settings.log, settings.log_level)
     deployment = load(settings.deployment)
+    crashpoints.arm(deployment.chain_id)
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     async with AsyncExitStack() as stack:
         database = await stack.enter_async_context(Database(settings.database))
-        await database.check()
+        await outlast("database", database.check, stop)
         node = await stack.enter_async_context(NodeClient(settings.rpc_url, breaker=Breaker()))
         await stack.enter_async_context(watched(settings, database, node, deployment))
         await make(settings, database, node, deployment)(stop)

@@ -28,9 +28,9 @@ BUSY_TIMEOUT_MS = 15_000
 """How long SQLite waits for another process's write transaction."""
 CONNECT_TIMEOUT_S = 10
 POSTGRES_RETRIABLE = frozenset(
-    {"40001", "40P01", "53100", "53200", "53300", "55P03", "57P01", "57P02", "57P03"}
+    {"25P03", "40001", "40P01", "53100", "53200", "53300", "55P03", "57P01", "57P02", "57P03"}
 )
-"""Serialization failure, deadlock, disk full, out of memory, too many connections, lock, shutdown."""
+"""Idle in a transaction, serialization failure, deadlock, disk full, out of memory, connections, lock, shutdown."""
 
 
 class Database:
@@ -58,7 +58,8 @@ class Database:
     async def write(self) -> AsyncIterator[AsyncSession]:
         """A session in a write transaction: committed on leaving, rolled back on an exception.
 
-        Raises DatabaseUnavailable when it could not be committed; then nothing was written.
+        Raises DatabaseUnavailable when it could not be committed, or when the answer to the commit was lost: then it
+        may have been done, and what is written must bear being found there.
         """
         async with AsyncExitStack() as stack:
             await stack.enter_async_context(_translating())

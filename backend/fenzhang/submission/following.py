@@ -6,7 +6,9 @@ import logging
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
+from fenzhang import crashpoints
 from fenzhang.chain.codec import decode_revert
+from fenzhang.chain.deployments import check_identity
 from fenzhang.chain.errors import RpcError
 from fenzhang.chain.node import Receipt
 from fenzhang.domain.errors import FenzhangError
@@ -53,8 +55,10 @@ class Follower:
             carried = await load_carried(session, reverted)
         if not ends:
             return 0
+        await check_identity(self._node, self._deployment)
         refusals = await self._refusals(carried, {end.transaction.id: end for end in ends})
         refusals |= self._exhausted(carried, ends)
+        crashpoints.passed(crashpoints.AFTER_MINE)
         async with self._database.write() as session:
             await holding.require(session)
             ends = await mirrored(session, ends, self._config.final_depth) + lost

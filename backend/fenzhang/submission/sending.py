@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from sqlalchemy import func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from fenzhang import crashpoints
 from fenzhang.chain.node import NodeClient, SendStatus
 from fenzhang.store.bulk import chunks
 from fenzhang.store.holding import Holding
@@ -64,6 +65,7 @@ class Sender:
         if not raws:
             return 0
         results = await self.node.send_raw([raw for _, raw in raws])
+        crashpoints.passed(crashpoints.AFTER_BROADCAST)
         taken = []
         for (transaction_id, _), result in zip(raws, results, strict=True):
             self._sent_at[transaction_id] = now

@@ -8,6 +8,7 @@ import logging
 from sqlalchemy import select, update
 from sqlalchemy.exc import IntegrityError
 
+from fenzhang import crashpoints
 from fenzhang.chain.deployments import Deployment, check_deployment
 from fenzhang.chain.errors import NodeUnavailable
 from fenzhang.chain.node import NodeClient
@@ -100,6 +101,7 @@ class Submitter:
         prepared = await self._preparer.prepare(self._patience.held_back())
         if not prepared.transactions:
             return 0
+        crashpoints.passed(crashpoints.AFTER_SIGN)
         try:
             async with self._database.write() as session:
                 await self._require_holding().require(session)
@@ -108,6 +110,7 @@ class Submitter:
         except (Superseded, IntegrityError) as error:
             log.info("looking again: %s", error)
             return 0
+        crashpoints.passed(crashpoints.AFTER_STORE)
         report_stored(prepared.transactions, requests)
         return len(prepared.transactions)
 
