@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import Any, cast
 from urllib.parse import urlsplit
 
 import httptools
@@ -16,10 +16,6 @@ class LoadFailed(FenzhangError):
     """A request of the benchmark was not answered as it has to be; the figures would be worth nothing."""
 
     code = "load_failed"
-
-
-class ConnectionLost(LoadFailed):
-    """The server closed the connection while a request was under way. Every write may be repeated."""
 
 
 class Connection(asyncio.Protocol):
@@ -66,14 +62,9 @@ class Connection(asyncio.Protocol):
         return orjson.loads(body)
 
     async def accept(self, path: str, body: bytes) -> bytes:
-        """Body of a POST that must be answered 202, or 200 when it had to be repeated. Raises LoadFailed."""
-        try:
-            accepted = {202}
-            status, answer = await self.post(path, body)
-        except ConnectionLost:
-            accepted = {200, 202}
-            status, answer = await self.post(path, body)
-        if status not in accepted:
+        """Body of a POST that must be answered 202. Raises LoadFailed."""
+        status, answer = await self.post(path, body)
+        if status != 202:  # noqa: PLR2004 -- accepted
             raise LoadFailed(f"POST {path} was answered {status}: {answer[:300].decode(errors='replace')}")
         return answer
 
@@ -95,8 +86,8 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """The connection is there."""
-        if isinstance(transport, asyncio.Transport):
-            self._transport = transport
+        # uvloop's transports are no subclasses of asyncio's.
+        self._transport = cast("asyncio.Transport", transport)
 
     def data_received(self, data: bytes) -> None:
         """A piece of an answer."""
@@ -106,7 +97,7 @@ class Connection(asyncio.Protocol):
         """The server closed it."""
         self._transport = None
         if self._answer is not None and not self._answer.done():
-            self._answer.set_exception(ConnectionLost(f"the connection was lost: {exc}"))
+            self._answer.set_exception(LoadFailed(f"the connection was lost: {exc}"))
 
     def on_body(self, body: bytes) -> None:
         """A piece of a body."""

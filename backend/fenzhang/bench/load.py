@@ -120,6 +120,7 @@ async def batches(
     market: Market,
     name: str,
     count: int,
+    *,
     rate: float | None = None,
     moments: list[float] | None = None,
 ) -> Load:
@@ -153,7 +154,7 @@ async def batches(
         return sent.load(feed.settled, rate)
 
 
-async def singles(api: str, market: Market, name: str, count: int, rate: float | None = None) -> Load:
+async def singles(api: str, market: Market, name: str, count: int, *, rate: float | None = None) -> Load:
     """CLIENTS clients send `count` orders, a request for the capture and one for the split of each."""
     connections = [await Connection.open(api, market.token) for _ in range(CLIENTS)]
     async with following(api, market) as feed:

@@ -77,14 +77,14 @@ class Bench:
         self.say(f"batches at half load: {options.half:,} orders")
         rate = _HALF * batches.rate
         batches_half = await self._costed(
-            endpoints, load.batches(api, market, "batch-half", options.half, rate)
+            endpoints, load.batches(api, market, "batch-half", options.half, rate=rate)
         )
         self.say(f"single requests of {load.CLIENTS} clients: {options.orders:,} orders")
         singles = await self._costed(endpoints, load.singles(api, market, "single", options.orders))
         self.say(f"single requests at half load: {options.half:,} orders")
         rate = _HALF * singles.rate
         singles_half = await self._costed(
-            endpoints, load.singles(api, market, "single-half", options.half, rate)
+            endpoints, load.singles(api, market, "single-half", options.half, rate=rate)
         )
         slow = await self._baseline(endpoints, own)
         growth = await self._growth(endpoints, database, node, market)

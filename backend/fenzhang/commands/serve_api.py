@@ -15,8 +15,6 @@ from fenzhang.api.app import check_start, create_app
 from fenzhang.api.services import Services
 from fenzhang.settings import Settings
 
-_KEEP_ALIVE_S = 75
-"""For idle connections. After a moment of overload, uvicorn's 5 s would close those whose next request is waiting."""
 _GRACE_S = 10
 """How long requests that are under way may take when the process is told to end."""
 
@@ -50,7 +48,6 @@ def server(settings: Settings, **wired: Any) -> ApiServer:
         access_log=False,
         log_level="warning",
         timeout_graceful_shutdown=_GRACE_S,
-        timeout_keep_alive=_KEEP_ALIVE_S,
     )
     return ApiServer(application, config)
 
