@@ -13,7 +13,7 @@ NODE_STAMP := $(DEVNET)/node_modules/.stamp-lock
 PYTEST_ARGS ?= -n auto --maxprocesses 4
 UV_VERSION := 0.13.9
 
-.PHONY: help setup test lint types format demo up contracts lock clean
+.PHONY: help setup test lint types format demo up bench contracts lock clean
 
 help: ## List the targets
 	@awk -F':.*## ' '/^[a-z]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -62,6 +62,9 @@ demo: setup ## Fresh chain, deploy, replay a market day, verify it (SCENARIO=DIR
 
 up: setup ## Chain, API, submission and mirror until Ctrl-C
 	@exec $(BIN)/fenzhang up
+
+bench: setup ## Measure the whole system, a baseline and the ceilings (BENCH_ARGS="--quick")
+	@$(BIN)/fenzhang bench $(BENCH_ARGS)
 
 contracts: setup ## Compile contracts/ into contracts/artifacts/
 	@$(BIN)/python scripts/compile_contracts.py

@@ -26,6 +26,8 @@ from fenzhang.store.errors import DatabaseError, DatabaseUnavailable
 
 BUSY_TIMEOUT_MS = 15_000
 """How long SQLite waits for another process's write transaction."""
+PRAGMAS = (f"busy_timeout={BUSY_TIMEOUT_MS}", "journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON")
+"""What every connection to SQLite is set to."""
 CONNECT_TIMEOUT_S = 10
 POSTGRES_RETRIABLE = frozenset(
     {"25P03", "40001", "40P01", "53100", "53200", "53300", "55P03", "57P01", "57P02", "57P03"}
@@ -169,7 +171,7 @@ class _SqliteConnection(sqlite3.Connection):
     def __init__(self, *arguments: Any, **options: Any) -> None:
         # Python's sqlite3 would begin transactions too late and never IMMEDIATE; `_begin_sqlite` does instead.
         super().__init__(*arguments, **options | {"isolation_level": None})
-        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+        for pragma in PRAGMAS:
             self.execute(f"PRAGMA {pragma}").close()
 
     def close(self) -> None:
