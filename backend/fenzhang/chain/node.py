@@ -343,10 +343,18 @@ class NodeClient:
     # -------------------------------------------------------------------------- state
 
     async def call(
-        self, to: bytes, data: bytes, block: BlockTag = "latest", sender: bytes | None = None
+        self,
+        to: bytes,
+        data: bytes,
+        block: BlockTag = "latest",
+        sender: bytes | None = None,
+        gas: int | None = None,
     ) -> bytes:
-        """Result of a call at a block. Raises RpcError with revert data when it reverts."""
-        return await self._ask(raw_bytes, "eth_call", _call_object(to, data, sender), block_reference(block))
+        """Result of a call at a block. Raises RpcError with revert data when it reverts, or needs more than `gas`."""
+        call = _call_object(to, data, sender)
+        if gas is not None:
+            call["gas"] = hex(gas)
+        return await self._ask(raw_bytes, "eth_call", call, block_reference(block))
 
     async def calls(self, calls: Iterable[tuple[bytes, bytes]], block: BlockTag = "latest") -> list[bytes]:
         """Results of many calls (`to`, `data`) at a block. Raises RpcError for the first that reverts."""
