@@ -28,9 +28,23 @@ BUSY_TIMEOUT_MS = 15_000
 """How long SQLite waits for another process's write transaction."""
 CONNECT_TIMEOUT_S = 10
 POSTGRES_RETRIABLE = frozenset(
-    {"40001", "40P01", "53100", "53200", "53300", "55P03", "57P01", "57P02", "57P03"}
+    {
+        "28000",
+        "28P01",
+        "3D000",
+        "40001",
+        "40P01",
+        "53100",
+        "53200",
+        "53300",
+        "55P03",
+        "57P01",
+        "57P02",
+        "57P03",
+    }
 )
-"""Serialization failure, deadlock, disk full, out of memory, too many connections, lock, shutdown."""
+"""Login refused, no such database, serialization failure, deadlock, disk full, out of memory, too many connections,
+lock, shutdown."""
 
 
 class Database:
