@@ -114,9 +114,10 @@ def order_answer(
         },
         "captured": 0 if order is None else order.captured,
         "held": 0 if order is None else order.held,
-        "split": reading.totals.get(RecordKind.SPLIT, 0),
-        "returned": reading.totals.get(RecordKind.RETURN, 0),
-        "released": reading.totals.get(RecordKind.RELEASE, 0),
+        # What is returned can be split again, so these may add up to more than was captured.
+        "split": plain(reading.totals.get(RecordKind.SPLIT, 0)),
+        "returned": plain(reading.totals.get(RecordKind.RETURN, 0)),
+        "released": plain(reading.totals.get(RecordKind.RELEASE, 0)),
         "instructions": [with_leaves(i, reading.leaves, names) for i in reading.instructions],
     }
 

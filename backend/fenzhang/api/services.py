@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -33,12 +33,19 @@ class Services:
     node: NodeClient
     deployment: Deployment
     tokens: Tokens
+    owned: Sequence[Database | NodeClient] = ()
+    """What was opened for these services alone, and is closed with them."""
     watcher: Watcher = field(init=False)
     monitor: Monitor = field(init=False)
 
     def __post_init__(self) -> None:
         self.watcher = Watcher(self.database)
         self.monitor = Monitor(self.database, self.node, self.deployment, self.settings.max_queue)
+
+    async def close(self) -> None:
+        """Close what is owned."""
+        for resource in self.owned:
+            await resource.close()
 
     @property
     def network(self) -> Network:

@@ -51,7 +51,7 @@ def _mirror(_settings: Settings, database: Database, node: NodeClient, deploymen
 
 async def _serve(make: Make) -> None:
     """Run a stage by the settings of the environment. Raises what it stops for, and an outdated database's error."""
-    settings = Settings()
+    settings = Settings.from_environment()
     logs.configure(settings.log, settings.log_level)
     deployment = load(settings.deployment)
     stop = asyncio.Event()

@@ -129,7 +129,7 @@ SettlementRequest = CaptureRequest | SplitRequest | ReleaseRequest | ReturnReque
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClientSignature:
-    """A client's own signature over all of its request. `deadline` is Unix seconds.
+    """A client's own signature over all of its request, in this field of it. `deadline` is Unix seconds.
 
     `attestor` (20 bytes) is given for captures; everything else is signed by the platform's authority.
     """
@@ -138,6 +138,7 @@ class ClientSignature:
     deadline: int
     signature: bytes
     attestor: bytes | None = None
+    field: str = "authorization"
 
 
 def _without_none(**values: Any) -> dict[str, Any]:

@@ -186,7 +186,11 @@ async def _insert(
         return  # a repetition: signed instructions stay with the authorization they first came with
     if signatures:
         if len(draft.fresh) != len(draft.answers):
-            raise AuthorizationMixed("some of these instructions are accepted already; sign the others alone")
+            fresh = {item.index for item in draft.fresh}
+            raise AuthorizationMixed(
+                "some of these instructions are accepted already; sign the others alone",
+                accepted_items=[index for index in range(len(draft.answers)) if index not in fresh],
+            )
         await sign(session, snapshot, draft.fresh, verifier, signatures)
     rows = [{column: getattr(item.row, column) for column in _COLUMNS} for item in draft.fresh]
     await session.execute(insert(Instruction), rows)

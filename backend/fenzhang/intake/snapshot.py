@@ -91,9 +91,7 @@ class Snapshot:
     def require_active_platform(self) -> None:
         """Raises PlatformNotActive."""
         if self.platform.status != ParticipantStatus.ACTIVE or self.platform.authority is None:
-            raise PlatformNotActive(
-                "the platform is not active on the chain", status=ParticipantStatus(self.platform.status).name
-            )
+            raise PlatformNotActive(self.platform.reference, ParticipantStatus(self.platform.status))
 
     def active_participant(self, field_name: str, name: str) -> bytes:
         """Id of an active participant. Raises UnknownParticipant or ParticipantNotActive."""
@@ -101,10 +99,7 @@ class Snapshot:
         if participant is None:
             raise UnknownParticipant(name, field_name)
         if participant.status != ParticipantStatus.ACTIVE:
-            status = ParticipantStatus(participant.status).name
-            raise ParticipantNotActive(
-                f"participant {name!r} is not active", field=field_name, reference=name, status=status
-            )
+            raise ParticipantNotActive(name, ParticipantStatus(participant.status), field=field_name)
         return participant.id
 
     def rule_for_capture(self, reference: str, version: int | None) -> RuleVersion:
@@ -158,11 +153,11 @@ class Snapshot:
         """An order. Raises UnknownOrderReference, or OrderNotCaptured when its capture was rejected."""
         return self.order_by_id(identifiers.order_id(self.platform.id, reference), reference)
 
-    def order_by_id(self, order_id: bytes, reference: str = "") -> OrderFacts:
+    def order_by_id(self, order_id: bytes, reference: str) -> OrderFacts:
         """An order by its id. Raises as `order` does."""
         facts = self.orders.get(order_id)
         if facts is None:
-            raise UnknownOrderReference(reference or identifiers.hex_id(order_id), "out_order_no")
+            raise UnknownOrderReference(reference, "out_order_no")
         if facts.rejected:
             raise OrderNotCaptured("the capture of the order was rejected", reference=reference)
         return facts

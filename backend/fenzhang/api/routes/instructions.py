@@ -17,6 +17,7 @@ from fenzhang.api.schemas.answers import CompletionList, InstructionAnswer
 from fenzhang.api.services import Services, services_of
 from fenzhang.api.types import Reference
 from fenzhang.api.waiting import MAX_WAIT_S, SeenState, Wait, awaited
+from fenzhang.domain.errors import InvalidInput
 from fenzhang.intake import participants
 from fenzhang.intake.actor import Actor, Scope
 from fenzhang.intake.errors import UnknownInstruction
@@ -53,8 +54,10 @@ async def get_instruction(
     if platform is not None and Scope.APPROVER in actor.scopes:
         async with services.database.read() as session:
             namespace = (await participants.platform_named(session, platform)).id
-            if namespace != actor.platform_id:
-                await _require_own(services, actor, namespace, type, reference)
+        if namespace != actor.platform_id:
+            await _require_own(services, actor, namespace, type, reference)
+    elif not actor.scopes & {Scope.PLATFORM, Scope.OPERATOR}:
+        raise InvalidInput("platform", "name the platform whose rule was approved")
     found = await awaited(services, namespace, type, reference, wait=wait, state=state)
     return OrjsonResponse(instruction_answer(found))
 
