@@ -17,7 +17,7 @@ from fastapi import FastAPI
 from fenzhang.api.app import check_start, create_app
 from fenzhang.api.services import Services
 from fenzhang.settings import Settings
-from fenzhang.telemetry import logs
+from fenzhang.telemetry import logs, traces
 
 _GRACE_S = 10
 """How long requests that are under way may take when the process is told to end."""
@@ -81,6 +81,7 @@ def serve_api(
         update={name: it for name, it in given.items() if it is not None}
     )
     logs.configure(settings.log, settings.log_level)
+    traces.configure("api")
     serving = server(settings)
     with asyncio.Runner(loop_factory=serving.config.get_loop_factory()) as runner:
         runner.run(check_and_serve(serving))

@@ -18,7 +18,7 @@ from fenzhang.settings import Settings
 from fenzhang.store.session import Database
 from fenzhang.submission.keyring import Keyring
 from fenzhang.submission.submitter import Submitter
-from fenzhang.telemetry import logs
+from fenzhang.telemetry import logs, traces
 
 Run = Callable[[asyncio.Event], Awaitable[None]]
 Make = Callable[[Settings, Database, NodeClient, Deployment], Run]
@@ -53,6 +53,7 @@ async def _serve(make: Make) -> None:
     """Run a stage by the settings of the environment. Raises what it stops for, and an outdated database's error."""
     settings = Settings.from_environment()
     logs.configure(settings.log, settings.log_level)
+    traces.configure("stage")
     deployment = load(settings.deployment)
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):

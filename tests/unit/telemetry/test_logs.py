@@ -46,6 +46,7 @@ def test_a_text_line_shows_the_fields_and_shortens_lists() -> None:
 
 
 def test_an_error_is_one_line_of_json_with_its_traceback() -> None:
+    shown = ""
     try:
         _fail()
     except ValueError:
