@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from fenzhang.chain.errors import NodeUnavailable, RpcError
 from fenzhang.domain.errors import FenzhangError
 from fenzhang.store.errors import DatabaseUnavailable, LeaseLost
+from fenzhang.telemetry.traces import span
 
 OUTAGES: tuple[type[FenzhangError], ...] = (NodeUnavailable, RpcError, DatabaseUnavailable, LeaseLost)
 """Errors that pass by themselves. Any other ends the stage: acting on would be wrong."""
@@ -81,7 +82,8 @@ async def _run(
     away: str | None = None
     while not stop.is_set():
         try:
-            more = await tick()
+            with span(f"{name} tick"):
+                more = await tick()
         except OUTAGES as error:
             if error.code != away:
                 log.warning("%s waits: %s", name, error.message)

@@ -115,6 +115,8 @@ def create_app(
         docs_url=None,  # it would load scripts from elsewhere; /openapi.json is the documentation
         redoc_url=None,
         redirect_slashes=False,
+        # Spans of requests, if there is a provider: nothing of what clients sent.
+        telemetry={"metrics": False, "logs": False, "operation_spans": False, "auto_configure": False},
     )
     app.state.services = services
     for router in _ROUTERS:

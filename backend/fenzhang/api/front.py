@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import logging
 import time
+from functools import cache
 from http import HTTPStatus
 
+from prometheus_client import Counter, Histogram
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -65,6 +67,17 @@ def _count(scope: Scope, status: int, seconds: float) -> None:
     if route is None:
         refused = status == HTTPStatus.TOO_MANY_REQUESTS
         route = "refused" if refused else "unmatched"
-    metrics.HTTP_REQUESTS.labels(method, route, str(status)).inc()
+    _requests(method, route, status).inc()
     waited = "yes" if b"wait=" in scope["query_string"] else "no"
-    metrics.HTTP_SECONDS.labels(method, route, waited).observe(seconds)
+    _seconds(method, route, waited).observe(seconds)
+
+
+# Looking a series up by its labels costs more than counting; there are few.
+@cache
+def _requests(method: str, route: str, status: int) -> Counter:
+    return metrics.HTTP_REQUESTS.labels(method, route, str(status))
+
+
+@cache
+def _seconds(method: str, route: str, waited: str) -> Histogram:
+    return metrics.HTTP_SECONDS.labels(method, route, waited)

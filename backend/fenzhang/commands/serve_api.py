@@ -20,7 +20,7 @@ from fenzhang.api.app import check_start, create_app
 from fenzhang.api.services import Services
 from fenzhang.settings import Settings
 from fenzhang.stageloop import outlast
-from fenzhang.telemetry import logs
+from fenzhang.telemetry import logs, traces
 
 _GRACE_S = 10
 """How long requests that are under way may take when the process is told to end."""
@@ -84,6 +84,7 @@ def serve_api(
         update={name: it for name, it in given.items() if it is not None}
     )
     logs.configure(settings.log, settings.log_level)
+    traces.configure("api")
     serving = server(settings)
     with asyncio.Runner(loop_factory=serving.config.get_loop_factory()) as runner:
         runner.run(check_and_serve(serving))

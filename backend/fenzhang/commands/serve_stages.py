@@ -21,7 +21,7 @@ from fenzhang.stageloop import outlast
 from fenzhang.store.session import Database
 from fenzhang.submission.keyring import Keyring
 from fenzhang.submission.submitter import Submitter
-from fenzhang.telemetry import logs
+from fenzhang.telemetry import logs, traces
 
 Run = Callable[[asyncio.Event], Awaitable[None]]
 Make = Callable[[Settings, Database, NodeClient, Deployment], Run]
@@ -72,6 +72,7 @@ async def _serve(make: Make) -> None:
     """Run a stage by the settings of the environment. Raises what it stops for, and an outdated database's error."""
     settings = Settings.from_environment()
     logs.configure(settings.log, settings.log_level)
+    traces.configure("stage")
     deployment = load(settings.deployment)
     crashpoints.arm(deployment.chain_id)
     stop = asyncio.Event()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
@@ -24,6 +25,18 @@ from fenzhang.telemetry import metrics
 Answer = Callable[[], Awaitable[tuple[bool, dict[str, Any]]]]
 """Whether all is well, and the details."""
 log = logging.getLogger("fenzhang.health")
+
+
+_PLACES = ("api", "submission", "mirror")
+
+
+def child_port(name: str) -> str:
+    """FENZHANG_METRICS_PORT for one of several processes that a parent starts, which cannot share its port.
+
+    The API gets the parent's, submission the next one, the mirror the one after; "" (off) when the parent has none.
+    """
+    base = os.environ.get("FENZHANG_METRICS_PORT", "")
+    return str(int(base) + _PLACES.index(name)) if base.isdecimal() else ""
 
 
 class EndpointFailed(FenzhangError):

@@ -25,6 +25,7 @@ from fenzhang.chain.signer import LocalKey
 from fenzhang.commands.deploy import devnet_plan
 from fenzhang.devnet.processes import ProcessId, free_port, port_is_free
 from fenzhang.domain.errors import FenzhangError
+from fenzhang.health.endpoint import child_port
 from fenzhang.local.bootstrap import DEVNET_WORK_FACTOR, bootstrap
 from fenzhang.local.chainkeeper import ChainKeeper
 from fenzhang.local.children import Child, last_lines
@@ -193,13 +194,12 @@ class Supervisor:
             "FENZHANG_KEYSTORE_WORK_FACTOR": str(DEVNET_WORK_FACTOR),
             "FENZHANG_API_HOST": HOST,
             "FENZHANG_API_PORT": str(port),
-            # One port cannot serve three processes.
-            "FENZHANG_METRICS_PORT": "",
             "PYTHONUNBUFFERED": "1",
         }
         for name in (*STAGES, "api"):
             command = [sys.executable, "-m", "fenzhang", "serve", name]
-            child = Child(name, command, environment, self._home.logs / f"{name}.log")
+            own = {**environment, "FENZHANG_METRICS_PORT": child_port(name)}
+            child = Child(name, command, own, self._home.logs / f"{name}.log")
             self._children.append(child)
             child.start()
         self._record()

@@ -30,9 +30,24 @@ PRAGMAS = (f"busy_timeout={BUSY_TIMEOUT_MS}", "journal_mode=WAL", "synchronous=F
 """What every connection to SQLite is set to."""
 CONNECT_TIMEOUT_S = 10
 POSTGRES_RETRIABLE = frozenset(
-    {"25P03", "40001", "40P01", "53100", "53200", "53300", "55P03", "57P01", "57P02", "57P03"}
+    {
+        "25P03",
+        "28000",
+        "28P01",
+        "3D000",
+        "40001",
+        "40P01",
+        "53100",
+        "53200",
+        "53300",
+        "55P03",
+        "57P01",
+        "57P02",
+        "57P03",
+    }
 )
-"""Idle in a transaction, serialization failure, deadlock, disk full, out of memory, connections, lock, shutdown."""
+"""Idle in a transaction, login refused, no such database, serialization failure, deadlock, disk full, out of memory, too many connections,
+lock, shutdown."""
 
 
 class Database:
