@@ -10,10 +10,10 @@ DEVNET := hardhat-free-devnet
 PYTHON_STAMP := $(VENV)/.stamp-requirements
 INSTALL_STAMP := $(VENV)/.stamp-install
 NODE_STAMP := $(DEVNET)/node_modules/.stamp-lock
-PYTEST_ARGS ?= -n auto --maxprocesses 4
+PYTEST_ARGS ?= -n auto --maxprocesses 4 --dist loadgroup
 UV_VERSION := 0.13.9
 
-.PHONY: help setup test lint types format demo up bench contracts lock clean
+.PHONY: help setup test faults lint types format demo up bench contracts lock clean
 
 help: ## List the targets
 	@awk -F':.*## ' '/^[a-z]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -45,6 +45,9 @@ $(NODE_STAMP): $(DEVNET)/package-lock.json
 
 test: setup ## The whole test suite with coverage (PYTEST_ARGS="-k name" passes through)
 	@$(BIN)/python -m pytest --cov --cov-report=term-missing:skip-covered $(PYTEST_ARGS)
+
+faults: setup ## Break a running system in every way there is, and see that nothing is lost (FAULTS="--only kill --seed 7")
+	@$(BIN)/python scripts/faults.py $(FAULTS)
 
 lint: setup ## Ruff: rules and formatting
 	@$(BIN)/ruff check .

@@ -5,7 +5,7 @@ from __future__ import annotations
 from fenzhang.audit.differences import Code, Findings
 from fenzhang.audit.state import StateReader
 from fenzhang.chain.artifacts import artifact
-from fenzhang.chain.deployments import Deployment, check_identity
+from fenzhang.chain.deployments import Deployment, check_chain
 from fenzhang.chain.eip712 import DOMAIN_VERSION, LEDGER_NAME, RULE_BOOK_NAME
 from fenzhang.chain.errors import DeploymentMismatch
 from fenzhang.chain.keccak import keccak
@@ -14,7 +14,7 @@ from fenzhang.chain.node import NodeClient
 
 async def check_contracts(node: NodeClient, deployment: Deployment) -> None:
     """Raise DeploymentMismatch unless the node serves the deployment's chain, with contracts at its addresses."""
-    await check_identity(node, deployment)
+    await check_chain(node, deployment)
     for name, address in deployment.addresses.items():
         if not await node.code(address):
             raise DeploymentMismatch(f"there is no {name} at 0x{address.hex()} on this chain", contract=name)

@@ -152,8 +152,11 @@ async def genesis_hash(node: NodeClient) -> bytes:
     return genesis.hash
 
 
-async def check_identity(node: NodeClient, deployment: Deployment) -> None:
-    """Raise DeploymentMismatch unless the node's chain is the deployment's. One request: cheap enough to repeat."""
+async def check_chain(node: NodeClient, deployment: Deployment) -> None:
+    """Raise DeploymentMismatch unless the node's chain is the deployment's, by its id and its block 0.
+
+    One request: cheap enough to be repeated before anything is signed.
+    """
     chain_id, genesis = await node.identity()
     if chain_id != deployment.chain_id:
         raise DeploymentMismatch(
@@ -171,7 +174,7 @@ async def check_identity(node: NodeClient, deployment: Deployment) -> None:
 
 async def check_deployment(node: NodeClient, deployment: Deployment) -> None:
     """Raise DeploymentMismatch unless the node's chain is the deployment's and carries the code that it names."""
-    await check_identity(node, deployment)
+    await check_chain(node, deployment)
     for name, address in deployment.addresses.items():
         code = await node.code(address)
         if keccak(code) != deployment.code_hashes[name]:

@@ -9,7 +9,7 @@ import time
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from fenzhang.chain.deployments import Deployment, check_deployment, check_identity
+from fenzhang.chain.deployments import Deployment, check_chain, check_deployment
 from fenzhang.chain.errors import NodeUnavailable, RpcError, Undecodable
 from fenzhang.chain.node import BlockHeader, NodeClient
 from fenzhang.chain.views import ChainView
@@ -181,7 +181,7 @@ class Mirror:
     async def _rewind(self) -> None:
         if self._tip is None:
             return
-        await check_identity(self._node, self._deployment)
+        await check_chain(self._node, self._deployment)
         before = self._tip
         async with self._database.read() as session:
             ancestor = await find_ancestor(session, self._node, before, self._config.kept_blocks)

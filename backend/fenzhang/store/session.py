@@ -46,8 +46,8 @@ POSTGRES_RETRIABLE = frozenset(
         "57P03",
     }
 )
-"""Idle in a transaction, login refused, no such database, serialization failure, deadlock, disk full, out of memory, too many connections,
-lock, shutdown."""
+"""Idle in a transaction, login refused, no such database, serialization failure, deadlock, disk full, out of memory,
+too many connections, lock, shutdown."""
 
 
 class Database:

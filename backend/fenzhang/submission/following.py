@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 
 from fenzhang import crashpoints
 from fenzhang.chain.codec import decode_revert
-from fenzhang.chain.deployments import check_identity
+from fenzhang.chain.deployments import check_chain
 from fenzhang.chain.errors import RpcError
 from fenzhang.chain.node import Receipt
 from fenzhang.domain.errors import FenzhangError
@@ -55,7 +55,7 @@ class Follower:
             carried = await load_carried(session, reverted)
         if not ends:
             return 0
-        await check_identity(self._node, self._deployment)
+        await check_chain(self._node, self._deployment)
         refusals = await self._refusals(carried, {end.transaction.id: end for end in ends})
         refusals |= self._exhausted(carried, ends)
         crashpoints.passed(crashpoints.AFTER_MINE)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from fenzhang.chain.deployments import check_identity
+from fenzhang.chain.deployments import check_chain
 from fenzhang.chain.errors import NodeUnavailable
 from fenzhang.chain.node import BlockHeader
 from fenzhang.chain.signer import LocalKey, TransactionRequest
@@ -74,7 +74,7 @@ class Preparer:
         work = await self._gather_all(held_back)
         if not work.plans and not work.requests:
             return Prepared()
-        await check_identity(self._node, self._deployment)
+        await check_chain(self._node, self._deployment)
         head = await self._head()
         if self._keep_to(head.gas_limit) and work.plans:
             work = await self._gather_all(held_back)

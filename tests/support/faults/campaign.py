@@ -14,7 +14,7 @@ from support.faults.database_faults import DISK_FULL, small_file_system
 from support.faults.oracle import judge
 from support.faults.postgres import Postgres
 from support.faults.rig import Rig, Scenario
-from support.faults.system import POSTGRES, SQLITE, running_system
+from support.faults.system import POSTGRES, SQLITE, FaultSystem, running_system
 from support.faults.traffic import Traffic
 
 SHARED: tuple[Scenario, ...] = (
@@ -56,20 +56,28 @@ async def prepared_rig(
 ) -> AsyncIterator[Rig]:
     """A running system with traffic ready to go; for DISK_FULL its database is on a small file system."""
     if scenario is not DISK_FULL:
-        async with running_system(kind, seed) as system:
-            yield await _rig(Traffic(system, random.Random(seed)), say)
+        async with running_system(kind, seed) as system, _rig(system, seed, say) as rig:
+            yield rig
         return
     with small_file_system(_SMALL_MB[kind]) as folder:
         file, server = (folder / "fenzhang.db", None) if kind == SQLITE else (None, Postgres(folder / "pg"))
         if server is not None:
             server.folder.mkdir()
-        async with running_system(kind, seed, database_file=file, postgres=server) as system:
-            yield await _rig(Traffic(system, random.Random(seed)), say)
+        async with (
+            running_system(kind, seed, database_file=file, postgres=server) as system,
+            _rig(system, seed, say) as rig,
+        ):
+            yield rig
 
 
-async def _rig(traffic: Traffic, say: Callable[[str], None]) -> Rig:
-    await traffic.prepare()
-    return Rig(traffic.system, traffic, traffic.chosen, 0, say)
+@asynccontextmanager
+async def _rig(system: FaultSystem, seed: int, say: Callable[[str], None]) -> AsyncIterator[Rig]:
+    traffic = Traffic(system, random.Random(seed))
+    try:
+        await traffic.prepare()
+        yield Rig(system, traffic, traffic.chosen, 0, say)
+    finally:
+        await traffic.close()
 
 
 async def play(rig: Rig, scenario: Scenario, rounds: int, seed: int) -> Result:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+from functools import partial
 from typing import Any
 
 from sqlalchemy import func, select
@@ -13,14 +14,15 @@ from fenzhang.chain.node import NodeClient
 from fenzhang.devnet import CHAIN_ID, ephemeral_node
 from fenzhang.local.children import last_lines
 from fenzhang.store import tables
-from support.faults.nodeproxy import Fault
+from support.faults.nodeproxy import Fault, NodeProxy
 from support.faults.processes import until
 from support.faults.rig import Rig, Scenario
 from support.faults.system import BLOCK_TIME_S, STAGES, FaultSystem
 
 MAX_DEPTH = 20
 _LOOKS = 200
-_BAD_SHARE, _BAD_ANSWERS = 0.4, 2
+_BAD_ANSWERS_S = 120.0
+_BAD_SHARE, _BAD_ANSWERS = 0.15, 2
 """This part of all answers is bad, until each kind has been given so often."""
 _SETTLE_EVERY = 5
 _LOW_GAS_LIMIT = 4_000_000
@@ -132,17 +134,21 @@ async def bad_answers(rig: Rig) -> int:
 async def _answer_badly(rig: Rig, *faults: Fault) -> None:
     proxy = rig.system.node_proxy
     before = proxy.hits.copy()
-    async with rig.endless_traffic():
+    async with rig.endless_traffic(pause_s=0.3):
         proxy.behave(*faults, share=_BAD_SHARE)
         try:
-            await until(
-                lambda: all(proxy.hits[f] >= before[f] + _BAD_ANSWERS for f in faults), "bad answers", 180
-            )
+            for fault in faults:
+                wanted = before[fault] + _BAD_ANSWERS
+                await until(partial(_given, proxy, fault, wanted), fault.value, _BAD_ANSWERS_S)
         finally:
             proxy.behave()
     given = ", ".join(f"{proxy.hits[fault] - before[fault]} x {fault.value}" for fault in faults)
     rig.say(f"answered badly: {given}")
     await rig.settle()
+
+
+def _given(proxy: NodeProxy, fault: Fault, wanted: int) -> bool:
+    return proxy.hits[fault] >= wanted
 
 
 async def low_gas_limit(rig: Rig) -> int:

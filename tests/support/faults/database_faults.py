@@ -14,11 +14,11 @@ from pathlib import Path
 
 import asyncpg  # type: ignore[import-untyped]  # asyncpg ships no types
 
-from support.faults.dbproxy import Cut, DatabaseProxy
+from support.faults.dbproxy import Cut
 from support.faults.postgres import Postgres
 from support.faults.processes import until
 from support.faults.rig import Rig, Scenario
-from support.faults.system import POSTGRES, SQLITE
+from support.faults.system import POSTGRES, PROCESSES, SQLITE
 
 _MEGABYTE = 2**20
 
@@ -27,12 +27,6 @@ def _server(rig: Rig) -> Postgres:
     if rig.system.postgres is None:
         raise LookupError("this needs PostgreSQL")
     return rig.system.postgres
-
-
-def _proxy(rig: Rig) -> DatabaseProxy:
-    if rig.system.database_proxy is None:
-        raise LookupError("this needs PostgreSQL")
-    return rig.system.database_proxy
 
 
 # ------------------------------------------------------------------------------ locked
@@ -71,13 +65,14 @@ async def _lock_table(rig: Rig, hold_s: float) -> None:
 
 async def cut_in_commit(rig: Rig) -> int:
     """The connection breaks while COMMIT is on its way, before or after the server has done it."""
-    proxy = _proxy(rig)
+    cuts = [(name, cut) for name in PROCESSES for cut in Cut]
     for number in range(rig.rounds):
-        cut = Cut.BEFORE if number % 2 else Cut.AFTER
+        name, cut = cuts[number % len(cuts)]
+        proxy = rig.system.database_proxies[name]
+        proxy.cut_next(cut, skip=rig.chosen.randrange(4))
         async with rig.endless_traffic():
-            proxy.cut_next(cut, skip=rig.chosen.randrange(12))
-            await until(lambda: not proxy.armed, "a commit being cut")
-        rig.say(f"a commit cut {cut.value} the server had it")
+            await until(proxy.disarmed, "a commit being cut")
+        rig.say(f"{name}: a commit cut {cut.value} the server had it")
     return rig.rounds
 
 
@@ -194,7 +189,7 @@ def small_file_system(megabytes: int) -> Iterator[Path]:
 
 SCENARIOS = (
     Scenario("locked", "the database is locked by somebody else", locked, 1, 3),
-    Scenario("cut", "connection cut in the middle of a commit", cut_in_commit, 4, 40, (POSTGRES,)),
+    Scenario("cut", "connection cut in the middle of a commit", cut_in_commit, 6, 60, (POSTGRES,)),
     Scenario("terminated", "all connections ended by the server", terminated, 1, 10, (POSTGRES,)),
     Scenario("serialization", "serialization failures", serialization, 1, 5, (POSTGRES,)),
 )

@@ -49,10 +49,9 @@ class DatabaseProxy:
         """Cut the next commit but `skip`."""
         self._cut, self._skip = cut, skip
 
-    @property
-    def armed(self) -> bool:
-        """Whether a cut is still to come."""
-        return self._cut is not None
+    def disarmed(self) -> bool:
+        """Whether the cut that was asked for has been made."""
+        return self._cut is None
 
     def cut_all(self) -> None:
         """Cut all connections."""

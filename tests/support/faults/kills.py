@@ -8,9 +8,8 @@ from collections.abc import Sequence
 from fenzhang import crashpoints
 from support.faults.processes import until
 from support.faults.rig import Rig, Scenario
-from support.faults.system import DATABASE, NODE, SQLITE
+from support.faults.system import DATABASE, NODE, PROCESSES, SQLITE
 
-PROCESSES = ("api", "submission", "mirror")
 OWNER = {
     crashpoints.AFTER_ACCEPT: "api",
     crashpoints.AFTER_SIGN: "submission",

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import time
+from collections.abc import Awaitable, Callable
 from contextlib import closing
+from functools import partial
 
 from sqlalchemy import text
 
@@ -42,10 +44,8 @@ def _process(rig: Rig, pid: int) -> Process:
     return found
 
 
-async def _holder_and_other(rig: Rig, stage: str) -> Process:
-    """The process that works. The other one is up and has asked for the lease at least once."""
-    await asyncio.sleep(0.5)
-    await rig.settle()
+async def _working(rig: Rig, stage: str) -> Process:
+    """The process that has the lease."""
     pid = await holder(rig, stage)
     while pid not in {process.pid for process in rig.system.processes.values()}:
         await asyncio.sleep(_POLL_S)
@@ -54,57 +54,50 @@ async def _holder_and_other(rig: Rig, stage: str) -> Process:
 
 
 async def takeovers(rig: Rig) -> int:
-    """Two of a stage by mistake: one works, and when it is killed the other goes on within 5 seconds."""
-    done = 0
-    for stage in STAGES:
-        second = rig.system.another(stage)
-        try:
-            await _until_waiting(rig, second)
-            for _ in range(rig.rounds):
-                done += 1
-                await _take_over(rig, stage)
-        finally:
+    """Two of each stage by mistake: one works, and when it is killed the other goes on within 5 seconds."""
+    return await _with_seconds(rig, _take_over)
+
+
+async def pauses(rig: Rig) -> int:
+    """The one that works is stopped in its tracks, replaced, and let go again: it must not act any more."""
+    return await _with_seconds(rig, _pause)
+
+
+async def _with_seconds(rig: Rig, *actions: Callable[[Rig, str], Awaitable[None]]) -> int:
+    seconds = [rig.system.another(stage) for stage in STAGES]
+    try:
+        for second in seconds:
+            await until(partial(_says_that_it_waits, second), f"{second.name} waiting", 180)
+        for _ in range(rig.rounds):
+            for action in actions:
+                await asyncio.gather(*(action(rig, stage) for stage in STAGES))
+                await rig.settle()
+    finally:
+        for second in seconds:
             rig.system.drop(second)
-    return done
+    return rig.rounds * len(actions) * len(STAGES)
 
 
-async def _until_waiting(rig: Rig, second: Process) -> None:
-    """Until the second process has started: it says nothing, so as long as its imports take."""
-    await until(lambda: "waits" in second.log.read_text(errors="replace"), f"{second.name} waiting", 60)
-    rig.say(f"{second.name} waits")
+def _says_that_it_waits(process: Process) -> bool:
+    return process.log.exists() and "this one waits" in process.log.read_text(errors="replace")
 
 
 async def _take_over(rig: Rig, stage: str) -> None:
-    working = await _holder_and_other(rig, stage)
-    async with rig.under_traffic(orders=8):
+    working = await _working(rig, stage)
+    async with rig.under_traffic(orders=4):
         await asyncio.sleep(rig.chosen.uniform(0.0, 1.0))
         pid = working.pid
         working.kill()
         took_s = await _until_held_by_other(rig, stage, pid)
-        rig.measured(f"seconds to take over {stage}", took_s)
-        rig.say(f"{stage} was taken over after {took_s:.2f} s")
-        if took_s > TAKEOVER_LIMIT_S:
-            working.ended.append(f"{stage} was taken over only after {took_s:.2f} s")
-    await rig.settle()
+    rig.measured(f"seconds to take over {stage}", took_s)
+    rig.say(f"{stage} was taken over after {took_s:.2f} s")
+    if took_s > TAKEOVER_LIMIT_S:
+        working.ended.append(f"{stage} was taken over only after {took_s:.2f} s")
 
 
-async def paused(rig: Rig) -> int:
-    """The one that works is stopped in its tracks, replaced, and let go again: it must not act any more."""
-    done = 0
-    for stage in STAGES:
-        second = rig.system.another(stage)
-        try:
-            await _until_waiting(rig, second)
-            for _ in range(rig.rounds):
-                done += await _pause(rig, stage)
-        finally:
-            rig.system.drop(second)
-    return done
-
-
-async def _pause(rig: Rig, stage: str) -> int:
-    working = await _holder_and_other(rig, stage)
-    async with rig.endless_traffic():
+async def _pause(rig: Rig, stage: str) -> None:
+    working = await _working(rig, stage)
+    async with rig.endless_traffic(workers=1):
         await asyncio.sleep(rig.chosen.uniform(0.2, 1.0))
         pid = working.pid
         for attempt in range(_STOP_ATTEMPTS):
@@ -112,15 +105,13 @@ async def _pause(rig: Rig, stage: str) -> int:
                 break
             await asyncio.sleep(0.05 * attempt)
         took_s = await _until_held_by_other(rig, stage, pid)
-        rig.measured(f"seconds to replace a paused {stage}", took_s)
         await asyncio.sleep(1.0)
         working.resume()
         await asyncio.sleep(1.0)
         if await holder(rig, stage) == pid:
             working.ended.append(f"{working.name} took its lease back from a process that works")
+    rig.measured(f"seconds to replace a paused {stage}", took_s)
     rig.say(f"{stage} was paused and replaced after {took_s:.2f} s")
-    await rig.settle()
-    return 1
 
 
 def _stop_outside_of_writing(rig: Rig, process: Process) -> bool:
@@ -147,26 +138,20 @@ async def clock_jumps(rig: Rig) -> int:
     The database's clock cannot be set here, but all that it is used for is to be compared with `leases.expires_at`:
     when the clock jumps forward by an hour, every lease ends an hour earlier. The chain's clock is set by the node.
     """
-    done = 0
-    for number in range(rig.rounds):
+    for _ in range(rig.rounds):
         for jump_s in (_HOUR_S, -_HOUR_S):
             async with rig.under_traffic(orders=6):
                 await _jump(rig, jump_s)
-                if number % 2 == 0:
-                    # The worst moment: the holder cannot renew by the new clock.
-                    rig.system.processes["submission"].kill()
-                    rig.system.processes["mirror"].kill()
+                # The worst moment: those who hold the leases never get to renew them by the new clock.
+                for stage in STAGES:
+                    rig.system.processes[stage].kill()
+            async with rig.system.node() as node:
+                await node.request("evm_increaseTime", _HOUR_S)
             began = time.monotonic()
             await rig.settle()
             rig.measured("seconds until settled after a clock jump", time.monotonic() - began)
-            done += 1
-        async with rig.system.node() as node:
-            await node.request("evm_increaseTime", _HOUR_S)
-        async with rig.under_traffic(orders=6):
-            pass
-        await rig.settle()
-        done += 1
-    return done
+            rig.say(f"jumped by {jump_s} s")
+    return 3 * rig.rounds
 
 
 async def _jump(rig: Rig, jump_s: int) -> None:
@@ -179,6 +164,6 @@ async def _jump(rig: Rig, jump_s: int) -> None:
 
 SCENARIOS = (
     Scenario("takeover", "two processes for one lease, the working one killed", takeovers, 1, 10),
-    Scenario("paused", "the working one of two paused (SIGSTOP), replaced, and resumed", paused, 1, 5),
+    Scenario("paused", "the working one of two paused (SIGSTOP), replaced, and resumed", pauses, 1, 5),
     Scenario("clock", "clocks jump by an hour, forward and back", clock_jumps, 1, 5),
 )

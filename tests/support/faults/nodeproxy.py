@@ -58,6 +58,7 @@ _SPOILS = {
 _STATUS = {Fault.TOO_MANY_REQUESTS: 429, Fault.UNAVAILABLE: 503}
 _OF_ARRAYS = {Fault.HALF_ARRAY, Fault.ANSWERS_TWICE}
 _SEND = "eth_sendRawTransaction"
+_SHARE_OF_SENDING = 0.6
 
 
 @dataclass(slots=True)
@@ -139,16 +140,14 @@ class NodeProxy:
         return True
 
     def _draw(self, calls: list[Answer]) -> Fault | None:
-        if not self.faults or self.chosen.random() >= self.share:
+        """One of those faults that this request can have, the ones before all that were rarest so far."""
+        possible = [fault for fault in self.faults if _can_have(calls, fault)]
+        # There are few requests that send anything.
+        share = _SHARE_OF_SENDING if not _SAID.keys().isdisjoint(possible) else self.share
+        if not possible or self.chosen.random() >= share:
             return None
-        fault = self.chosen.choice(self.faults)
-        methods = {call["method"] for call in calls}
-        if fault in _SAID and _SEND not in methods:
-            return None
-        if fault is Fault.LOGS_MISSING and not any("fromBlock" in str(call["params"]) for call in calls):
-            return None
-        if fault in _OF_ARRAYS and len(calls) == 1:
-            return None
+        rarest = min(self.hits[fault] for fault in possible)
+        fault = self.chosen.choice([fault for fault in possible if self.hits[fault] == rarest])
         self.hits[fault] += 1
         return fault
 
@@ -190,6 +189,14 @@ class NodeProxy:
 
 _JSON = {"Content-Type": "application/json"}
 _NONSENSE = (7, "0xnothex", [1], {"number": "x"}, True, "", 1.5)
+
+
+def _can_have(calls: list[Answer], fault: Fault) -> bool:
+    if fault in _SAID:
+        return any(call["method"] == _SEND for call in calls)
+    if fault is Fault.LOGS_MISSING:
+        return any("fromBlock" in str(call["params"]) for call in calls)
+    return fault not in _OF_ARRAYS or len(calls) > 1
 
 
 def _each(content: Any, change: Callable[[Answer], Answer]) -> bytes:

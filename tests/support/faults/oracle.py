@@ -94,7 +94,7 @@ async def _rows(database: Database, *columns: Any) -> list[Any]:
 
 async def _check_states(database: Database, traffic: Traffic) -> list[str]:
     """Each write that was answered is there once, in the state that the model says."""
-    names = {platform.id: platform.name for platform in traffic.platforms}
+    names = {platform.id: platform.name for platform in traffic.everybody}
     instruction = tables.Instruction
     rows = await _rows(
         database, instruction.platform_id, instruction.type, instruction.reference, instruction.state
@@ -154,7 +154,7 @@ async def _check_money(
     participant = tables.Participant
     rows = await _rows(database, participant.id, participant.platform_id, participant.reference)
     found = []
-    for platform in traffic.platforms:
+    for platform in traffic.everybody:
         names = {row.id: row.reference for row in rows if row.platform_id == platform.id}
         standing = (await read_standing(node, system.deployment, [platform.id], names)).get(CURRENCY)
         expected = {name: amount for name, amount in traffic.model.money[platform.name].items() if amount}

@@ -43,6 +43,7 @@ from support.system import ADMIN
 HOST = "127.0.0.1"
 SQLITE, POSTGRES = "sqlite", "postgres"
 STAGES = ("mirror", "submission")
+PROCESSES = (*STAGES, "api")
 NODE, DATABASE = "node", "database"
 BLOCK_TIME_S = 0.4
 HISTORY_BLOCKS = 64
@@ -61,7 +62,8 @@ class FaultSystem:
     database_file: Path | None = None
     node_proxy: NodeProxy = field(init=False)
     postgres: Postgres | None = None
-    database_proxy: DatabaseProxy | None = None
+    database_proxies: dict[str, DatabaseProxy] = field(default_factory=dict)
+    """In front of PostgreSQL, one for each process."""
     deployment: Deployment = field(init=False)
     chain: ChainKeeper = field(init=False)
     processes: dict[str, Process] = field(default_factory=dict)
@@ -122,13 +124,9 @@ class FaultSystem:
         node = await asyncio.to_thread(self.chain.start)
         self.node_proxy = NodeProxy(node.url, self.chosen)
         await self.node_proxy.start()
-        url = self.database_url
         if self.kind == POSTGRES:
             self.postgres = self.postgres or Postgres()
             await self.postgres.create()
-            self.database_proxy = DatabaseProxy(self.postgres.port)
-            await self.database_proxy.start()
-            url = self.postgres.url(self.database_proxy.port)
         async with NodeClient(node.url) as client:
             self.deployment = await deploy(client, ADMIN, devnet_plan(), self.home.deployment)
         await bootstrap(self.settings(), self.home.apps)
@@ -137,16 +135,23 @@ class FaultSystem:
             "FENZHANG_HOME": str(self.home.path),
             "FENZHANG_RPC_URL": self.node_proxy.url,
             "FENZHANG_DEPLOYMENT": str(self.home.deployment),
-            "FENZHANG_DATABASE_URL": url,
             "FENZHANG_KEYSTORE_WORK_FACTOR": str(DEVNET_WORK_FACTOR),
             "FENZHANG_API_HOST": HOST,
             "FENZHANG_API_PORT": str(self._port),
             "PYTHONUNBUFFERED": "1",
         }
-        for name in (*STAGES, "api"):
-            self.processes[name] = self._process(name, name, environment)
+        for name in PROCESSES:
+            own = {**environment, "FENZHANG_DATABASE_URL": await self._database_url_of(name)}
+            self.processes[name] = self._process(name, name, own)
             self.processes[name].start()
         await self.ready()
+
+    async def _database_url_of(self, name: str) -> str:
+        if self.postgres is None:
+            return self.database_url
+        self.database_proxies[name] = DatabaseProxy(self.postgres.port)
+        await self.database_proxies[name].start()
+        return self.postgres.url(self.database_proxies[name].port)
 
     def _process(self, name: str, stage: str, environment: dict[str, str]) -> Process:
         command = [sys.executable, "-m", "fenzhang", "serve", stage]
@@ -156,6 +161,7 @@ class FaultSystem:
         """A second process of a stage, started by mistake. It is looked after like the others until it is dropped."""
         name = f"{stage} 2"
         self.processes[name] = self._process(name, stage, dict(self.processes[stage].environment))
+        self.processes[name].log.unlink(missing_ok=True)
         self.processes[name].start()
         return self.processes[name]
 
@@ -265,8 +271,8 @@ class FaultSystem:
         for process in reversed(self.processes.values()):
             await asyncio.to_thread(process.stop)
         await self.node_proxy.stop()
-        if self.database_proxy is not None:
-            await self.database_proxy.stop()
+        for proxy in self.database_proxies.values():
+            await proxy.stop()
         if self.postgres is not None:
             await asyncio.to_thread(self.postgres.remove)
         await asyncio.to_thread(self.chain.end)

@@ -14,7 +14,6 @@ from fenzhang.client import (
     ApiError,
     AsyncClient,
     Client,
-    Credentials,
     InstructionType,
     NewInstruction,
     NewOrder,
@@ -138,6 +137,8 @@ class Traffic:
     system: FaultSystem
     chosen: random.Random
     platforms: list[Platform] = field(default_factory=list)
+    retired: list[Platform] = field(default_factory=list)
+    """Platforms that write no more, and count all the same."""
     model: Model = field(default_factory=Model)
     refused: list[str] = field(default_factory=list)
     """Answers that no instruction of this traffic may get."""
@@ -153,15 +154,15 @@ class Traffic:
                 group.create_task(self.join(name, key))
         self.platforms.sort(key=lambda platform: platform.name)
 
-    async def join(self, name: str, key: LocalKey | None, authority: bytes | None = None) -> Platform:
-        """A new platform, ready for orders. `authority` is its address when that is not `key`'s own."""
-        platform = await asyncio.to_thread(self._join, name, key, authority)
+    async def join(self, name: str, key: LocalKey | None) -> Platform:
+        """A new platform, ready for orders. It signs with `key`, or the keystore does."""
+        platform = await asyncio.to_thread(self._join, name, key)
         self.platforms.append(platform)
         return platform
 
-    def _join(self, name: str, key: LocalKey | None, authority: bytes | None) -> Platform:
+    def _join(self, name: str, key: LocalKey | None) -> Platform:
         local = LocalSystem(self.system.endpoints)
-        credentials = self._app(local, name, key, authority)
+        credentials = local.new_app(name, key)
         own = None if key is None else PlatformKey(key=key, platform=name)
         with Client(local.api, credentials, key=own, policy=PATIENT) as client:
             local.enrol(client, [f"{role}-{number}" for role in ROLES for number in range(MEMBERS)])
@@ -171,21 +172,15 @@ class Traffic:
         client_for_traffic = AsyncClient(local.api, credentials, key=own, policy=PATIENT)
         return Platform(name, client_for_traffic, key is not None, found)
 
-    @staticmethod
-    def _app(local: LocalSystem, name: str, key: LocalKey | None, authority: bytes | None) -> Credentials:
-        """An app of a new platform."""
-        if authority is None:
-            return local.new_app(name, key)
-        with local.operator() as operator:
-            operator.enrol_platform(name, "0x" + authority.hex())
-            operator.wait_for(InstructionType.ENROLL, name)
-            app = operator.create_app(f"faults-{secrets.token_hex(8)}", ["platform"], name)
-        return Credentials(app.client_id, app.client_secret)
-
     async def close(self) -> None:
         """Close the clients."""
-        for platform in self.platforms:
+        for platform in self.everybody:
             await platform.client.close()
+
+    @property
+    def everybody(self) -> list[Platform]:
+        """All platforms."""
+        return [*self.platforms, *self.retired]
 
     # -------------------------------------------------------------------------- orders
 
