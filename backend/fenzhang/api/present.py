@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -15,8 +16,11 @@ from fenzhang.intake.reading import Leaf, OrderReading, Terms
 from fenzhang.intake.settlement import Answer, Outcome
 from fenzhang.store import payloads
 from fenzhang.store.tables import Instruction, InstructionState, InstructionType, Participant, RuleVersion
+from fenzhang.telemetry import metrics
+from fenzhang.telemetry.logs import fields
 
 _NOBODY = bytes(32)
+_log = logging.getLogger(__name__)
 
 
 def instruction_answer(instruction: Instruction) -> dict[str, Any]:
@@ -31,6 +35,7 @@ def instruction_answer(instruction: Instruction) -> dict[str, Any]:
         "accepted_at": instruction.accepted_at,
         "block_number": instruction.block_number,
         "tx_hash": None if instruction.tx_hash is None else hex_id(instruction.tx_hash),
+        "request_id": instruction.request_id,
     }
     if instruction.type == InstructionType.CAPTURE:
         answer["rule_version"] = instruction.payload["rule_version"]
@@ -45,8 +50,14 @@ def answer_of(answer: Answer) -> dict[str, Any]:
 
 
 def status_of_write(answers: Sequence[Answer]) -> int:
-    """202 when something new was accepted, 200 when everything was known or refused."""
-    return 202 if any(isinstance(answer, Outcome) and answer.created for answer in answers) else 200
+    """202 when something new was accepted, 200 when everything was known or refused. What is new is counted."""
+    created = [answer.instruction for answer in answers if isinstance(answer, Outcome) and answer.created]
+    if not created:
+        return 200
+    metrics.count_by_type(metrics.INSTRUCTIONS_ACCEPTED, [instruction.type for instruction in created])
+    level = logging.INFO if len(created) > 1 else logging.DEBUG
+    _log.log(level, "accepted %d instructions", len(created), extra=fields(count=len(created)))
+    return 202
 
 
 def leaf_answers(leaves: Sequence[Leaf], names: Mapping[bytes, str]) -> list[dict[str, Any]]:

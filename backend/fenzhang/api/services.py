@@ -14,6 +14,7 @@ from fenzhang.api.auth import Tokens
 from fenzhang.chain.deployments import Deployment
 from fenzhang.chain.node import NodeClient
 from fenzhang.chain.views import ChainView
+from fenzhang.health.monitor import Monitor
 from fenzhang.intake.signatures import Network, SignatureUndecided, Verifier, contract_confirms
 from fenzhang.intake.watcher import Watcher
 from fenzhang.settings import Settings
@@ -36,9 +37,11 @@ class Services:
     owned: Sequence[Database | NodeClient] = ()
     """What was opened for these services alone, and is closed with them."""
     watcher: Watcher = field(init=False)
+    monitor: Monitor = field(init=False)
 
     def __post_init__(self) -> None:
         self.watcher = Watcher(self.database)
+        self.monitor = Monitor(self.database, self.node, self.deployment, self.settings.max_queue)
 
     async def close(self) -> None:
         """Close what is owned."""

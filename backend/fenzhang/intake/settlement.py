@@ -42,6 +42,7 @@ _COLUMNS = (
     "authorization_id",
     "position",
     "accepted_at",
+    "request_id",
 )
 _UNSIGNED = Signatures()
 
@@ -173,6 +174,7 @@ def _build(
         payload=payloads.to_json(payload),
         state=InstructionState.ACCEPTED.value,
         accepted_at=snapshot.now,
+        request_id=actor.request_id,
     )
     return row, payload
 

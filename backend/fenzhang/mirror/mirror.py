@@ -21,6 +21,7 @@ from fenzhang.mirror.errors import ChainMoved, MirrorError, ReorgTooDeep
 from fenzhang.mirror.fetching import BlockRef, Span, fetch_span
 from fenzhang.mirror.orders import load_orders
 from fenzhang.mirror.reading import Reading, known_orders, read_events
+from fenzhang.mirror.reporting import report
 from fenzhang.mirror.rewinding import find_ancestor, rewind
 from fenzhang.mirror.writing import write_span
 from fenzhang.stageloop import run_stage
@@ -29,6 +30,7 @@ from fenzhang.store.errors import DatabaseUnavailable
 from fenzhang.store.holding import Holding
 from fenzhang.store.session import Database
 from fenzhang.store.tables import Block, Record
+from fenzhang.telemetry import metrics
 
 LEASE = "mirror"
 log = logging.getLogger("fenzhang.mirror")
@@ -64,7 +66,12 @@ class Mirror:
         """Mirror until `stop` is set, outlasting a node or database that is away."""
         try:
             await run_stage(
-                "mirror", self._tick_again, stop, interval_s=self._config.poll_interval_s, outage=self._outage
+                "mirror",
+                self._tick_again,
+                stop,
+                interval_s=self._config.poll_interval_s,
+                outage=self._outage,
+                active=lambda: self._holding.held,
             )
         finally:
             if self._holding.held:
@@ -186,6 +193,7 @@ class Mirror:
             lost = await rewind(session, ancestor, standing)
         self._tip = ancestor
         self._shrunk_since = None
+        metrics.REORGANISATIONS.inc()
         log.warning(
             "the chain reorganised: back from block %d to %d, %d records orphaned",
             before.number,
@@ -215,9 +223,10 @@ class Mirror:
         reading = await self._read(span)
         async with self._database.write() as session:
             await self._holding.require(session)
-            await write_span(session, self._chart, span, reading, self._config.kept_blocks)
+            verdicts = await write_span(session, self._chart, span, reading, self._config.kept_blocks)
         self._chart.keep()
         self._tip = span.tip
+        report(verdicts)
 
     async def _read(self, span: Span) -> Reading:
         async with self._database.read() as session:

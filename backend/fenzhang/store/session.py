@@ -26,11 +26,28 @@ from fenzhang.store.errors import DatabaseError, DatabaseUnavailable
 
 BUSY_TIMEOUT_MS = 15_000
 """How long SQLite waits for another process's write transaction."""
+PRAGMAS = (f"busy_timeout={BUSY_TIMEOUT_MS}", "journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON")
+"""What every connection to SQLite is set to."""
 CONNECT_TIMEOUT_S = 10
 POSTGRES_RETRIABLE = frozenset(
-    {"25P03", "40001", "40P01", "53100", "53200", "53300", "55P03", "57P01", "57P02", "57P03"}
+    {
+        "25P03",
+        "28000",
+        "28P01",
+        "3D000",
+        "40001",
+        "40P01",
+        "53100",
+        "53200",
+        "53300",
+        "55P03",
+        "57P01",
+        "57P02",
+        "57P03",
+    }
 )
-"""Idle in a transaction, serialization failure, deadlock, disk full, out of memory, connections, lock, shutdown."""
+"""Idle in a transaction, login refused, no such database, serialization failure, deadlock, disk full, out of memory,
+too many connections, lock, shutdown."""
 
 
 class Database:
@@ -132,7 +149,12 @@ def _with_driver(url: str | URL) -> URL:
 
 def _create_engine(url: URL) -> AsyncEngine:
     # The standard library's JSON keeps integers of any size; orjson turns those above 64 bits into floats.
-    options: dict[str, Any] = {"json_serializer": _dump_json, "json_deserializer": json.loads}
+    options: dict[str, Any] = {
+        "json_serializer": _dump_json,
+        "json_deserializer": json.loads,
+        # What a statement failed with may be logged, what a client sent with it may not.
+        "hide_parameters": True,
+    }
     if url.get_backend_name() == "sqlite":
         if url.database and url.database != ":memory:":
             options |= {"pool_size": 8, "max_overflow": 8}
@@ -164,7 +186,7 @@ class _SqliteConnection(sqlite3.Connection):
     def __init__(self, *arguments: Any, **options: Any) -> None:
         # Python's sqlite3 would begin transactions too late and never IMMEDIATE; `_begin_sqlite` does instead.
         super().__init__(*arguments, **options | {"isolation_level": None})
-        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+        for pragma in PRAGMAS:
             self.execute(f"PRAGMA {pragma}").close()
 
     def close(self) -> None:

@@ -18,6 +18,7 @@ from fenzhang.submission.context import Context
 from fenzhang.submission.errors import GasExhausted, TransactionReverted
 from fenzhang.submission.governance import SENDER, Call, call_of
 from fenzhang.submission.patience import Patience
+from fenzhang.submission.reporting import count_ends
 from fenzhang.submission.sending import Sender
 from fenzhang.submission.tracking import Carried, End, finish, load_carried, load_live, mirrored
 
@@ -36,11 +37,12 @@ class Follower:
         self._keyring = context.keyring
         self._config = context.config
         self._senders = context.senders
+        self._addresses = context.addresses
 
     async def follow(self, holding: Holding, sender: Sender, patience: Patience) -> int:
         """Finish the transactions whose end is known. Returns how many. Raises NodeUnavailable, LeaseLost."""
         async with self._database.read() as session:
-            live = await load_live(session)
+            live = await load_live(session, self._addresses)
         if not live:
             return 0
         receipts = await self._node.receipts([transaction.hash for transaction in live])
@@ -65,6 +67,7 @@ class Follower:
         patience.skipped(retries.skipped)
         patience.failed(retries.failed_alone)
         self._report(ends, carried)
+        count_ends(ends)
         return len(ends)
 
     async def _refusals(

@@ -61,6 +61,8 @@ class Preparer:
         self._limits = context.config
         """The configuration, within what a block of the chain can hold."""
         self._senders = context.senders
+        self._addresses = context.addresses
+        self._lane = context.lane
         self._facts = FactsLoader()
         self._missing: set[str] = set()
 
@@ -84,10 +86,10 @@ class Preparer:
         if work.plans:
             deadline = head.timestamp + self._config.authorization_life_s
             builder = Builder(self._deployment, self._limits, work.signers, work.nonces, deadline)
-            sender = self._senders[keys.SUBMITTER]
+            label = self._lane.label
             for plan in work.plans:
-                built.append(builder.build(plan, sender, next_nonces[keys.SUBMITTER]))
-                next_nonces[keys.SUBMITTER] += 1
+                built.append(builder.build(plan, self._senders[label], next_nonces[label]))
+                next_nonces[label] += 1
         return Prepared(built, work.nonces)
 
     async def _gather_all(self, held_back: set[int]) -> _Work:
@@ -106,24 +108,28 @@ class Preparer:
         return self._limits != before
 
     async def _gather(self, session: AsyncSession, held_back: set[int]) -> _Work:
-        live = len(await load_live(session))
-        governing = await count_in_flight(session) if live else 0
+        live = len(await load_live(session, self._addresses))
+        governing = await count_in_flight(session) if live and self._lane.governs else 0
         work = _Work()
-        room = self._config.max_governance_in_flight - governing
-        if room > 0:
-            for request in await pick_requests(session, room, list(self._senders)):
-                call = await self._call_of(session, request)
-                if call is not None:
-                    work.requests.append((request, call))
+        if self._lane.governs:
+            await self._gather_requests(session, work, self._config.max_governance_in_flight - governing)
         room = self._config.max_in_flight - (live - governing)
         if room > 0:
             await self._gather_plans(session, work, room, held_back)
         labels = {request.sender for request, _ in work.requests}
         if work.plans:
-            labels.add(keys.SUBMITTER)
+            labels.add(self._lane.label)
         for label in sorted(labels):
             work.last_nonces[label] = await last_transaction_nonce(session, self._senders[label].address)
         return work
+
+    async def _gather_requests(self, session: AsyncSession, work: _Work, room: int) -> None:
+        if room <= 0:
+            return
+        for request in await pick_requests(session, room, list(self._senders)):
+            call = await self._call_of(session, request)
+            if call is not None:
+                work.requests.append((request, call))
 
     async def _call_of(self, session: AsyncSession, request: Request) -> Call | None:
         try:
@@ -133,13 +139,15 @@ class Preparer:
             return None
 
     async def _gather_plans(self, session: AsyncSession, work: _Work, room: int, held_back: set[int]) -> None:
-        queue = await pick(session, self._config.max_candidates)
+        queue = await pick(session, self._lane, self._config.max_candidates)
         if not queue.units:
             return
         queue, work.signers = await self._signable(session, queue)
         facts = await self._facts.load(session, queue.units)
         work.plans = make_plans(queue, facts, self._limits, room, held_back)
-        work.nonces = await NonceBook.load(session, _fresh_signers(work.plans, work.signers))
+        work.nonces = await NonceBook.load(
+            session, _fresh_signers(work.plans, work.signers), self._senders[self._lane.label].address
+        )
 
     async def _signable(self, session: AsyncSession, queue: Queue) -> tuple[Queue, Signers]:
         """The queue without what nobody here can sign; those orders wait."""
