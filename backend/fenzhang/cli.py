@@ -13,7 +13,20 @@ import typer
 
 from fenzhang import __version__
 from fenzhang.commands import app as apps
-from fenzhang.commands import db, demo, deploy, devnet, quote, reconcile, replay, serve, up, verify
+from fenzhang.commands import (
+    bench,
+    db,
+    demo,
+    deploy,
+    devnet,
+    key,
+    quote,
+    reconcile,
+    replay,
+    serve,
+    up,
+    verify,
+)
 from fenzhang.domain.errors import FenzhangError
 from fenzhang.telemetry.logs import scrub
 
@@ -24,11 +37,12 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Split rules and settlement records on a consortium chain, clearing off it.",
 )
-for command in (up, demo, replay, quote, verify, reconcile, deploy):
+for command in (up, demo, replay, quote, verify, reconcile, deploy, bench):
     command.register(app)
 app.add_typer(devnet.app, name="devnet")
 app.add_typer(serve.app, name="serve")
 app.add_typer(apps.app, name="app")
+app.add_typer(key.app, name="key")
 app.add_typer(db.app, name="db")
 
 

@@ -15,6 +15,7 @@ from fenzhang.telemetry.traces import span
 
 OUTAGES: tuple[type[FenzhangError], ...] = (NodeUnavailable, RpcError, DatabaseUnavailable, LeaseLost)
 """Errors that pass by themselves. Any other ends the stage: acting on would be wrong."""
+FIRST_PAUSE_S = 0.2
 LONGEST_PAUSE_S = 5.0
 """Between two attempts while something is away."""
 
@@ -99,6 +100,20 @@ async def _run(
         pulse.beat(None)
         # Even when there is more, others on this event loop get their turn.
         await (asyncio.sleep(0) if more else wait(stop, interval_s))
+
+
+async def outlast(name: str, attempt: Callable[[], Awaitable[None]], stop: asyncio.Event) -> None:
+    """Make an attempt, again and again while something is away, until it succeeds or `stop` is set."""
+    pause_s = FIRST_PAUSE_S
+    while not stop.is_set():
+        try:
+            await attempt()
+        except OUTAGES as error:
+            logging.getLogger(f"fenzhang.{name}").warning("%s waits: %s", name, error.message)
+            await wait(stop, pause_s)
+            pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
+        else:
+            return
 
 
 async def wait(stop: asyncio.Event, seconds: float) -> None:

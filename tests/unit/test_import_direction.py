@@ -18,9 +18,9 @@ import fenzhang
 PACKAGE: Final = Path(fenzhang.__file__).parent
 
 STAGES: Final = frozenset({"intake", "submission", "mirror", "ledger", "clearing", "audit"})
-TOP: Final = frozenset({"__main__", "api", "cli", "commands", "health", "local", "testing"})
+TOP: Final = frozenset({"__main__", "api", "bench", "cli", "commands", "health", "local", "testing"})
 BELOW_STAGES: Final = frozenset({"domain", "chain", "store"})
-BELOW_LOOPS: Final = BELOW_STAGES | {"stageloop", "telemetry"}
+BELOW_LOOPS: Final = BELOW_STAGES | {"stageloop", "telemetry", "crashpoints"}
 EVERYTHING: Final = STAGES | TOP | BELOW_LOOPS | {"client", "devnet", "replay", "settings"}
 
 ALLOWED: Final[dict[str, frozenset[str]]] = {
@@ -33,6 +33,8 @@ ALLOWED: Final[dict[str, frozenset[str]]] = {
     "telemetry": frozenset({"domain", "chain"}),
     # How a stage that never ends runs, waits out an outage and stops: shared by those that do.
     "stageloop": BELOW_STAGES | {"telemetry"},
+    # Where a fault test may make a process die: a no-op in all others.
+    "crashpoints": frozenset({"chain"}),
     "intake": BELOW_STAGES,
     "submission": BELOW_LOOPS,
     # The one stage that calls another: its checkpoint, its rows and their postings commit in one transaction.

@@ -9,6 +9,7 @@ from typing import TypeVar
 from fastapi import Request
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from fenzhang import crashpoints
 from fenzhang.api.auth import Tokens
 from fenzhang.chain.deployments import Deployment
 from fenzhang.chain.node import NodeClient
@@ -66,14 +67,20 @@ class Services:
         verifier = Verifier(self.network)
         for _ in range(_CONTRACT_SIGNATURES):
             try:
-                async with self.database.write() as session:
-                    return await work(session, verifier)
+                return await self._write_once(work, verifier)
             except SignatureUndecided as undecided:
                 if not await contract_confirms(self.node, undecided.question):
                     raise
                 verifier = verifier.confirming(undecided.question)
+        return await self._write_once(work, verifier)
+
+    async def _write_once(
+        self, work: Callable[[AsyncSession, Verifier], Awaitable[T]], verifier: Verifier
+    ) -> T:
         async with self.database.write() as session:
-            return await work(session, verifier)
+            result = await work(session, verifier)
+        crashpoints.passed(crashpoints.AFTER_ACCEPT)
+        return result
 
 
 def services_of(request: Request) -> Services:

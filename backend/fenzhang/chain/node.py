@@ -256,6 +256,14 @@ class NodeClient:
         """Number of the chain."""
         return await self._ask(quantity, "eth_chainId")
 
+    async def identity(self) -> tuple[int, bytes | None]:
+        """Number of the chain and hash of its first block, which tell it from any other, in one request."""
+        chain_id, genesis = await self.batch(
+            [("eth_chainId", ()), ("eth_getBlockByNumber", ("0x0", *_HEADER_ONLY))]
+        )
+        header = self._read("eth_getBlockByNumber", block_header, genesis)
+        return self._read("eth_chainId", quantity, chain_id), None if header is None else header.hash
+
     async def block_number(self) -> int:
         """Number of the newest block."""
         return await self._ask(quantity, "eth_blockNumber")
@@ -285,6 +293,15 @@ class NodeClient:
         if topics is not None:
             query["topics"] = [_topic(topic) for topic in topics]
         return await self._ask(_log_list, "eth_getLogs", query)
+
+    async def logs_of_blocks(
+        self, addresses: Sequence[bytes], blocks: Iterable[bytes]
+    ) -> list[dict[str, Any]]:
+        """Raw logs of the contracts in blocks given by hash: a node that lacks one says so, and does not say none."""
+        wanted = ["0x" + address.hex() for address in addresses]
+        params = [({"address": wanted, "blockHash": "0x" + block.hex()},) for block in blocks]
+        answers = await self._ask_all(_log_list, "eth_getLogs", params)
+        return [log for logs in answers for log in logs]
 
     # -------------------------------------------------------------------------- transactions
 
@@ -326,10 +343,18 @@ class NodeClient:
     # -------------------------------------------------------------------------- state
 
     async def call(
-        self, to: bytes, data: bytes, block: BlockTag = "latest", sender: bytes | None = None
+        self,
+        to: bytes,
+        data: bytes,
+        block: BlockTag = "latest",
+        sender: bytes | None = None,
+        gas: int | None = None,
     ) -> bytes:
-        """Result of a call at a block. Raises RpcError with revert data when it reverts."""
-        return await self._ask(raw_bytes, "eth_call", _call_object(to, data, sender), block_reference(block))
+        """Result of a call at a block. Raises RpcError with revert data when it reverts, or needs more than `gas`."""
+        call = _call_object(to, data, sender)
+        if gas is not None:
+            call["gas"] = hex(gas)
+        return await self._ask(raw_bytes, "eth_call", call, block_reference(block))
 
     async def calls(self, calls: Iterable[tuple[bytes, bytes]], block: BlockTag = "latest") -> list[bytes]:
         """Results of many calls (`to`, `data`) at a block. Raises RpcError for the first that reverts."""

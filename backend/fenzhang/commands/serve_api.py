@@ -6,6 +6,7 @@ import asyncio
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Annotated, Any
@@ -14,9 +15,11 @@ import typer
 import uvicorn
 from fastapi import FastAPI
 
+from fenzhang import crashpoints
 from fenzhang.api.app import check_start, create_app
 from fenzhang.api.services import Services
 from fenzhang.settings import Settings
+from fenzhang.stageloop import outlast
 from fenzhang.telemetry import logs, traces
 
 _GRACE_S = 10
@@ -92,8 +95,10 @@ async def check_and_serve(serving: ApiServer) -> None:
 
     Raises what create_app names.
     """
+    crashpoints.arm(serving.services.deployment.chain_id)
     try:
-        await check_start(serving.services)
+        # A supervisor need not start things in order: a database that comes up is waited for.
+        await outlast("api", partial(check_start, serving.services), asyncio.Event())
     except BaseException:
         await serving.services.close()
         raise

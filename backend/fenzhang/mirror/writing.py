@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import delete, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from fenzhang import crashpoints
 from fenzhang.chain.codec import decode_revert
 from fenzhang.chain.node import BlockHeader
 from fenzhang.domain.money import MAX_AMOUNT
@@ -34,6 +35,8 @@ async def write_span(
     await _insert_records(session, reading.entries)
     await store_orders(session, list(reading.touched.values()))
     await post(session, chart, reading.postings)
+    if reading.entries:
+        crashpoints.passed(crashpoints.IN_MIRROR)
     verdicts = Verdicts()
     await judge(session, reading.outcomes, verdicts)
     await governance.follow(session, reading.governance, verdicts)

@@ -26,9 +26,12 @@ from fenzhang.store.errors import DatabaseError, DatabaseUnavailable
 
 BUSY_TIMEOUT_MS = 15_000
 """How long SQLite waits for another process's write transaction."""
+PRAGMAS = (f"busy_timeout={BUSY_TIMEOUT_MS}", "journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON")
+"""What every connection to SQLite is set to."""
 CONNECT_TIMEOUT_S = 10
 POSTGRES_RETRIABLE = frozenset(
     {
+        "25P03",
         "28000",
         "28P01",
         "3D000",
@@ -43,8 +46,8 @@ POSTGRES_RETRIABLE = frozenset(
         "57P03",
     }
 )
-"""Login refused, no such database, serialization failure, deadlock, disk full, out of memory, too many connections,
-lock, shutdown."""
+"""Idle in a transaction, login refused, no such database, serialization failure, deadlock, disk full, out of memory,
+too many connections, lock, shutdown."""
 
 
 class Database:
@@ -72,7 +75,8 @@ class Database:
     async def write(self) -> AsyncIterator[AsyncSession]:
         """A session in a write transaction: committed on leaving, rolled back on an exception.
 
-        Raises DatabaseUnavailable when it could not be committed; then nothing was written.
+        Raises DatabaseUnavailable when it could not be committed, or when the answer to the commit was lost: then it
+        may have been done, and what is written must bear being found there.
         """
         async with AsyncExitStack() as stack:
             await stack.enter_async_context(_translating())
@@ -182,7 +186,7 @@ class _SqliteConnection(sqlite3.Connection):
     def __init__(self, *arguments: Any, **options: Any) -> None:
         # Python's sqlite3 would begin transactions too late and never IMMEDIATE; `_begin_sqlite` does instead.
         super().__init__(*arguments, **options | {"isolation_level": None})
-        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+        for pragma in PRAGMAS:
             self.execute(f"PRAGMA {pragma}").close()
 
     def close(self) -> None:

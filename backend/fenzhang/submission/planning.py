@@ -63,6 +63,7 @@ class Plan:
     _standings: set[bytes] = field(default_factory=set)
     _positions: set[tuple[str, bytes]] = field(default_factory=set)
     _rules: set[RuleKey] = field(default_factory=set)
+    _signed_by_others: bool = False
 
     @property
     def order_ids(self) -> Collection[bytes]:
@@ -114,6 +115,7 @@ class Plan:
         self._positions |= cost.positions
         self._rules |= cost.rules.keys()
         self.units += 1
+        self._signed_by_others |= unit.signed is not None
         place = _CAPTURED_HERE
         if isinstance(unit.items[0].what, Capture):
             self._attestation_for(unit).items.extend(unit.items)
@@ -159,6 +161,8 @@ class Plan:
         cost = _Cost()
         if not self._joins(unit):
             cost.gas, cost.size = model.GROUP, model.GROUP_BYTES
+        if unit.signed is not None and not self._signed_by_others:
+            cost.gas += model.WALLET
         witnessed: set[bytes] = set()
         captured: dict[bytes, Capture] = {}
         for item in unit.items:
