@@ -86,6 +86,30 @@ async def test_a_reverted_transaction_is_halved_until_the_culprit_is_alone(
     await pipeline.check_reconciled()
 
 
+async def test_halving_keeps_the_sequence_of_each_order(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Captures and splits of the same orders are in the transaction that reverts."""
+    world = pipeline.world
+    seqs: list[int] = []
+    for _ in range(6):
+        capture = world.capture(1_000)
+        split = world.split(capture.order_id, 500)
+        seqs += await pipeline.accept(capture)
+        seqs += await pipeline.accept_signed(world.authorize(split))
+        seqs += await pipeline.accept(world.give_back(capture.order_id, split.id, 100))
+    real = building.gas_limit
+    monkeypatch.setattr(
+        building, "gas_limit", lambda plan, config: 150_000 if plan.units > 3 else real(plan, config)
+    )
+
+    await pipeline.settle_all(60)
+
+    assert await pipeline.states(*seqs) == ["SETTLED"] * len(seqs)
+    assert any(t.state == "REVERTED" for t in await pipeline.transactions())
+    await pipeline.check_reconciled()
+
+
 async def test_what_needs_more_gas_than_a_transaction_may_use_is_rejected(pipeline: Pipeline) -> None:
     world = pipeline.world
     [capture] = await _captured(pipeline, 1)
