@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import secrets
+import signal
 import sys
 import time
 from pathlib import Path
@@ -29,6 +30,8 @@ def main() -> int:
         print(f"{time.monotonic() - began:7.1f} s  {line}", flush=True)
 
     campaign = Campaign(seed, options.rounds, databases, options.only, say, short=options.short)
+    # Told to end, it ends what it has started.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     results = asyncio.run(campaign.run())
     print("\n" + "\n".join(table(results)))
     failed = [result for result in results if not result.survived]

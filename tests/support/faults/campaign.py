@@ -12,6 +12,7 @@ from traceback import extract_tb
 from support.faults import chain_faults, database_faults, kills, lease_faults, poison
 from support.faults.database_faults import DISK_FULL, small_file_system
 from support.faults.oracle import judge
+from support.faults.overload import OVERLOAD
 from support.faults.postgres import Postgres
 from support.faults.rig import Rig, Scenario
 from support.faults.system import POSTGRES, SQLITE, FaultSystem, running_system
@@ -23,6 +24,7 @@ SHARED: tuple[Scenario, ...] = (
     *database_faults.SCENARIOS,
     *lease_faults.SCENARIOS,
     *poison.SCENARIOS,
+    OVERLOAD,
 )
 """Scenarios that leave a system behind on which the next one can be played."""
 ALL = (*SHARED, DISK_FULL)

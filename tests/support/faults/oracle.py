@@ -51,7 +51,7 @@ async def _unsettled(database: Database, node: NodeClient) -> str:
     head = await node.block("latest")
     async with database.read() as session:
         query = select(tables.Instruction.state, func.count()).group_by(tables.Instruction.state)
-        states: dict[str, int] = dict((await session.execute(query)).tuples().all())
+        states: dict[str, int] = dict(list(await session.execute(query)))
         live_query = select(func.count()).where(tables.Transaction.state.in_(_LIVE))
         live = (await session.execute(live_query)).scalar_one()
         tip_query = select(tables.Block).order_by(tables.Block.number.desc()).limit(1)

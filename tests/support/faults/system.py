@@ -49,6 +49,8 @@ BLOCK_TIME_S = 0.4
 HISTORY_BLOCKS = 64
 """anvil can reorganise this far back; enough for a depth of 20 while new blocks come."""
 READY_S = 180.0
+MAX_REQUESTS = 48
+"""Writes that the API takes on at a time: few, so that a test's flood is one."""
 _FRESH_S, _SAVED_S = 20.0, 120.0
 
 
@@ -138,6 +140,7 @@ class FaultSystem:
             "FENZHANG_KEYSTORE_WORK_FACTOR": str(DEVNET_WORK_FACTOR),
             "FENZHANG_API_HOST": HOST,
             "FENZHANG_API_PORT": str(self._port),
+            "FENZHANG_MAX_REQUESTS": str(MAX_REQUESTS),
             "PYTHONUNBUFFERED": "1",
         }
         for name in PROCESSES:

@@ -14,6 +14,7 @@ from fenzhang.client import (
     ApiError,
     AsyncClient,
     Client,
+    Credentials,
     InstructionType,
     NewInstruction,
     NewOrder,
@@ -127,7 +128,8 @@ class Platform:
     name: str
     client: AsyncClient
     signs: bool
-    id: bytes = b""
+    id: bytes
+    credentials: Credentials
 
 
 @dataclass(slots=True)
@@ -170,7 +172,7 @@ class Traffic:
         with local.operator() as operator:
             found = bytes.fromhex(operator.get_platform(name).participant_id.removeprefix("0x"))
         client_for_traffic = AsyncClient(local.api, credentials, key=own, policy=PATIENT)
-        return Platform(name, client_for_traffic, key is not None, found)
+        return Platform(name, client_for_traffic, key is not None, found, credentials)
 
     async def close(self) -> None:
         """Close the clients."""
