@@ -7,12 +7,18 @@ import secrets
 from pathlib import Path
 from typing import Self
 
-from pydantic import SecretStr, field_validator
+from pydantic import SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from fenzhang.domain.errors import FenzhangError
 
 _SECRET_BYTES = 32
+
+
+class SettingsInvalid(FenzhangError):
+    """The environment holds something that no setting can be."""
+
+    code = "settings_invalid"
 
 
 class SecretUnreadable(FenzhangError):
@@ -51,6 +57,15 @@ class Settings(BaseSettings):
         if not str(value):
             raise ValueError("must not be empty")
         return value
+
+    @classmethod
+    def from_environment(cls) -> Self:
+        """What the environment says. Raises SettingsInvalid."""
+        try:
+            return cls()
+        except ValidationError as error:
+            wrong = [f"FENZHANG_{each['loc'][0]}".upper() + f": {each['msg']}" for each in error.errors()]
+            raise SettingsInvalid("; ".join(wrong)) from None
 
     @property
     def database(self) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import time
 from pathlib import Path
 
 import httpx
@@ -108,6 +109,28 @@ async def test_unreadable_basic_credentials_are_401(api: Api, credentials: str) 
     headers = {"Authorization": f"Basic {credentials}"}
     answer = await api.anybody.post("/oauth/token", data=GRANT, headers=headers)
     assert (answer.status_code, answer.json()["code"]) == (401, "invalid_client")
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        b"grant_type=client_credentials&client_id=%00&client_secret=%ED%A0%80",
+        b"grant_type=client_credentials&client_id=" + b"a" * 500_000 + b"&client_secret=b",
+        b"grant_type=client_credentials&" + b"a=b&" * 100_000,
+        b"\xff\xfe=&%&&==;" * 1_000,
+        b"grant_type[]=client_credentials&grant_type=",
+        b"{}",
+        b"",
+    ],
+    ids=lambda form: repr(form[:40]),
+)
+async def test_nonsense_at_the_token_endpoint_is_4xx_and_quickly_so(api: Api, form: bytes) -> None:
+    headers = {"Content-Type": "application/x-www-form-urlencoded"}
+    started = time.monotonic()
+    answer = await api.anybody.post("/oauth/token", content=form, headers=headers)
+    assert answer.status_code in {400, 401}, answer.text
+    assert answer.json()["error"] == answer.json()["code"]
+    assert time.monotonic() - started < 5
 
 
 async def test_token_request_is_a_form(api: Api) -> None:

@@ -104,6 +104,7 @@ async def _rows(api: Api, entity: type[Any]) -> list[Any]:
 async def _refused(api: Api, answer: httpx.Response, status: int, code: str, count: int) -> dict[str, Any]:
     problem: dict[str, Any] = answer.json()
     assert (answer.status_code, problem["code"]) == (status, code), answer.text
+    assert {"field", "type"} & (problem.keys() | problem.get("values", {}).keys()), problem
     assert await api.count() == count
     assert await _rows(api, tables.Authorization) == []
     return problem
@@ -227,6 +228,7 @@ async def test_signature_that_is_not_the_platforms_for_this_content_is_refused(
             signed["signature"] = signed["signature"][:-2]
     answer = await shop.shop.post("/v1/splits", json=body("s-1") | {"authorization": signed})
     problem = await _refused(shop, answer, 403, "invalid_signature", 10)
+    assert problem["field"] == "authorization.signature"
     # What should have been signed for, so that a client sees that it took another chain or contract.
     assert problem["values"]["domain"] == {
         "name": "fenzhang SplitLedger",
@@ -249,6 +251,17 @@ async def test_deadline_must_be_a_minute_ahead(shop: Api, ahead_s: int) -> None:
     signed = shop.authorize(SHOP_KEY, SHOP, split_of("s-1", "o-1", 100), deadline=deadline)
     answer = await shop.shop.post("/v1/splits", json=body("s-1") | {"authorization": signed})
     await _refused(shop, answer, 409, "deadline_passed", 10)
+
+
+async def test_problem_of_an_attestation_names_the_field_that_it_came_in(api: Api) -> None:
+    late = api.attest(BANK_KEY, capture("o-1"), deadline=int(time.time()))
+    answer = await api.shop.post("/v1/orders", json=sale("o-1", authorization=late))
+    problem = await _refused(api, answer, 409, "deadline_passed", 0)
+    assert problem["field"] == "authorization.deadline"
+    body = {"items": [{"type": "CAPTURE", **sale("o-1")}], "attestation": late}
+    answer = await api.shop.post("/v1/instructions/batch", json=body)
+    problem = await _refused(api, answer, 409, "deadline_passed", 0)
+    assert problem["field"] == "attestation.deadline"
 
 
 async def test_deadline_is_judged_by_the_chains_time_when_that_is_ahead(shop: Api) -> None:
@@ -308,6 +321,7 @@ async def test_signed_batch_of_known_and_new_instructions_is_refused(shop: Api) 
     }
     answer = await shop.shop.post("/v1/splits/batch", json=mixed)
     assert (answer.status_code, answer.json()["code"]) == (409, "authorization_mixed")
+    assert answer.json()["values"] == {"accepted_items": [0]}
     assert await shop.count() == 11
 
 

@@ -24,7 +24,7 @@ def _bound(**changes: str) -> dict[str, Any]:
 async def _refused(  # noqa: PLR0917 -- what is asked, and what is expected, in the order of the tables below
     api: Api, path: str, body: Any, status: int, code: str, field: str | None = None
 ) -> dict[str, Any]:
-    before = await api.count()
+    before = await api.contents()
     answer = await api.mall.post(path, json=body)
     problem: dict[str, Any] = answer.json()
     assert (answer.status_code, problem["code"]) == (status, code), answer.text
@@ -33,7 +33,9 @@ async def _refused(  # noqa: PLR0917 -- what is asked, and what is expected, in 
     assert problem["type"] == f"urn:fenzhang:problem:{code}"
     if field is not None:
         assert problem["field"] == field
-    assert await api.count() == before
+    # Whoever reads it knows what it is about: a field, or a record by its reference.
+    assert {"field", "reference", "rule"} & (problem.keys() | problem.get("values", {}).keys()), problem
+    assert await api.contents() == before
     return problem
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import json
 import time
 from collections.abc import AsyncIterator
 from typing import Any
@@ -13,7 +15,7 @@ import jwt
 import pytest
 
 from fenzhang.intake.actor import Scope
-from support.api import JWT_KEY, MALL, Api, order, split
+from support.api import JWT_KEY, MALL, Api, give_back, order, release, split
 
 MEBIBYTE = 1024 * 1024
 JSON = {"Content-Type": "application/json"}
@@ -68,12 +70,86 @@ async def test_largest_body_that_is_allowed_is_read(api: Api) -> None:
         b'{"a": "\\ud800"}',
         b"[" * 100_000,
         b'{"a": 01}',
+        b'{"a": 1' + b"0" * 5_000 + b"}",
+        b'{"a": 1e999}',
+        b"\xef\xbb\xbf{}",
+        b'{"a": "\x00"}',
+        b'{"a": 1, "a": 1}',
+        b'{"items": [{"bindings": {"a": "x", "b": "y", "\\u0061": "z"}}]}',
     ],
 )
 async def test_malformed_json_is_400(shared_api: Api, body: bytes) -> None:
-    await _problem(
-        await shared_api.mall.post("/v1/splits", content=body, headers=JSON), 400, "malformed_json"
-    )
+    before = await shared_api.contents()
+    for path in ("/v1/splits", "/v1/splits/batch", "/v1/rules"):
+        answer = await shared_api.mall.post(path, content=body, headers=JSON)
+        await _problem(answer, 400, "malformed_json")
+    assert await shared_api.contents() == before
+
+
+async def test_name_that_stands_twice_is_named(shared_api: Api) -> None:
+    body = b'{"out_split_no": "s", "out_order_no": "o", "amount": 1, "amount": 1000000}'
+    answer = await shared_api.mall.post("/v1/splits", content=body, headers=JSON)
+    problem = await _problem(answer, 400, "malformed_json")
+    assert "'amount' twice" in problem["detail"]
+
+
+def _nested(depth: int) -> Any:
+    return [_nested(depth - 1)] if depth else {}
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        2**64,
+        -(2**63) - 1,
+        10**300,
+        1e308,
+        "\0",
+        "\U0010ffff",
+        "x" * 500_000,
+        _nested(200),
+        {"\0": {}},
+        [None],
+    ],
+    ids=lambda value: repr(value)[:20],
+)
+async def test_nonsense_in_any_place_is_4xx(shared_api: Api, value: Any) -> None:
+    before = await shared_api.contents()
+    for path, good in (
+        ("/v1/orders", order()),
+        ("/v1/splits", split()),
+        ("/v1/returns", give_back()),
+        ("/v1/releases", release()),
+        ("/v1/rules", {"out_request_no": "p", "out_rule_no": "r", "legs": [], "version": 1}),
+        ("/v1/quote", {"amount": 1, "legs": [], "bindings": {}}),
+        ("/v1/participants", {"out_participant_no": "p"}),
+    ):
+        for bad in (*({**good, name: value} for name in good), {**good, "authorization": value}, value):
+            answer = await shared_api.mall.post(path, json=bad)
+            assert answer.status_code in {400, 422}, answer.text
+            assert answer.headers["content-type"] == "application/problem+json"
+            assert answer.json()["code"].startswith(("invalid_", "malformed_", "unknown_currency"))
+    for batch in ("/v1/orders/batch", "/v1/splits/batch", "/v1/instructions/batch"):
+        answer = await shared_api.mall.post(batch, json={"items": [value, {"type": value}]})
+        assert [item["status"] for item in answer.json()["items"]] == [422, 422], answer.text
+    assert await shared_api.contents() == before
+
+
+@pytest.mark.parametrize(
+    "text", ["%00", "%ED%A0%80", "%FF", "a" * 8_000, "9" * 5_000, "-1", "null", "1e3", "%0A"]
+)
+async def test_nonsense_in_paths_and_queries_is_4xx(shared_api: Api, text: str) -> None:
+    for path in (
+        "/v1/splits/{}",
+        "/v1/participants/{}",
+        "/v1/rules/draft/versions/{}",
+        "/v1/instructions/{}/x",
+    ):
+        answer = await shared_api.mall.get(path.format(text))
+        assert answer.status_code in {404, 422}, answer.text
+    for path in ("completions?after", "positions?limit", "splits/s?wait", "rules?platform"):
+        answer = await shared_api.mall.get(f"/v1/{path}={text}")
+        assert answer.status_code in {404, 422}, answer.text
 
 
 @pytest.mark.parametrize(
@@ -130,6 +206,17 @@ def _token(**changes: Any) -> str:
     return jwt.encode(merged, key, algorithm=changes.pop("alg", "HS256"))
 
 
+def _part(raw: bytes) -> str:
+    return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
+
+
+def _tampered(token: str) -> str:
+    """The same signature under the scope of an operator."""
+    head, _, signature = token.split(".")
+    claims = jwt.decode(token, options={"verify_signature": False}) | {"scope": "operator platform"}
+    return ".".join((head, _part(json.dumps(claims).encode()), signature))
+
+
 @pytest.mark.parametrize(
     "authorization",
     [
@@ -146,14 +233,18 @@ def _token(**changes: Any) -> str:
         "Bearer " + _token(scope=7),
         "Bearer " + _token(platform="nonsense"),
         "Bearer " + jwt.encode({"sub": "app", "scope": "platform"}, None, algorithm="none"),
+        "Bearer " + _token().rpartition(".")[0] + ".",
+        "Bearer " + _tampered(_token()),
+        "Bearer " + _part(b"[" * 20_000) + ".e30.AAAA",
+        "Bearer " + _part(b'{"alg": {"HS256": 1}}') + ".e30.AAAA",
+        "Bearer \xff\xfe.\xff.\xff",
     ],
 )
 async def test_missing_or_invalid_token_is_401_whatever_is_in_the_body(
     shared_api: Api, authorization: str
 ) -> None:
-    answer = await shared_api.anybody.post(
-        "/v1/splits", content=b"{nonsense", headers={"Authorization": authorization, **JSON}
-    )
+    headers = {b"Authorization": authorization.encode("latin-1"), b"Content-Type": b"application/json"}
+    answer = await shared_api.anybody.post("/v1/splits", content=b"{nonsense", headers=headers)
     await _problem(answer, 401, "invalid_token")
     assert answer.headers["www-authenticate"].startswith("Bearer")
 

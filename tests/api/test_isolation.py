@@ -72,6 +72,18 @@ async def test_nothing_of_another_platform_can_be_acted_on(with_orders: Api) -> 
     assert await with_orders.count() == count
 
 
+async def test_approver_reads_its_own_approvals_and_nothing_of_the_operators(with_orders: Api) -> None:
+    body = {"out_participant_no": "haitao", "authority": "0x" + "ab" * 20}
+    assert (await with_orders.operator.post("/v1/platforms", json=body)).status_code == 202
+    path = "/v1/instructions/ENROLL/haitao"
+    assert (await with_orders.operator.get(path)).status_code == 200
+    answer = await with_orders.approver.get(path)
+    assert (answer.status_code, answer.json()["field"]) == (422, "platform")
+    for theirs in (f"{path}?platform=haitao", "/v1/instructions/SPLIT/split-1?platform=mall"):
+        answer = await with_orders.approver.get(theirs)
+        assert (answer.status_code, answer.json()["code"]) == (404, "unknown_instruction")
+
+
 async def test_another_platforms_rules_are_read_by_approvers_and_auditors_alone(with_orders: Api) -> None:
     path = "/v1/rules/draft?platform=mall"
     for client in (with_orders.approver, with_orders.auditor, with_orders.mall):

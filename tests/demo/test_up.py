@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import os
 import signal
 import sqlite3
 import subprocess
@@ -96,6 +98,24 @@ def _started_again(home: Home, name: str, before: ProcessId) -> bool:
     return now is not None and now != before
 
 
+def _checked(home: Home) -> None:
+    """`verify` and `reconcile` find what runs in the home folder, and say what they found."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("FENZHANG_")}
+    node = devnet.status(home.path).node
+    assert node is not None
+    for command in ("verify", "reconcile"):
+        done = subprocess.run(
+            [sys.executable, "-m", "fenzhang", command, "--json"],
+            env=environment | {"FENZHANG_HOME": str(home.path)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        assert done.stderr == f"node {node.url}, deployment {home.deployment}\n"
+        assert json.loads(done.stdout)["differences"] == []
+
+
 def test_one_home_from_its_first_start_to_a_fresh_one_that_is_killed(tmp_path: Path) -> None:
     home = Home(tmp_path / "home")
     with spawned_system(_options(home.path)) as endpoints:
@@ -104,6 +124,7 @@ def test_one_home_from_its_first_start_to_a_fresh_one_that_is_killed(tmp_path: P
             pass
         with Client(endpoints.api) as client:
             assert client.is_ready(), "the one that was there is not disturbed"
+        _checked(home)
     assert set(running) == ALL
     assert _gone(running)
     assert home.running() == {}
@@ -125,13 +146,14 @@ def test_one_home_from_its_first_start_to_a_fresh_one_that_is_killed(tmp_path: P
     ) as process:
         assert process.stdout is not None
         assert process.stderr is not None
-        shown = [process.stdout.readline() for _ in range(7)]
+        shown = [process.stdout.readline() for _ in range(8)]
         running = home.running()
         process.send_signal(signal.SIGINT)
         assert process.stderr.readline() == "fenzhang: stopping; once more to kill\n"
         process.send_signal(signal.SIGINT)
         process.wait(10)
     assert shown[0].startswith("API          http://127.0.0.1:")
+    assert shown[5] == f"check        FENZHANG_HOME={home.path} fenzhang verify\n"
     assert shown[-1] == "Everything runs. Ctrl-C ends it.\n"
     assert process.returncode == 130
     assert set(running) == ALL

@@ -27,8 +27,7 @@ from pipeline.harness import FAST, Pipeline, What
 from support.node import HandNode
 from support.world import World, build_world
 
-KILLS = 1
-"""Once restored and saved again, a state of anvil has two blocks 0; which one the next restart takes is chance."""
+KILLS = 3
 QUICK = SubmissionConfig(
     poll_interval_s=0.02, rebroadcast_s=0.3, lost_after_s=1.0, max_orders=15, lease_s=1.0, first_backoff_s=0.1
 )

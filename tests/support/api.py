@@ -155,6 +155,15 @@ class Api:
 
             return (await session.execute(select(func.count()).select_from(tables.Instruction))).scalar_one()
 
+    async def contents(self) -> str:
+        """Everything that the database holds, as a fingerprint: the same before and after, nothing changed."""
+        digest = sha256()
+        async with self.database.read() as session:
+            for table in tables.Base.metadata.sorted_tables:
+                for row in await session.execute(table.select().order_by(*table.primary_key)):
+                    digest.update(repr(row).encode())
+        return digest.hexdigest()
+
     # -------------------------------------------------------------------------- as a platform does
 
     def authorize(

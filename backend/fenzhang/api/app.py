@@ -72,22 +72,12 @@ def create_app(
     Raises DeploymentInvalid here; on start DatabaseNotMigrated, DatabaseNewer, DatabaseOfOtherChain,
     DatabaseUnavailable and DeploymentMismatch. A node that cannot be reached on start is no error.
     """
-    deployed = deployment or load_deployment(settings.deployment)
-    services = Services(
-        settings=settings,
-        database=database or Database(settings.prepared().database),
-        node=node or NodeClient(settings.rpc_url),
-        deployment=deployed,
-        tokens=Tokens(settings.jwt_key(), settings.token_ttl_s),
-    )
+    services = _services(settings, database, node, deployment)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
-            if database is None:
-                stack.push_async_callback(services.database.close)
-            if node is None:
-                stack.push_async_callback(services.node.close)
+            stack.push_async_callback(services.close)
             await check_start(services)
             watching = asyncio.create_task(services.watcher.run())
             try:
@@ -116,6 +106,23 @@ def create_app(
     app.add_middleware(BodyGuard)
     describe(app)
     return app
+
+
+def _services(
+    settings: Settings, database: Database | None, node: NodeClient | None, deployment: Deployment | None
+) -> Services:
+    deployed = deployment or load_deployment(settings.deployment)
+    tokens = Tokens(settings.jwt_key(), settings.token_ttl_s)
+    owned: list[Database | NodeClient] = []
+    if database is None:
+        database = Database(settings.prepared().database)
+        owned.append(database)
+    if node is None:
+        node = NodeClient(settings.rpc_url)
+        owned.append(node)
+    return Services(
+        settings=settings, database=database, node=node, deployment=deployed, tokens=tokens, owned=owned
+    )
 
 
 async def check_start(services: Services) -> None:

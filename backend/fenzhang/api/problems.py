@@ -187,8 +187,9 @@ async def _on_validation_error(request: Request, error: Exception) -> OrjsonResp
     if not isinstance(error, RequestValidationError):
         return await _on_unexpected_error(request, error)
     found = error.errors()
-    if any(item["type"] == "json_invalid" for item in found):
-        return response_of(errors.MalformedJson("the body is not JSON"))
+    for item in found:
+        if item["type"] == "json_invalid":
+            return response_of(errors.MalformedJson(f"the body is not JSON: {item['ctx']['error']}"))
     return response_of(errors.RequestInvalid(field_errors(found)))
 
 

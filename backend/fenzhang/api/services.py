@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -13,6 +13,7 @@ from fenzhang.api.auth import Tokens
 from fenzhang.chain.deployments import Deployment
 from fenzhang.chain.node import NodeClient
 from fenzhang.chain.views import ChainView
+from fenzhang.intake.gathering import Gatherer
 from fenzhang.intake.signatures import Network, SignatureUndecided, Verifier, contract_confirms
 from fenzhang.intake.watcher import Watcher
 from fenzhang.settings import Settings
@@ -32,10 +33,19 @@ class Services:
     node: NodeClient
     deployment: Deployment
     tokens: Tokens
+    owned: Sequence[Database | NodeClient] = ()
+    """What was opened for these services alone, and is closed with them."""
     watcher: Watcher = field(init=False)
+    gatherer: Gatherer = field(init=False)
 
     def __post_init__(self) -> None:
         self.watcher = Watcher(self.database)
+        self.gatherer = Gatherer(self.database, Verifier(self.network))
+
+    async def close(self) -> None:
+        """Close what is owned."""
+        for resource in self.owned:
+            await resource.close()
 
     @property
     def network(self) -> Network:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 from fenzhang.audit.reading import Transaction
-from fenzhang.chain.codec import decode_arguments, selector_of
+from fenzhang.chain.calldata import decode_execution, decode_multicall
+from fenzhang.chain.codec import selector_of
 from fenzhang.chain.deployments import Deployment
 from fenzhang.chain.errors import Undecodable
 
@@ -39,19 +39,24 @@ def calls_of(transaction: Transaction, deployment: Deployment) -> list[Call]:
     """
     if transaction.to not in deployment.contracts:
         return []
-    call = Call(transaction.sender, transaction.sender, transaction.to, transaction.data)
-    return list(_opened(call, deployment))
+    found: list[Call] = []
+    waiting = [Call(transaction.sender, transaction.sender, transaction.to, transaction.data)]
+    while waiting:
+        call = waiting.pop()
+        if call.to not in deployment.contracts:
+            raise Undecodable(f"the AccessManager called 0x{call.to.hex()}, whose doings do not show")
+        if call.to == deployment.access_manager:
+            waiting += reversed(_opened(call))
+        else:
+            found.append(call)
+    return found
 
 
-def _opened(call: Call, deployment: Deployment) -> Iterator[Call]:
-    if call.to not in deployment.contracts:
-        raise Undecodable(f"the AccessManager called 0x{call.to.hex()}, whose doings do not show")
-    if call.to != deployment.access_manager:
-        yield call
-    elif call.selector == selector_of(_MANAGER, "execute"):
-        target, data = decode_arguments(_MANAGER, "execute", call.data)
-        yield from _opened(Call(call.actor, call.to, target, data), deployment)
-    elif call.selector == selector_of(_MANAGER, "multicall"):
-        [inner] = decode_arguments(_MANAGER, "multicall", call.data)
-        for data in inner:
-            yield from _opened(Call(call.actor, call.sender, call.to, data), deployment)
+def _opened(call: Call) -> list[Call]:
+    """The calls that a call of the AccessManager makes, in order."""
+    if call.selector == selector_of(_MANAGER, "execute"):
+        target, data = decode_execution(call.data)
+        return [Call(call.actor, call.to, target, data)]
+    if call.selector == selector_of(_MANAGER, "multicall"):
+        return [Call(call.actor, call.sender, call.to, data) for data in decode_multicall(call.data)]
+    return []

@@ -5,29 +5,16 @@ from __future__ import annotations
 from fenzhang.audit.differences import Code, Findings
 from fenzhang.audit.state import StateReader
 from fenzhang.chain.artifacts import artifact
-from fenzhang.chain.deployments import Deployment, genesis_hash
+from fenzhang.chain.deployments import Deployment, check_chain
 from fenzhang.chain.eip712 import DOMAIN_VERSION, LEDGER_NAME, RULE_BOOK_NAME
 from fenzhang.chain.errors import DeploymentMismatch
 from fenzhang.chain.keccak import keccak
 from fenzhang.chain.node import NodeClient
 
 
-async def check_chain(node: NodeClient, deployment: Deployment) -> None:
+async def check_contracts(node: NodeClient, deployment: Deployment) -> None:
     """Raise DeploymentMismatch unless the node serves the deployment's chain, with contracts at its addresses."""
-    chain_id = await node.chain_id()
-    if chain_id != deployment.chain_id:
-        raise DeploymentMismatch(
-            f"the deployment is for chain {deployment.chain_id}, the node {node.name} serves chain {chain_id}",
-            expected=deployment.chain_id,
-            found=chain_id,
-        )
-    found = await genesis_hash(node)
-    if found != deployment.genesis_hash:
-        raise DeploymentMismatch(
-            f"the chain {chain_id} of node {node.name} begins with another block 0 than the deployment's",
-            expected=deployment.genesis_hash,
-            found=found,
-        )
+    await check_chain(node, deployment)
     for name, address in deployment.addresses.items():
         if not await node.code(address):
             raise DeploymentMismatch(f"there is no {name} at 0x{address.hex()} on this chain", contract=name)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from fenzhang.audit.differences import Code, Findings
 from fenzhang.audit.model import Model
 from fenzhang.audit.reading import Transaction
-from fenzhang.audit.records import Records, capture_of
+from fenzhang.audit.records import Records
 from fenzhang.chain.eventtypes import (
     AuthorizationRejected,
     AuthorizationSkipped,
@@ -79,7 +79,7 @@ class Follower:
 
     def _check_capture(self, event: OrderCaptured, at: Transaction) -> None:
         try:
-            decide_capture(self.model.world, capture_of(event), at.timestamp)
+            decide_capture(self.model.world, event.capture, at.timestamp)
         except Rejection as rejection:
             self.findings.report(
                 Code.DECISION_DIFFERS,

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cache
-from typing import Any
 
 from fenzhang.audit.calls import Call
 from fenzhang.audit.differences import Code, Findings
@@ -14,7 +13,8 @@ from fenzhang.audit.reading import Transaction
 from fenzhang.audit.signatures import SignatureChecker
 from fenzhang.audit.tape import NOWHERE
 from fenzhang.chain.abi import currency_text
-from fenzhang.chain.codec import decode_arguments, legs_from_values, selector_of
+from fenzhang.chain.calldata import decode_proposal, decode_retirement
+from fenzhang.chain.codec import decode_arguments, selector_of
 from fenzhang.chain.eip712 import proposal_digest, proposal_hash, retirement_digest
 from fenzhang.chain.eventtypes import (
     AuthorityRotated,
@@ -81,6 +81,9 @@ def expected_events(call: Call, model: Model) -> Iterator[GovernanceEvent]:
     function = _selectors().get((contract, call.selector))
     if function is None:
         return
+    if contract == _RULES:
+        yield _rule_event(function, call)
+        return
     arguments = decode_arguments(contract, function, call.data)
     match function:
         case "enroll":
@@ -101,33 +104,33 @@ def expected_events(call: Call, model: Model) -> Iterator[GovernanceEvent]:
             currencies, enabled = arguments
             for currency in currencies:
                 yield CurrencyChanged(NOWHERE, currency_text(currency), enabled)
-        case _:
-            yield _rule_event(function, arguments, call)
 
 
-def _rule_event(function: str, arguments: tuple[Any, ...], call: Call) -> GovernanceEvent:
+def _rule_event(function: str, call: Call) -> GovernanceEvent:
     match function:
         case "propose":
-            (platform, rule_id, version, effective_from, values), _ = arguments
-            legs = legs_from_values(values)
-            content_hash = proposal_hash(platform, rule_id, version, effective_from, legs)
-            return RuleProposed(NOWHERE, platform, rule_id, version, effective_from, content_hash, legs)
+            sent = decode_proposal(call.data)
+            content = (sent.platform, sent.rule_id, sent.version, sent.effective_from)
+            return RuleProposed(NOWHERE, *content, proposal_hash(*content, sent.legs), sent.legs)
         case "approve":
-            platform, rule_id, version, content_hash = arguments
+            platform, rule_id, version, content_hash = decode_arguments(_RULES, function, call.data)
             return RuleApproved(NOWHERE, platform, rule_id, version, content_hash, call.sender)
         case _:
-            platform, rule_id, _ = arguments
-            return RuleRetired(NOWHERE, platform, rule_id)
+            retired = decode_retirement(call.data)
+            return RuleRetired(NOWHERE, retired.platform, retired.rule_id)
 
 
 def signature_in(call: Call, model: Model) -> bytes | None:
     """The platform's signature in a call that proposes or retires a rule, None in any other. Raises Undecodable."""
     contract = model.deployment.contracts[call.to]
     function = _selectors().get((contract, call.selector))
-    if function not in {"propose", "retire"}:
-        return None
-    signature: bytes = decode_arguments(contract, function, call.data)[-1]
-    return signature
+    match function:
+        case "propose":
+            return decode_proposal(call.data).signature
+        case "retire":
+            return decode_retirement(call.data).signature
+        case _:
+            return None
 
 
 # ------------------------------------------------------------------------------ what an event changes

@@ -29,25 +29,11 @@ from fenzhang.chain.evidence import (
     record_leaf,
 )
 from fenzhang.domain.allocation import Allocation
-from fenzhang.domain.records import Capture, PastRecord, RecordKind
+from fenzhang.domain.records import PastRecord, RecordKind
 from fenzhang.domain.settlement import returnable
 from fenzhang.domain.world import Order
 
 SettledEvent = OrderSplit | OrderReleased | SplitReturned
-
-
-def capture_of(event: OrderCaptured) -> Capture:
-    """The capture that an event tells of."""
-    return Capture(
-        order_id=event.order_id,
-        platform=event.platform,
-        merchant=event.merchant,
-        rule_id=event.rule_id,
-        rule_version=event.rule_version,
-        currency=event.currency,
-        amount=event.amount,
-        bindings=event.bindings,
-    )
 
 
 @dataclass(slots=True)
@@ -117,7 +103,7 @@ class Records:
     # -------------------------------------------------------------------------- one record
 
     def _capture(self, event: OrderCaptured, at: Transaction) -> bytes:
-        capture = capture_of(event)
+        capture = event.capture
         captured = capture_hash(capture)
         order, world = event.order_id, self.model.world
         if order in world.orders:

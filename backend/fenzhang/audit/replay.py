@@ -14,8 +14,10 @@ from fenzhang.audit.reading import Transaction
 from fenzhang.audit.records import Records
 from fenzhang.audit.settling import Settling
 from fenzhang.audit.signatures import SignatureChecker
+from fenzhang.audit.stories import AuthorizationEvent
 from fenzhang.audit.tape import OutOfStep, Tape
-from fenzhang.chain.codec import SETTLE_SELECTOR, decode_settle
+from fenzhang.chain.calldata import decode_settle
+from fenzhang.chain.codec import SETTLE_SELECTOR
 from fenzhang.chain.errors import Undecodable
 from fenzhang.chain.eventtypes import AdministrationChanged, Event, RuleProposed, RuleRetired
 from fenzhang.chain.node import NodeClient
@@ -70,11 +72,12 @@ class Replay:
                 event = tape.expect(expected, Code.EVENT_UNEXPECTED, message)
                 await self._apply(event, tape.transaction, call.actor, signature)
         except Undecodable as error:
-            self.findings.report(
-                Code.CALLDATA_UNREADABLE,
-                f"calldata that the contract accepted does not decode: {error.message}",
-                tape.transaction,
-            )
+            if not _without_effect(tape.transaction):
+                self.findings.report(
+                    Code.CALLDATA_UNREADABLE,
+                    f"calldata that the contract accepted does not decode: {error.message}",
+                    tape.transaction,
+                )
             raise OutOfStep from None
 
     async def _take_rest(self, tape: Tape, calls: list[Call]) -> None:
@@ -92,7 +95,10 @@ class Replay:
             )
             await self._follow(tape, transaction.sender)
             return
-        if any(isinstance(each, SettlementEvent | RuleProposed | RuleRetired) for each in transaction.events):
+        signed = any(
+            isinstance(each, SettlementEvent | RuleProposed | RuleRetired) for each in transaction.events
+        )
+        if signed and not _without_effect(transaction):
             self.findings.report(
                 Code.NOT_VERIFIABLE,
                 "the contracts were called by another contract, so the calldata does not show what was signed",
@@ -124,3 +130,12 @@ class Replay:
                 expected=self.model.deployment.access_manager,
                 found=manager,
             )
+
+
+def _without_effect(transaction: Transaction) -> bool:
+    """Whether all that a transaction told is that authorizations had no effect.
+
+    Anybody can bring that about, with no signature and in any disguise, so it is no difference when it does not show
+    in calldata what was refused.
+    """
+    return all(isinstance(event, AuthorizationEvent) for event in transaction.events)

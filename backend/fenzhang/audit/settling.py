@@ -11,7 +11,8 @@ from fenzhang.audit.records import Records
 from fenzhang.audit.signatures import SignatureChecker
 from fenzhang.audit.stories import AuthorizationEvent, entry_without_record
 from fenzhang.audit.tape import NOWHERE, OutOfStep, Tape
-from fenzhang.chain.codec import SettleCall, encode_rejection
+from fenzhang.chain.calldata import SentSettle, SentWitness
+from fenzhang.chain.codec import encode_rejection
 from fenzhang.chain.eip712 import attestation_digest, authorization_digest, capture_hash
 from fenzhang.chain.eventtypes import (
     AuthorizationRejected,
@@ -31,9 +32,7 @@ from fenzhang.domain.records import (
     Capture,
     Instruction,
     InstructionKind,
-    OrderWitness,
     ParticipantStatus,
-    PastRecord,
     RecordKind,
 )
 from fenzhang.domain.settlement import (
@@ -58,7 +57,7 @@ class Cursor:
     capture: Capture
     known: bool = False
     head: bytes = ZERO_HEAD
-    past: tuple[PastRecord, ...] = ()
+    witness: SentWitness | None = None
 
 
 @dataclass(slots=True)
@@ -72,8 +71,8 @@ class Settling:
     tape: Tape
     cursors: list[Cursor]
 
-    async def replay(self, call: SettleCall) -> None:
-        """Take up all events of the call."""
+    async def replay(self, call: SentSettle) -> None:
+        """Take up all events of the call. Raises Undecodable for a past that does not decode."""
         world = self.model.world
         world.attestors = self.model.access.attestors(self.tape.transaction.timestamp)
         for attestation in call.attestations:
@@ -186,14 +185,14 @@ class Settling:
         for instruction, place in zip(authorization.instructions, index, strict=True):
             self._execute(platform, instruction, place, settled)
 
-    def _witnessed(self, witness: OrderWitness) -> Cursor:
+    def _witnessed(self, witness: SentWitness) -> Cursor:
         """Whether a witness opens its order's slot as it is after the captures of the call."""
         trail = self.model.trails.get(witness.capture.order_id)
         known = trail is not None and (trail.capture_hash, trail.head) == (
             capture_hash(witness.capture),
             witness.head,
         )
-        return Cursor(witness.capture, known, witness.head, witness.past)
+        return Cursor(witness.capture, known, witness.head, witness)
 
     def _is_ready(self, instruction: Instruction, place: int) -> bool:
         """Whether the call shows enough of an order to decide: its state or that it has none, for a RETURN its past."""
@@ -323,11 +322,9 @@ class Settling:
 
 
 def _opens(cursor: Cursor) -> bool:
-    """Whether the opened past of a known order folds to its head."""
-    try:
-        return fold_past(cursor.capture.order_id, cursor.capture, cursor.past) == cursor.head
-    except ValueError:
-        return False  # a CAPTURE or REJECTION is no part of any order's chain
+    """Whether the opened past of a known order folds to its head. Raises Undecodable."""
+    past = () if cursor.witness is None else cursor.witness.past()
+    return fold_past(cursor.capture.order_id, cursor.capture, past) == cursor.head
 
 
 def _settled(instruction: Instruction, outcome: Outcome, capture: Capture) -> _SETTLED:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from fenzhang.audit.contracts import check_chain, check_code, check_wiring
+from fenzhang.audit.contracts import check_code, check_contracts, check_wiring
 from fenzhang.audit.differences import COUNTED, Area, Difference, Findings, area_of
 from fenzhang.audit.errors import ChainMoved, OrderNotOnChain
 from fenzhang.audit.model import Model
@@ -150,7 +150,8 @@ class Verification:
             raise ChainMoved("the node has no newest block")
         if read is not None:
             await self._check_unmoved(read)
-        first = self.deployment.block_number if read is None else read.number + 1
+        # Not from the deployment's block on: a file that names too late a one would hide what was before it.
+        first = 0 if read is None else read.number + 1
         async for transaction in reader.transactions(first, head.number):
             await replay.take(transaction)
             self.progress(transaction.block_number, head.number)
@@ -215,7 +216,7 @@ async def verify(
     """
     began = time.monotonic()
     focus = Focus() if order is None else Focus.on(order)
-    await check_chain(node, deployment)
+    await check_contracts(node, deployment)
     verification = Verification(node, deployment, focus, progress, silent=False)
     report = await verification.run()
     if verification.findings.unexplained_nonces:

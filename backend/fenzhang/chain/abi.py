@@ -69,16 +69,31 @@ def encode_tails(bodies: Sequence[bytes]) -> bytes:
     return b"".join(parts)
 
 
+@dataclass(slots=True)
+class Meter:
+    """How many words of arrays may still be read from some data."""
+
+    words: int
+
+    def take(self, words: int) -> None:
+        """Read some. Raises Undecodable when there are no more."""
+        self.words -= words
+        if self.words < 0:
+            raise Undecodable("arrays overlap, and are together many times larger than the data")
+
+
 @dataclass(frozen=True, slots=True)
 class Reader:
     """Reads ABI data as the EVM does: offsets are relative to `base` and wrap at 2**256.
 
     It takes every encoding that a contract takes, also those no honest encoder writes, and raises Undecodable
-    where the data ends too early or a value does not fit its type.
+    where the data ends too early or a value does not fit its type. With a `meter`, also where arrays overlap so much
+    that they would be many times larger than the data.
     """
 
     data: bytes
     base: int = 0
+    meter: Meter | None = None
 
     def raw(self, slot: int) -> bytes:
         """The word at place `slot` of this tuple or array body."""
@@ -125,15 +140,17 @@ class Reader:
         target = (self.base + self.uint(slot)) % _TWO_256
         if target > len(self.data):
             raise Undecodable(f"an offset leads to byte {target} of {len(self.data)}")
-        return Reader(self.data, target)
+        return Reader(self.data, target, self.meter)
 
     def array(self, slot: int, element_words: int = 1) -> tuple[int, Reader]:
         """Length of the array at `slot`, and a reader at its first element. Elements take `element_words`."""
         head = self.follow(slot)
         length = head.uint(0)
-        body = Reader(self.data, head.base + WORD)
+        body = Reader(self.data, head.base + WORD, self.meter)
         if body.base + length * element_words * WORD > len(self.data):
             raise Undecodable(f"the data ends before {length} elements at byte {body.base}")
+        if self.meter is not None:
+            self.meter.take(length * element_words)
         return length, body
 
     def words(self, slot: int) -> tuple[bytes, ...]:
@@ -154,4 +171,6 @@ class Reader:
         start = head.base + WORD
         if start + length > len(self.data):
             raise Undecodable(f"the data ends before {length} bytes at byte {start}")
+        if self.meter is not None:
+            self.meter.take(length // WORD)
         return self.data[start : start + length]

@@ -1,4 +1,7 @@
-"""Calldata: `settle` by hand, because it carries hundreds of structs; every other call from the ABI."""
+"""Calldata as we write it: `settle` by hand, because it carries hundreds of structs; every other call from the ABI.
+
+What others wrote is read by `fenzhang.chain.calldata`.
+"""
 
 from __future__ import annotations
 
@@ -11,9 +14,7 @@ from eth_abi.abi import decode, encode
 from eth_abi.exceptions import DecodingError
 
 from fenzhang.chain.abi import (
-    Reader,
     currency_bytes,
-    currency_text,
     encode_bytes,
     encode_tails,
     encode_words,
@@ -26,16 +27,13 @@ from fenzhang.chain.artifacts import artifact
 from fenzhang.chain.errors import Undecodable
 from fenzhang.chain.keccak import keccak
 from fenzhang.chain.reverts import decode_revert, encode_rejection
-from fenzhang.domain.allocation import Allocation
 from fenzhang.domain.records import (
     Attestation,
     Authorization,
     Capture,
     Instruction,
-    InstructionKind,
     OrderWitness,
     PastRecord,
-    RecordKind,
 )
 from fenzhang.domain.rules import Leg, LegKind
 
@@ -46,7 +44,6 @@ __all__ = [
     "decode_arguments",
     "decode_result",
     "decode_revert",
-    "decode_settle",
     "encode_call",
     "encode_deployment",
     "encode_rejection",
@@ -198,103 +195,6 @@ def _witness(witness: OrderWitness) -> bytes:
     capture = _capture(witness.capture)
     past = encode_tails([_past_record(record) for record in witness.past])
     return b"".join((word(3 * 32), witness.head, word(3 * 32 + len(capture)), capture, past))
-
-
-# ------------------------------------------------------------------------------ settle, read
-
-
-def decode_settle(calldata: bytes) -> SettleCall:
-    """The arguments of a `settle` from a transaction's calldata. Raises Undecodable."""
-    if calldata[:4] != SETTLE_SELECTOR:
-        raise Undecodable(f"0x{calldata[:4].hex()} is not the selector of settle")
-    arguments = Reader(calldata[4:])
-    index = arguments.blob(3)
-    if len(index) % 2:
-        raise Undecodable(f"an order index has two bytes per instruction, not {len(index)} in all")
-    return SettleCall(
-        attestations=tuple(map(_read_attestation, arguments.tails(0))),
-        authorizations=tuple(map(_read_authorization, arguments.tails(1))),
-        witnesses=tuple(map(_read_witness, arguments.tails(2))),
-        order_index=tuple(int.from_bytes(index[at : at + 2], "big") for at in range(0, len(index), 2)),
-    )
-
-
-def _read_capture(reader: Reader) -> Capture:
-    return Capture(
-        order_id=reader.raw(0),
-        platform=reader.raw(1),
-        merchant=reader.raw(2),
-        rule_id=reader.raw(3),
-        rule_version=reader.uint(4, 32),
-        currency=currency_text(reader.fixed(5, 3)),
-        amount=reader.uint(6, 96),
-        bindings=reader.words(7),
-    )
-
-
-def _read_attestation(reader: Reader) -> Attestation:
-    return Attestation(
-        attestor=reader.address(0),
-        nonce=reader.uint(1),
-        deadline=reader.uint(2, 64),
-        captures=tuple(map(_read_capture, reader.tails(3))),
-        signature=reader.blob(4),
-    )
-
-
-def _read_instruction(reader: Reader) -> Instruction:
-    kind = reader.uint(0, 8)
-    if kind >= len(InstructionKind):
-        raise Undecodable(f"there is no instruction kind {kind}")
-    # The contract hashes the words of `amounts` before it looks at them, and it looks only in a RETURN; so they
-    # are not held to uint96 here: a signed nonsense value must stay what was signed.
-    amounts = tuple(int.from_bytes(raw, "big") for raw in reader.words(6))
-    return Instruction(
-        kind=InstructionKind(kind),
-        id=reader.raw(1),
-        order_id=reader.raw(2),
-        split_id=reader.raw(3),
-        amount=reader.uint(4, 96),
-        bindings=reader.words(5),
-        amounts=amounts,
-    )
-
-
-def _read_authorization(reader: Reader) -> Authorization:
-    return Authorization(
-        platform=reader.raw(0),
-        nonce=reader.uint(1),
-        deadline=reader.uint(2, 64),
-        instructions=tuple(map(_read_instruction, reader.tails(3))),
-        signature=reader.blob(4),
-    )
-
-
-def _read_past_record(reader: Reader) -> PastRecord:
-    kind = reader.uint(0, 8)
-    if kind >= len(RecordKind):
-        raise Undecodable(f"there is no record kind {kind}")
-    return PastRecord(
-        kind=RecordKind(kind),
-        id=reader.raw(1),
-        split_id=reader.raw(2),
-        amount=reader.uint(3, 96),
-        allocations=read_allocations(reader, 4),
-    )
-
-
-def read_allocations(reader: Reader, slot: int) -> tuple[Allocation, ...]:
-    """The Allocation[] at `slot`."""
-    length, body = reader.array(slot, element_words=2)
-    return tuple(Allocation(body.raw(2 * i), body.uint(2 * i + 1, 96)) for i in range(length))
-
-
-def _read_witness(reader: Reader) -> OrderWitness:
-    return OrderWitness(
-        capture=_read_capture(reader.follow(0)),
-        head=reader.raw(1),
-        past=tuple(map(_read_past_record, reader.tails(2))),
-    )
 
 
 # ------------------------------------------------------------------------------ any other call

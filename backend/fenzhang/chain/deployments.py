@@ -88,14 +88,22 @@ def _parse(content: Any) -> Deployment:
         raise ValueError("unknown format")
     contracts = content["contracts"]
     addresses = {field: address_of(contracts[name]["address"]) for name, field in _FIELDS.items()}
+    if len(set(addresses.values())) != len(addresses):
+        raise ValueError("two contracts at one address")
     return Deployment(
-        chain_id=int(content["chain_id"]),
+        chain_id=_number(content["chain_id"]),
         genesis_hash=hash_of(content["genesis_hash"]),
-        block_number=int(content["block_number"]),
+        block_number=_number(content["block_number"]),
         code_hashes={name: hash_of(contracts[name]["code_hash"]) for name in _FIELDS},
         compiler=str(content["compiler"]),
         **addresses,
     )
+
+
+def _number(value: object) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        raise ValueError(f"{value!r} is no number of a block or chain")
+    return value
 
 
 def save(path: Path, deployment: Deployment) -> None:
@@ -144,8 +152,8 @@ async def genesis_hash(node: NodeClient) -> bytes:
     return genesis.hash
 
 
-async def check_deployment(node: NodeClient, deployment: Deployment) -> None:
-    """Raise DeploymentMismatch unless the node's chain is the deployment's and carries the code that it names."""
+async def check_chain(node: NodeClient, deployment: Deployment) -> None:
+    """Raise DeploymentMismatch unless the node's chain is the deployment's, by its id and its block 0."""
     chain_id = await node.chain_id()
     if chain_id != deployment.chain_id:
         raise DeploymentMismatch(
@@ -160,6 +168,11 @@ async def check_deployment(node: NodeClient, deployment: Deployment) -> None:
             expected=deployment.genesis_hash,
             found=found,
         )
+
+
+async def check_deployment(node: NodeClient, deployment: Deployment) -> None:
+    """Raise DeploymentMismatch unless the node's chain is the deployment's and carries the code that it names."""
+    await check_chain(node, deployment)
     for name, address in deployment.addresses.items():
         code = await node.code(address)
         if keccak(code) != deployment.code_hashes[name]:
@@ -167,3 +180,10 @@ async def check_deployment(node: NodeClient, deployment: Deployment) -> None:
             raise DeploymentMismatch(
                 f"there is {what} at 0x{address.hex()}, where {name} should be", contract=name
             )
+    newest = await node.block_number()
+    if newest < deployment.block_number:
+        raise DeploymentMismatch(
+            f"the deployment began in block {deployment.block_number}, and the chain of {node.name} has {newest}",
+            expected=deployment.block_number,
+            found=newest,
+        )

@@ -8,7 +8,8 @@ from typing import Any
 from eth_abi.abi import decode
 from eth_abi.exceptions import DecodingError
 
-from fenzhang.chain.abi import Reader, currency_text, role_text
+from fenzhang.chain.abi import Reader, currency_text
+from fenzhang.chain.calldata import read_allocations, read_legs
 from fenzhang.chain.errors import Undecodable
 from fenzhang.chain.eventtypes import (
     AdministrationChanged,
@@ -35,9 +36,7 @@ from fenzhang.chain.eventtypes import (
     SplitReturned,
 )
 from fenzhang.chain.keccak import keccak
-from fenzhang.domain.allocation import Allocation
 from fenzhang.domain.records import ParticipantStatus, RecordKind
-from fenzhang.domain.rules import Leg, LegKind
 
 __all__ = [
     "AdministrationChanged",
@@ -67,29 +66,6 @@ __all__ = [
 
 _Decoder = Callable[[LogPosition, Reader, Reader], Event]
 """Makes an event from its place, its topics (word 0 is the event's hash) and its data."""
-
-
-def _allocations(data: Reader, slot: int) -> tuple[Allocation, ...]:
-    length, body = data.array(slot, element_words=2)
-    return tuple(Allocation(body.raw(2 * i), body.uint(2 * i + 1, 96)) for i in range(length))
-
-
-def _legs(data: Reader, slot: int) -> tuple[Leg, ...]:
-    length, body = data.array(slot, element_words=7)
-    return tuple(_leg(Reader(body.data, body.base + 7 * 32 * i)) for i in range(length))
-
-
-def _leg(leg: Reader) -> Leg:
-    recipient = leg.raw(5)
-    return Leg(
-        parent=leg.sint(0, 8),
-        kind=LegKind(leg.uint(1, 8)),
-        value=leg.uint(2, 96),
-        min=leg.uint(3, 96),
-        max=leg.uint(4, 96),
-        recipient=recipient if any(recipient) else None,
-        role=role_text(leg.raw(6)) or None,
-    )
 
 
 def _order_captured(at: LogPosition, topics: Reader, data: Reader) -> OrderCaptured:
@@ -126,7 +102,7 @@ def _rule_proposed(at: LogPosition, topics: Reader, data: Reader) -> RulePropose
         version=topics.uint(3, 32),
         effective_from=data.uint(0, 64),
         content_hash=data.raw(1),
-        legs=_legs(data, 2),
+        legs=read_legs(data, 2),
     )
 
 
@@ -136,10 +112,20 @@ def _role_granted(at: LogPosition, topics: Reader, data: Reader) -> RoleGranted:
     )
 
 
+def _text(raw: bytes) -> str:
+    """A string of Solidity: nothing there makes it UTF-8, and no log may be beyond reading."""
+    return raw.decode("utf-8", "replace")
+
+
 def _administration(name: str, indexed: list[str], plain: list[str]) -> _Decoder:
+    kinds, read = [*indexed, *plain], ["bytes" if kind == "string" else kind for kind in plain]
+
     def decoder(at: LogPosition, topics: Reader, data: Reader) -> AdministrationChanged:
-        values = (*decode(indexed, topics.data[32:]), *decode(plain, data.data))
-        return AdministrationChanged(at, name, values)
+        values = (*decode(indexed, topics.data[32:]), *decode(read, data.data))
+        shown = [
+            _text(value) if kind == "string" else value for kind, value in zip(kinds, values, strict=True)
+        ]
+        return AdministrationChanged(at, name, tuple(shown))
 
     return decoder
 
@@ -170,13 +156,13 @@ _EVENTS: dict[str, dict[str, _Decoder]] = {
     "SplitLedger": {
         "OrderCaptured(bytes32,bytes32,bytes32,bytes32,uint32,bytes3,uint96,bytes32[])": _order_captured,
         "OrderSplit(bytes32,bytes32,uint96,(bytes32,uint96)[])": lambda at, t, d: OrderSplit(
-            at, t.raw(1), t.raw(2), d.uint(0, 96), _allocations(d, 1)
+            at, t.raw(1), t.raw(2), d.uint(0, 96), read_allocations(d, 1)
         ),
         "OrderReleased(bytes32,bytes32,bytes32,uint96)": lambda at, t, d: OrderReleased(
             at, t.raw(1), t.raw(2), d.raw(0), d.uint(1, 96)
         ),
         "SplitReturned(bytes32,bytes32,bytes32,uint96,(bytes32,uint96)[])": lambda at, t, d: SplitReturned(
-            at, t.raw(1), t.raw(2), t.raw(3), d.uint(0, 96), _allocations(d, 1)
+            at, t.raw(1), t.raw(2), t.raw(3), d.uint(0, 96), read_allocations(d, 1)
         ),
         "InstructionRejected(bytes32,bytes32,bytes32,uint8,uint96,bytes)": _instruction_rejected,
         "AuthorizationRejected(bytes32,bytes32,uint256,bytes)": lambda at, t, d: AuthorizationRejected(

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from fenzhang.domain.allocation import Allocation
-from fenzhang.domain.records import ParticipantStatus, RecordKind
+from fenzhang.domain.records import Capture, ParticipantStatus, RecordKind
 from fenzhang.domain.rules import Leg
 
 
@@ -108,6 +108,20 @@ class OrderCaptured:
     currency: str
     amount: int
     bindings: tuple[bytes, ...]
+
+    @property
+    def capture(self) -> Capture:
+        """What was attested."""
+        return Capture(
+            order_id=self.order_id,
+            platform=self.platform,
+            merchant=self.merchant,
+            rule_id=self.rule_id,
+            rule_version=self.rule_version,
+            currency=self.currency,
+            amount=self.amount,
+            bindings=self.bindings,
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -62,16 +62,18 @@ def capture_leaf(capture: Capture) -> bytes:
 
 
 def past_leaf(order_id: bytes, capture: Capture, record: PastRecord) -> bytes:
-    """Leaf of a settled record of the order of `capture`. Raises ValueError for a CAPTURE or REJECTION."""
+    """Leaf of a settled record of the order of `capture`.
+
+    A past is what a relayer says it is: a CAPTURE or REJECTION in it has a leaf as well, as on chain, and no order's
+    chain has that one.
+    """
     match record.kind:
         case RecordKind.SPLIT:
             content = content_of_split(record.allocations)
         case RecordKind.RELEASE:
             content = content_of_release(capture.merchant)
-        case RecordKind.RETURN:
-            content = content_of_return(record.split_id, record.allocations)
         case _:
-            raise ValueError(f"a {record.kind.name} is not part of an order's past")
+            content = content_of_return(record.split_id, record.allocations)
     return record_leaf(record.kind, record.id, order_id, record.amount, content)
 
 

@@ -93,10 +93,12 @@ def load_key(path: Path, password: str | None = None) -> LocalKey:
 
 
 def _open(path: Path, content: bytes, password: str | None) -> LocalKey:
-    if password is None:
-        raise WrongPassword(f"{path} is encrypted: a password is needed")
     try:
         keyfile = orjson.loads(content)
     except orjson.JSONDecodeError:
         raise KeyFileInvalid(f"{path} is not JSON") from None
+    if "crypto" not in keyfile:
+        raise KeyFileInvalid(f"{path} is no key file of version 3 (Web3 secret storage)")
+    if password is None:
+        raise WrongPassword(f"{path} is encrypted: a password is needed")
     return decrypt_key(keyfile, password)

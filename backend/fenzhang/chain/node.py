@@ -60,6 +60,7 @@ _CONNECTION_LOST = (httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError
 """Signs of a connection that the node closed while it was idle; one new attempt is in order."""
 _HEADER_ONLY = (False,)
 """Second parameter of eth_getBlockByNumber: hashes of transactions suffice."""
+_LAST_PORT = 65_535
 _TOO_MANY_REQUESTS = 429
 _SERVER_ERROR = 500
 
@@ -83,6 +84,10 @@ class NodeClient:
             raise NodeUnavailable("the URL of the node is malformed") from None
         if self._url.scheme not in {"http", "https"} or not self._url.host:
             raise NodeUnavailable("the URL of a node begins with http:// or https:// and names a host")
+        if self._url.port is not None and not 0 < self._url.port <= _LAST_PORT:
+            raise NodeUnavailable(
+                f"the URL of a node has a port within 1 to {_LAST_PORT}, not {self._url.port}"
+            )
         self.name = _without_secrets(self._url)
         """The node's address as it may be shown: no user, password, path or query."""
         user, password = self._url.username, self._url.password

@@ -141,7 +141,7 @@ def _decode_contract_error(data: bytes) -> ContractError:
     inputs = found["inputs"]
     try:
         decoded = decode([canonical_type(item) for item in inputs], data[4:])
-    except (DecodingError, OverflowError):
+    except (DecodingError, OverflowError, ValueError):  # the last for a text that is not UTF-8
         return _unknown(data)
     values = {item["name"]: plain_value(item, value) for item, value in zip(inputs, decoded, strict=True)}
     shown = ", ".join(f"{key} {'0x' + v.hex() if isinstance(v, bytes) else v}" for key, v in values.items())

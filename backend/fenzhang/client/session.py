@@ -212,8 +212,10 @@ def _answer(response: httpx.Response) -> Any:
 def _refusal(response: httpx.Response, content: Any) -> ApiError:
     if isinstance(content, dict):
         return api_error(response.status_code, content)
-    shown = response.text[:_SHOWN_BODY]
-    return api_error(response.status_code, {"detail": f"HTTP {response.status_code}: {shown}"})
+    shown = f"HTTP {response.status_code}: {response.text[:_SHOWN_BODY]}".rstrip(": ")
+    return api_error(
+        response.status_code, {"detail": f"{response.request.url} answers {shown}: is this the API?"}
+    )
 
 
 def _read(reader: Callable[[Any], T], answer: Any) -> T:

@@ -40,15 +40,18 @@ def create(
     if (Scope.PLATFORM in granted) != (platform is not None):
         raise typer.BadParameter("--platform goes with the scope platform, and only with it")
     check_reference("name", name)
-    made = asyncio.run(_create(Settings().prepared(), name, granted, platform))
+    made = asyncio.run(_create(Settings.from_environment().prepared(), name, granted, platform))
     print_json({"client_id": made.client_id, "client_secret": made.secret, "scopes": list(made.scopes)})
 
 
 def _scopes(text: str) -> list[Scope]:
     try:
-        return sorted({Scope(scope) for scope in text.replace(",", " ").split()})
+        granted = sorted({Scope(scope) for scope in text.replace(",", " ").split()})
     except ValueError:
-        raise InvalidInput("scopes", f"they are {', '.join(Scope)}") from None
+        granted = []
+    if not granted:
+        raise InvalidInput("scopes", f"they are {', '.join(Scope)}")
+    return granted
 
 
 async def _create(settings: Settings, name: str, scopes: list[Scope], platform: str | None) -> NewApp:

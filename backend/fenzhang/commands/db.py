@@ -25,7 +25,7 @@ def upgrade() -> None:
     """Create the tables, or bring them to this version. Safe to repeat, and from several machines at once."""
     from fenzhang.settings import Settings
 
-    asyncio.run(_upgrade(Settings().prepared()))
+    asyncio.run(_upgrade(Settings.from_environment().prepared()))
     typer.echo("the database is up to date")
 
 

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from fenzhang.commands.nearby import RPC_HELP, node_url
+
 if TYPE_CHECKING:
     from fenzhang.chain.deploy import DeployPlan
     from fenzhang.chain.deployments import Deployment
@@ -27,9 +29,7 @@ def register(app: typer.Typer) -> None:
 
 def deploy_command(
     *,
-    rpc: Annotated[
-        str, typer.Option("--rpc", envvar="FENZHANG_RPC", help="JSON-RPC endpoint of a node.")
-    ] = "http://127.0.0.1:8545",
+    rpc: Annotated[str | None, typer.Option("--rpc", help=RPC_HELP, show_default=False)] = None,
     admin_key_file: Annotated[
         Path | None,
         typer.Option(
@@ -70,14 +70,15 @@ def deploy_command(
 
 
 async def _deploy(
-    rpc: str, key_file: Path | None, plan: DeployPlan, out: Path | None, timeout_s: float
+    rpc: str | None, key_file: Path | None, plan: DeployPlan, out: Path | None, timeout_s: float
 ) -> Deployment:
     from fenzhang.chain.deploy import deploy
     from fenzhang.chain.deployments import deployment_path
     from fenzhang.chain.keystore import DEVNET_CHAIN_ID
     from fenzhang.chain.node import NodeClient
+    from fenzhang.settings import Settings
 
-    async with NodeClient(rpc) as node:
+    async with NodeClient(node_url(Settings.from_environment(), rpc)) as node:
         chain_id = await node.chain_id()
         if chain_id == DEVNET_CHAIN_ID and not plan.members():
             plan = devnet_plan()

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
+from fenzhang.commands.nearby import DEPLOYMENT_HELP, deployment_file
+
 if TYPE_CHECKING:
     from fenzhang.chain.views import ChainView
     from fenzhang.domain.rules import Leg
@@ -58,10 +60,7 @@ def quote(
         ),
     ] = None,
     deployment: Annotated[
-        Path | None,
-        typer.Option(
-            help="Deployment file of --rpc. Default: deployments/<chain id>.json.", show_default=False
-        ),
+        Path | None, typer.Option(help=f"That of --rpc. {DEPLOYMENT_HELP}", show_default=False)
     ] = None,
 ) -> None:
     """Allocate amounts by legs, and print one JSON object per case: `leaves`, or `error_leg`.
@@ -136,12 +135,13 @@ async def _ask_chain(cases: Sequence[Case], rpc: str | None, deployment: Path | 
 
 @asynccontextmanager
 async def _chain_at(rpc: str, path: Path | None) -> AsyncIterator[ChainView]:
-    from fenzhang.chain.deployments import check_deployment, deployment_path, load
+    from fenzhang.chain.deployments import check_deployment, load
     from fenzhang.chain.node import NodeClient
     from fenzhang.chain.views import ChainView
+    from fenzhang.settings import Settings
 
     async with NodeClient(rpc) as node:
-        deployment = load(path or deployment_path(await node.chain_id()))
+        deployment = load(await deployment_file(Settings.from_environment(), path, node))
         await check_deployment(node, deployment)
         yield ChainView(node, deployment)
 

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
+from fenzhang.commands.nearby import DEPLOYMENT_HELP, RPC_HELP, deployment_file, node_url, say_which
+
 if TYPE_CHECKING:
     from fenzhang.ledger.reconcile import Reconciliation
 
@@ -24,14 +26,8 @@ def register(app: typer.Typer) -> None:
 
 def reconcile_command(
     *,
-    rpc: Annotated[
-        str | None,
-        typer.Option("--rpc", help="JSON-RPC endpoint of a node.", show_default="FENZHANG_RPC_URL"),
-    ] = None,
-    deployment: Annotated[
-        Path | None,
-        typer.Option(help="Deployment file of the chain.", show_default="FENZHANG_DEPLOYMENT"),
-    ] = None,
+    rpc: Annotated[str | None, typer.Option("--rpc", help=RPC_HELP, show_default=False)] = None,
+    deployment: Annotated[Path | None, typer.Option(help=DEPLOYMENT_HELP, show_default=False)] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")] = False,
 ) -> None:
     """Compare balances, positions, orders, records, postings and batches with the chain, at the last mirrored block.
@@ -61,11 +57,14 @@ async def _reconcile(rpc: str | None, path: Path | None) -> Reconciliation:
     from fenzhang.settings import Settings
     from fenzhang.store.session import Database
 
-    settings = Settings()
-    deployment = load(path or settings.deployment)
-    async with Database(settings.database) as database, NodeClient(rpc or settings.rpc_url) as node:
+    settings = Settings.from_environment()
+    async with Database(settings.database) as database, NodeClient(node_url(settings, rpc)) as node:
         await database.check()
-        return await reconciliation(database, node, deployment)
+        file = await deployment_file(settings, path, node)
+        result = await reconciliation(database, node, load(file))
+        if rpc is None or path is None:
+            say_which(node, file)
+        return result
 
 
 def _as_json(result: Reconciliation) -> dict[str, object]:

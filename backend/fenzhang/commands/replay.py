@@ -10,9 +10,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from fenzhang.commands.nearby import DEPLOYMENT_HELP, RPC_HELP, deployment_file, node_url
+
 if TYPE_CHECKING:
     from fenzhang.chain.deployments import Deployment
     from fenzhang.replay.scenario import Scenario
+    from fenzhang.settings import Settings
 
 MISTAKES = 2
 """Exit code for a folder with mistakes in it."""
@@ -45,18 +48,10 @@ def replay(
         ),
     ] = None,
     rpc: Annotated[
-        str,
-        typer.Option(
-            "--rpc", envvar=["FENZHANG_RPC_URL", "FENZHANG_RPC"], help="Node from which the result is read."
-        ),
-    ] = "http://127.0.0.1:8545",
-    deployment: Annotated[
-        Path | None,
-        typer.Option(
-            help="Deployment file. Default: deployments/<chain id>.json beside the credentials, or here.",
-            show_default=False,
-        ),
+        str | None,
+        typer.Option("--rpc", help=f"Where the result is read. {RPC_HELP}", show_default=False),
     ] = None,
+    deployment: Annotated[Path | None, typer.Option(help=DEPLOYMENT_HELP, show_default=False)] = None,
     signs_itself: Annotated[
         str | None,
         typer.Option(
@@ -76,17 +71,22 @@ def replay(
     which was sent.
     """
     from fenzhang.commands.replay_text import print_report, watching
-    from fenzhang.devnet import default_home
     from fenzhang.replay.run import Replay
+    from fenzhang.settings import Settings
 
     scenario = read_scenario(folder)
-    apps = credentials or default_home() / "apps.json"
+    settings = Settings.from_environment()
+    apps = credentials or settings.home / "apps.json"
+    if (apps.parent / "devnet").is_dir():
+        # The system that the credentials are of keeps its node and its deployment beside them.
+        settings = settings.model_copy(update={"home": apps.parent})
+    url = node_url(settings, rpc)
     run = Replay(
         scenario=scenario,
         api=api,
         credentials=apps,
-        rpc=rpc,
-        deployment=asyncio.run(_deployment(rpc, deployment, apps)),
+        rpc=url,
+        deployment=asyncio.run(_deployment(settings, url, deployment)),
         signs_itself=signs_itself,
     )
     with watching(run) as progress:
@@ -120,16 +120,12 @@ def write_report(path: Path, content: dict[str, object]) -> None:
     draft.replace(path)
 
 
-async def _deployment(rpc: str, path: Path | None, apps: Path) -> Deployment:
-    """The deployment of the chain behind `rpc`: asked for before anything is played, for without it nothing counts."""
-    from fenzhang.chain.deployments import DEPLOYMENTS_FOLDER, check_deployment, deployment_path, load
+async def _deployment(settings: Settings, url: str, path: Path | None) -> Deployment:
+    """The deployment of the chain behind `url`: asked for before anything is played, for without it nothing counts."""
+    from fenzhang.chain.deployments import check_deployment, load
     from fenzhang.chain.node import NodeClient
 
-    async with NodeClient(rpc) as node:
-        if path is None:
-            chain_id = await node.chain_id()
-            beside = deployment_path(chain_id, apps.parent / DEPLOYMENTS_FOLDER)
-            path = beside if beside.exists() else deployment_path(chain_id)
-        deployment = load(path)
+    async with NodeClient(url) as node:
+        deployment = load(await deployment_file(settings, path, node))
         await check_deployment(node, deployment)
         return deployment

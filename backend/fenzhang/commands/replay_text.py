@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bars
 from rich.table import Table
 
@@ -28,15 +28,24 @@ _ALWAYS_SHOWN = frozenset({"SETTLED", "REJECTED", "REFUSED"})
 def watching(run: Replay) -> Iterator[Progress]:
     """Progress bars for what a replay prepares, sends and sees decided."""
     columns = (TextColumn("{task.description:<22}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Bars(*columns, console=Console(stderr=True)) as bars:
-        prepared = bars.add_task("set up", total=run.steps_to_prepare())
-        sent = bars.add_task("sent", total=run.writes())
-        decided = bars.add_task("settled or rejected", total=run.writes())
+    bars = Bars(*columns, console=Console(stderr=True))
+    prepared = bars.add_task("set up", total=run.steps_to_prepare())
+    sent = bars.add_task("sent", total=run.writes())
+    decided = bars.add_task("settled or rejected", total=run.writes())
+
+    def advance(task: TaskID, more: int) -> None:
+        bars.start()  # not before there is progress: what cannot begin is one line that says why
+        bars.advance(task, more)
+
+    try:
         yield Progress(
-            prepared=lambda more: bars.advance(prepared, more),
-            sent=lambda more: bars.advance(sent, more),
-            decided=lambda more: bars.advance(decided, more),
+            prepared=lambda more: advance(prepared, more),
+            sent=lambda more: advance(sent, more),
+            decided=lambda more: advance(decided, more),
         )
+    finally:
+        if bars.live.is_started:
+            bars.stop()
 
 
 def print_report(found: ReplayReport, console: Console | None = None) -> None:

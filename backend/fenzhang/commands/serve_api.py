@@ -62,7 +62,9 @@ def serve_api(
 ) -> None:
     """Serve the HTTP API until SIGINT or SIGTERM. The database must be up to date (`fenzhang db upgrade`)."""
     given = {"api_host": host, "api_port": port, "deployment": deployment}
-    settings = Settings().model_copy(update={name: it for name, it in given.items() if it is not None})
+    settings = Settings.from_environment().model_copy(
+        update={name: it for name, it in given.items() if it is not None}
+    )
     serving = server(settings)
     with asyncio.Runner(loop_factory=serving.config.get_loop_factory()) as runner:
         runner.run(check_and_serve(serving))
@@ -73,5 +75,9 @@ async def check_and_serve(serving: ApiServer) -> None:
 
     Raises what create_app names.
     """
-    await check_start(serving.services)
+    try:
+        await check_start(serving.services)
+    except BaseException:
+        await serving.services.close()
+        raise
     await serving.serve()

@@ -52,7 +52,7 @@ async def _serve(make: Make) -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     # One line per request, several times a second.
     logging.getLogger("httpx").setLevel(logging.WARNING)
-    settings = Settings()
+    settings = Settings.from_environment()
     deployment = load(settings.deployment)
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -74,12 +75,15 @@ def _print_json(endpoints: Endpoints) -> None:
 
 
 def _print_text(endpoints: Endpoints) -> None:
+    found_by_itself = endpoints.home == Path.cwd() / ".fenzhang"
+    at_home = "" if found_by_itself else f"FENZHANG_HOME={shlex.quote(str(endpoints.home))} "
     typer.echo(
         f"API          {endpoints.api}   (GET /openapi.json describes it)\n"
         f"node         {endpoints.rpc}\n"
         f"deployment   {endpoints.deployment}\n"
         f"credentials  {endpoints.apps}   (operator and approver)\n"
         f"logs         {endpoints.home / 'logs'}\n"
-        f"verify       fenzhang verify --rpc {endpoints.rpc} --deployment {endpoints.deployment}\n"
+        f"check        {at_home}fenzhang verify\n"
+        f"             {at_home}fenzhang reconcile\n"
         "Everything runs. Ctrl-C ends it."
     )

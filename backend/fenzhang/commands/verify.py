@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
+from fenzhang.commands.nearby import DEPLOYMENT_HELP, RPC_HELP, deployment_file, node_url, say_which
+
 if TYPE_CHECKING:
     from fenzhang.audit.verification import AuditReport
 
@@ -24,17 +26,8 @@ def register(app: typer.Typer) -> None:
 
 def verify_command(
     *,
-    rpc: Annotated[
-        str, typer.Option("--rpc", envvar="FENZHANG_RPC", help="JSON-RPC endpoint of a node.")
-    ] = "http://127.0.0.1:8545",
-    deployment: Annotated[
-        Path | None,
-        typer.Option(
-            help="Deployment file. Default: deployments/<chain id>.json.",
-            show_default=False,
-            dir_okay=False,
-        ),
-    ] = None,
+    rpc: Annotated[str | None, typer.Option("--rpc", help=RPC_HELP, show_default=False)] = None,
+    deployment: Annotated[Path | None, typer.Option(help=DEPLOYMENT_HELP, show_default=False)] = None,
     order: Annotated[
         str | None,
         typer.Option(
@@ -74,20 +67,27 @@ def verify_command(
 
 
 async def _verify(
-    rpc: str, path: Path | None, order: str | None, timeout_s: float, *, quiet: bool
+    rpc: str | None, path: Path | None, order: str | None, timeout_s: float, *, quiet: bool
 ) -> AuditReport:
     from fenzhang.audit.verification import verify
-    from fenzhang.chain.deployments import deployment_path, load
+    from fenzhang.chain.deployments import load
     from fenzhang.chain.node import NodeClient
+    from fenzhang.settings import Settings
 
-    async with NodeClient(rpc, timeout_s) as node:
-        deployment = load(path or deployment_path(await node.chain_id()))
+    settings = Settings.from_environment()
+    async with NodeClient(node_url(settings, rpc), timeout_s) as node:
+        file = await deployment_file(settings, path, node)
+        deployment = load(file)
         if quiet:
-            return await verify(node, deployment, order=order)
-        from fenzhang.commands.verify_text import reading
+            report = await verify(node, deployment, order=order)
+        else:
+            from fenzhang.commands.verify_text import reading
 
-        with reading() as progress:
-            return await verify(node, deployment, order=order, progress=progress)
+            with reading() as progress:
+                report = await verify(node, deployment, order=order, progress=progress)
+        if rpc is None or path is None:
+            say_which(node, file)
+        return report
 
 
 def _give_up(message: str) -> NoReturn:

@@ -57,7 +57,7 @@ def _capture(snapshot: Snapshot, request: CaptureRequest) -> Capture:
 
 def _split(snapshot: Snapshot, request: SplitRequest) -> Instruction:
     order = snapshot.order(request.order)
-    _check_order(order, request.currency)
+    _check_order(order, request.order, request.currency)
     shape = snapshot.shape(order.rule_id, order.rule_version)
     own = snapshot.bind(shape, request.bindings)
     for role, bound, given in zip(shape.roles, order.bindings, own, strict=True):
@@ -81,7 +81,7 @@ def _split(snapshot: Snapshot, request: SplitRequest) -> Instruction:
 
 def _release(snapshot: Snapshot, request: ReleaseRequest) -> Instruction:
     order = snapshot.order(request.order)
-    _check_order(order, None)
+    _check_order(order, request.order, None)
     return Instruction(
         kind=InstructionKind.RELEASE,
         id=identifiers.release_id(snapshot.platform.id, request.reference),
@@ -92,9 +92,12 @@ def _release(snapshot: Snapshot, request: ReleaseRequest) -> Instruction:
 def _return(snapshot: Snapshot, request: ReturnRequest) -> Instruction:
     split = snapshot.split(request.split)
     if split.state == InstructionState.REJECTED:
-        raise SplitRejected(f"split {request.split!r} was rejected", reference=request.split)
-    order = snapshot.order_by_id(split.order_id or _NOBODY)
-    _check_order(order, request.currency)
+        raise SplitRejected(
+            f"split {request.split!r} was rejected", field="out_split_no", reference=request.split
+        )
+    reference = split.content["out_order_no"]
+    order = snapshot.order_by_id(split.order_id or _NOBODY, reference)
+    _check_order(order, reference, request.currency)
     if request.amounts is not None:
         leaves = snapshot.shape(order.rule_id, order.rule_version).leaves
         if len(request.amounts) != leaves:
@@ -109,7 +112,7 @@ def _return(snapshot: Snapshot, request: ReturnRequest) -> Instruction:
     )
 
 
-def _check_order(order: OrderFacts, currency: str | None) -> None:
+def _check_order(order: OrderFacts, reference: str, currency: str | None) -> None:
     if currency is not None and currency != order.currency:
         raise CurrencyMismatch(
             f"the order is in {order.currency}",
@@ -120,5 +123,6 @@ def _check_order(order: OrderFacts, currency: str | None) -> None:
     if order.instructions >= MAX_INSTRUCTIONS_PER_ORDER:
         raise TooManyInstructions(
             f"an order has at most {MAX_INSTRUCTIONS_PER_ORDER} instructions",
+            reference=reference,
             limit=MAX_INSTRUCTIONS_PER_ORDER,
         )

@@ -7,6 +7,7 @@ it, and its reason is the rejection of the instruction.
 from __future__ import annotations
 
 from fenzhang.domain.errors import FenzhangError, InvalidInput
+from fenzhang.domain.records import ParticipantStatus
 
 
 class Unknown(FenzhangError):
@@ -177,10 +178,20 @@ class RoleBoundByOrder(Conflict):
     code = "role_already_bound"
 
 
+def _not_active(what: str, reference: str, status: ParticipantStatus) -> str:
+    if status is ParticipantStatus.UNKNOWN:
+        return f"the enrolment of {what} {reference!r} is not on the chain yet; wait for it"
+    return f"{what} {reference!r} is {status.name.lower()}"
+
+
 class ParticipantNotActive(Conflict):
     """The participant is suspended, closed, or its enrolment is not on the chain yet."""
 
     code = "participant_not_active"
+
+    def __init__(self, reference: str, status: ParticipantStatus, **more: object) -> None:
+        message = _not_active("participant", reference, status)
+        super().__init__(message, reference=reference, status=status.name, **more)
 
 
 class ParticipantNotSuspended(Conflict):
@@ -193,6 +204,10 @@ class PlatformNotActive(Conflict):
     """The platform is suspended, closed, or its enrolment is not on the chain yet."""
 
     code = "platform_not_active"
+
+    def __init__(self, reference: str, status: ParticipantStatus) -> None:
+        message = _not_active("platform", reference, status)
+        super().__init__(message, reference=reference, status=status.name)
 
 
 class CurrencyMismatch(Conflict):

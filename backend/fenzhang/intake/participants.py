@@ -144,11 +144,14 @@ async def change_standing(
 
     async def write() -> Instruction:
         status = ParticipantStatus(participant.status)
-        values = {"reference": participant.reference, "status": status.name}
         if kind is InstructionType.SUSPEND and status is not ParticipantStatus.ACTIVE:
-            raise ParticipantNotActive("only an active participant can be suspended", **values)
+            raise ParticipantNotActive(participant.reference, status)
         if kind is InstructionType.RESUME and status is not ParticipantStatus.SUSPENDED:
-            raise ParticipantNotSuspended("only a suspended participant can be resumed", **values)
+            raise ParticipantNotSuspended(
+                "only a suspended participant can be resumed",
+                reference=participant.reference,
+                status=status.name,
+            )
         return await governance_instruction(
             session,
             actor,
@@ -169,8 +172,7 @@ async def change_standing(
 def require_active(platform: Participant) -> None:
     """Raises PlatformNotActive."""
     if platform.status != ParticipantStatus.ACTIVE:
-        status = ParticipantStatus(platform.status).name
-        raise PlatformNotActive("the platform is not active on the chain", status=status)
+        raise PlatformNotActive(platform.reference, ParticipantStatus(platform.status))
 
 
 async def platform_named(session: AsyncSession, reference: str) -> Participant:

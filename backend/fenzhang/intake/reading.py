@@ -15,6 +15,7 @@ from fenzhang.intake.errors import Unknown, UnknownInstruction, UnknownOrderRefe
 from fenzhang.intake.once import find
 from fenzhang.store.bulk import chunks
 from fenzhang.store.payloads import capture_from
+from fenzhang.store.sums import half_sums, whole
 from fenzhang.store.tables import Allocation, Instruction, InstructionType, Order, Participant, Record
 
 _UNKNOWN: dict[InstructionType, type[Unknown]] = {
@@ -140,7 +141,7 @@ async def order_named(session: AsyncSession, platform_id: bytes, reference: str)
     if capture is None and order is None:
         raise UnknownOrderReference(reference)
     totals = (
-        select(Record.kind, func.sum(Record.amount))
+        select(Record.kind, *half_sums(Record.amount))
         .where(Record.order_id == order_id, Record.canonical.is_(True))
         .group_by(Record.kind)
     )
@@ -149,7 +150,7 @@ async def order_named(session: AsyncSession, platform_id: bytes, reference: str)
         order=order,
         instructions=instructions,
         leaves=await leaves_of(session, instructions),
-        totals={RecordKind(kind): int(total) for kind, total in await session.execute(totals)},
+        totals={RecordKind(kind): whole(high, low) for kind, high, low in await session.execute(totals)},
     )
 
 

@@ -156,12 +156,20 @@ async def _next_version(
     live = [row for row in rows if row.proposed or row.version not in refused]
     version = max((row.version for row in live), default=0) + 1
     if request.version not in {None, version}:
-        raise VersionNotNext(f"the next version is {version}", version=request.version, expected=version)
+        raise VersionNotNext(
+            f"the next version is {version}",
+            field="version",
+            rule=request.rule,
+            version=request.version,
+            expected=version,
+        )
     previous = max((row.effective_from for row in live), default=0)
     effective_from = previous if request.effective_from is None else request.effective_from
     if effective_from < previous:
         raise EffectiveBeforePrevious(
             "a version cannot be in force before the one it follows",
+            field="effective_from",
+            rule=request.rule,
             effective_from=effective_from,
             previous=previous,
         )
@@ -202,12 +210,16 @@ async def _check_signed(
     digest = proposal_digest(
         domain, platform.id, proposal.rule_id, proposal.version, proposal.effective_from, proposal.legs
     )
-    verifier.check(domain, platform.authority or b"", digest, proposal.signature)
+    verifier.check(domain, platform.authority or b"", digest, proposal.signature, "signature")
 
 
 async def _require_key(session: AsyncSession, platform: Participant) -> None:
     if not await keys.has(session, keys.platform_label(platform.id)):
-        raise NoSigningKey("the keystore has no key of the platform: send the request signed")
+        raise NoSigningKey(
+            "the keystore has no key of the platform: send the request signed",
+            field="signature",
+            reference=platform.reference,
+        )
 
 
 # ------------------------------------------------------------------------------ approval and retirement
@@ -270,7 +282,9 @@ async def _check_other_party(
     )
     own_app = actor.client_id in set((await session.execute(proposers)).scalars())
     if own_app or actor.platform_id == platform.id:
-        raise ApproverIsProposer("a rule is approved by another party than its platform")
+        raise ApproverIsProposer(
+            "a rule is approved by another party than its platform", rule=row.reference, version=row.version
+        )
 
 
 async def retire(
@@ -302,7 +316,7 @@ async def retire(
         else:
             domain = verifier.network.rule_domain
             digest = retirement_digest(domain, platform.id, identifier)
-            verifier.check(domain, platform.authority or b"", digest, signature)
+            verifier.check(domain, platform.authority or b"", digest, signature, "signature")
         return await governance_instruction(
             session,
             actor,

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from operator import attrgetter
 
-from sqlalchemy import insert
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -20,29 +20,16 @@ from fenzhang.intake.actor import Actor
 from fenzhang.intake.build import build
 from fenzhang.intake.errors import AuthorizationMixed, NoSigningKey, ReferenceConflict
 from fenzhang.intake.requests import SettlementRequest, content_hash
+from fenzhang.intake.rows import COLUMNS, InstructionRow, NewInstruction
 from fenzhang.intake.signatures import Verifier
 from fenzhang.intake.signing import Fresh, Signatures, sign
 from fenzhang.intake.snapshot import Snapshot, load, order_ids_of, platform_of
 from fenzhang.store import keys, locks, payloads
+from fenzhang.store.bulk import insert_tuples
 from fenzhang.store.errors import DatabaseUnavailable
 from fenzhang.store.tables import Instruction, InstructionState, InstructionType
 
 _ATTEMPTS = 4
-_COLUMNS = (
-    "id",
-    "type",
-    "platform_id",
-    "app_id",
-    "reference",
-    "order_id",
-    "content",
-    "content_hash",
-    "payload",
-    "state",
-    "authorization_id",
-    "position",
-    "accepted_at",
-)
 _UNSIGNED = Signatures()
 
 
@@ -50,7 +37,7 @@ _UNSIGNED = Signatures()
 class Outcome:
     """An instruction that is durably known once the caller has committed; `created` if this request brought it."""
 
-    instruction: Instruction
+    instruction: InstructionRow
     created: bool
 
 
@@ -132,7 +119,7 @@ def _evaluate(
                 is_capture = request.type is InstructionType.CAPTURE
                 if not (signatures.attestation if is_capture else signatures.authorization):
                     has_key.require(request.type)
-                snapshot.remember(fresh.row)
+                snapshot.remember(fresh.row, fresh.payload)
                 draft.fresh.append(fresh)
                 answer = Outcome(fresh.row, created=True)
             draft.answers.append(answer)
@@ -155,13 +142,13 @@ def _known(snapshot: Snapshot, request: SettlementRequest) -> Outcome | None:
 
 def _build(
     snapshot: Snapshot, actor: Actor, request: SettlementRequest
-) -> tuple[Instruction, Capture | records.Instruction]:
+) -> tuple[NewInstruction, Capture | records.Instruction]:
     payload = build(snapshot, request)
     content = request.content()
     digest = content_hash(content)
     if request.type is InstructionType.RETURN:
         content["out_order_no"] = snapshot.split(content["out_split_no"]).content["out_order_no"]
-    row = Instruction(
+    row = NewInstruction(
         id=payload.order_id if isinstance(payload, Capture) else payload.id,
         type=request.type.value,
         platform_id=snapshot.platform.id,
@@ -184,7 +171,11 @@ async def _insert(
         return  # a repetition: signed instructions stay with the authorization they first came with
     if signatures:
         if len(draft.fresh) != len(draft.answers):
-            raise AuthorizationMixed("some of these instructions are accepted already; sign the others alone")
+            fresh = {item.index for item in draft.fresh}
+            raise AuthorizationMixed(
+                "some of these instructions are accepted already; sign the others alone",
+                accepted_items=[index for index in range(len(draft.answers)) if index not in fresh],
+            )
         await sign(session, snapshot, draft.fresh, verifier, signatures)
-    rows = [{column: getattr(item.row, column) for column in _COLUMNS} for item in draft.fresh]
-    await session.execute(insert(Instruction), rows)
+    values = attrgetter(*COLUMNS)
+    await insert_tuples(session, Instruction, COLUMNS, [values(item.row) for item in draft.fresh])

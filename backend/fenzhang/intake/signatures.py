@@ -61,9 +61,10 @@ class ContractSignature:
 class SignatureUndecided(SignatureRefused):
     """As SignatureRefused, unless `question` is put to the authority's contract and answered with yes."""
 
-    def __init__(self, question: ContractSignature, domain: SigningDomain) -> None:
+    def __init__(self, question: ContractSignature, domain: SigningDomain, field_name: str) -> None:
         super().__init__(
             "the signature is not the signer's for this content on this chain and contract",
+            field=field_name,
             signer="0x" + question.authority.hex(),
             digest="0x" + question.digest.hex(),
             domain={
@@ -97,11 +98,13 @@ class Verifier:
         """A verifier that also takes this contract's signature."""
         return replace(self, confirmed=self.confirmed | {question})
 
-    def check(self, domain: SigningDomain, authority: bytes, digest: bytes, signature: bytes) -> None:
-        """Raises SignatureUndecided unless `signature` is `authority`'s (20 bytes) over `digest`."""
+    def check(
+        self, domain: SigningDomain, authority: bytes, digest: bytes, signature: bytes, field_name: str
+    ) -> None:
+        """Raises SignatureUndecided naming the field, unless `signature` is `authority`'s (20 bytes) over `digest`."""
         question = ContractSignature(authority, digest, signature)
         if recover(digest, signature) != authority and question not in self.confirmed:
-            raise SignatureUndecided(question, domain)
+            raise SignatureUndecided(question, domain, field_name)
 
     async def authorize(
         self,
@@ -115,7 +118,7 @@ class Verifier:
         authorization = records.Authorization(platform.id, given.nonce, given.deadline, tuple(instructions))
         digest = authorization_digest(self.network.ledger_domain, authorization)
         _check_deadline(given, now)
-        self.check(self.network.ledger_domain, platform.authority or b"", digest, given.signature)
+        self._check_given(given, platform.authority or b"", digest)
         return await _new_row(session, platform.id, given, digest, is_attestation=False)
 
     async def attest(
@@ -130,15 +133,18 @@ class Verifier:
         attestation = records.Attestation(attestor, given.nonce, given.deadline, tuple(captures))
         digest = attestation_digest(self.network.ledger_domain, attestation)
         _check_deadline(given, now)
-        self.check(self.network.ledger_domain, attestor, digest, given.signature)
+        self._check_given(given, attestor, digest)
         return await _new_row(session, attestor.rjust(32, b"\0"), given, digest, is_attestation=True)
+
+    def _check_given(self, given: ClientSignature, authority: bytes, digest: bytes) -> None:
+        self.check(self.network.ledger_domain, authority, digest, given.signature, f"{given.field}.signature")
 
 
 def _check_deadline(given: ClientSignature, now: int) -> None:
     if given.deadline < now + MIN_DEADLINE_AHEAD_S:
         raise AuthorizationExpired(
             f"the deadline must be at least {MIN_DEADLINE_AHEAD_S} seconds ahead",
-            field="authorization.deadline",
+            field=f"{given.field}.deadline",
             deadline=given.deadline,
             now=now,
         )
@@ -151,7 +157,7 @@ async def _new_row(
     taken = select(Authorization.id).where(Authorization.signer == signer, Authorization.nonce == nonce)
     if (await session.execute(taken)).scalar_one_or_none() is not None:
         raise NonceTaken(
-            "the nonce belongs to another authorization", field="authorization.nonce", nonce=str(given.nonce)
+            "the nonce belongs to another authorization", field=f"{given.field}.nonce", nonce=str(given.nonce)
         )
     return Authorization(
         signer=signer,

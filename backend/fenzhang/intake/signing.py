@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from fenzhang.domain.records import Capture, Instruction, InstructionKind
 from fenzhang.intake.errors import AuthorizationMissing, ReturnNotFirst
 from fenzhang.intake.requests import ClientSignature
+from fenzhang.intake.rows import NewInstruction
 from fenzhang.intake.signatures import Verifier
 from fenzhang.intake.size import TransactionSize
 from fenzhang.intake.snapshot import Snapshot
@@ -32,7 +33,7 @@ class Fresh:
     """A new item of a request: its place there, its row, which is not inserted yet, and what goes on chain."""
 
     index: int
-    row: tables.Instruction
+    row: NewInstruction
     payload: Capture | Instruction
 
 
@@ -50,9 +51,10 @@ async def sign(
     """
     if signatures.authorization is not None:
         signed = [(item, item.payload) for item in items if isinstance(item.payload, Instruction)]
-        _check_covers("authorization", signed)
+        name = signatures.authorization.field
+        _check_covers(name, signed)
         _check_returns(signed)
-        _check_size("authorization", snapshot, [payload for _, payload in signed])
+        _check_size(name, snapshot, [payload for _, payload in signed])
         instructions = [payload for _, payload in signed]
         row = await verifier.authorize(
             session, snapshot.platform, signatures.authorization, instructions, snapshot.now
@@ -60,15 +62,16 @@ async def sign(
         await _attach(session, row, [item.row for item, _ in signed])
     if signatures.attestation is not None:
         attested = [(item, item.payload) for item in items if isinstance(item.payload, Capture)]
-        _check_covers("attestation", attested)
-        _check_size("attestation", snapshot, [payload for _, payload in attested])
+        name = signatures.attestation.field
+        _check_covers(name, attested)
+        _check_size(name, snapshot, [payload for _, payload in attested])
         captures = [payload for _, payload in attested]
         row = await verifier.attest(session, signatures.attestation, captures, snapshot.now)
         await _attach(session, row, [item.row for item, _ in attested])
 
 
 async def _attach(
-    session: AsyncSession, row: tables.Authorization, instructions: Sequence[tables.Instruction]
+    session: AsyncSession, row: tables.Authorization, instructions: Sequence[NewInstruction]
 ) -> None:
     session.add(row)
     await session.flush()
@@ -88,7 +91,7 @@ def _check_size(name: str, snapshot: Snapshot, payloads: Sequence[Capture | Inst
         if isinstance(payload, Capture):
             size.add_capture(payload, snapshot.shape(payload.rule_id, payload.rule_version))
         else:
-            order = snapshot.order_by_id(payload.order_id)
+            order = snapshot.orders[payload.order_id]
             size.add(payload, order, snapshot.shape(order.rule_id, order.rule_version))
     size.check(name)
 

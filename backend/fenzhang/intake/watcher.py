@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from fenzhang.store import feed
 from fenzhang.store.bulk import chunks
@@ -29,8 +30,12 @@ _log = logging.getLogger(__name__)
 
 @dataclass(eq=False, slots=True)
 class Wait:
-    """One client that waits. `changed` is set when it is worth looking again."""
+    """One client that waits. `changed` is set when it is worth looking again.
 
+    `state` is the one that an instruction is to leave; without it, completions alone are of interest.
+    """
+
+    state: str | None = None
     changed: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def wait(self, timeout_s: float) -> bool:
@@ -52,7 +57,6 @@ class Watcher:
         self._interval_s = interval_s
         self._instructions: dict[int, set[Wait]] = defaultdict(set)
         self._platforms: dict[bytes, set[Wait]] = defaultdict(set)
-        self._states: dict[int, str] = {}
         self._wanted = asyncio.Event()
         self.closing = False
         """Set by `close`: waiting ends early, because the process is about to."""
@@ -60,24 +64,17 @@ class Watcher:
     @contextmanager
     def instruction(self, seq: int, state: str | None = None) -> Iterator[Wait]:
         """Wait for instruction `seq` to become terminal, or, given `state`, to leave that state."""
-        with self._registered(self._instructions, seq) as wait:
-            if state is not None:
-                self._states[seq] = state
-            try:
-                yield wait
-            finally:
-                if seq not in self._instructions or len(self._instructions[seq]) <= 1:
-                    self._states.pop(seq, None)
+        with self._registered(self._instructions, seq, Wait(state)) as wait:
+            yield wait
 
     @contextmanager
     def platform(self, platform_id: bytes) -> Iterator[Wait]:
         """Wait for a completion of any instruction of a platform."""
-        with self._registered(self._platforms, platform_id) as wait:
+        with self._registered(self._platforms, platform_id, Wait()) as wait:
             yield wait
 
     @contextmanager
-    def _registered(self, waits: dict[Any, set[Wait]], key: Any) -> Iterator[Wait]:
-        wait = Wait()
+    def _registered(self, waits: dict[Any, set[Wait]], key: Any, wait: Wait) -> Iterator[Wait]:
         waits[key].add(wait)
         self._wanted.set()
         if self.closing:
@@ -116,12 +113,19 @@ class Watcher:
                     _wake(self._platforms.get(platform_id, ()))
                     cursor = completion_id
                 page = await feed.read_ids(session, cursor, _PAGE) if len(page) == _PAGE else []
-            for seqs in chunks(list(self._states)):
-                query = select(Instruction.seq, Instruction.state).where(Instruction.seq.in_(seqs))
-                for seq, state in await session.execute(query):
-                    if self._states.get(seq) != state:
-                        _wake(self._instructions.get(seq, ()))
+            await self._look_at_states(session)
         return cursor
+
+    async def _look_at_states(self, session: AsyncSession) -> None:
+        """Changes that are not terminal are in no feed."""
+        wanted = [
+            seq for seq, waits in self._instructions.items() if any(wait.state is not None for wait in waits)
+        ]
+        for seqs in chunks(wanted):
+            query = select(Instruction.seq, Instruction.state).where(Instruction.seq.in_(seqs))
+            for seq, state in await session.execute(query):
+                waits = self._instructions.get(seq, ())
+                _wake(wait for wait in waits if wait.state not in {None, state})
 
     def close(self) -> None:
         """Let everybody who waits, now or later, answer at once."""

@@ -5,17 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, func, literal_column, select
+from sqlalchemy import ColumnElement, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import InstrumentedAttribute
 
 from fenzhang.ledger.chart import AccountKey
 from fenzhang.store.bulk import chunks
+from fenzhang.store.sums import half_sums, whole
 from fenzhang.store.tables import Account, AccountKind, Posting
-
-_HIGH = Posting.amount.op(">>")(literal_column("32"))
-_LOW = Posting.amount.op("&")(literal_column("4294967295"))
-"""Halves of an amount: a sum of amounts can leave 64 bits, which SQLite's sum() refuses; sums of halves cannot."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,10 +87,7 @@ async def position(session: AsyncSession, participant_ids: Sequence[bytes]) -> d
 async def _sums(
     session: AsyncSession, account: InstrumentedAttribute[int], only: ColumnElement[bool] | None = None
 ) -> dict[int, int]:
-    query = select(account, func.sum(_HIGH), func.sum(_LOW)).group_by(account)
+    query = select(account, *half_sums(Posting.amount)).group_by(account)
     if only is not None:
         query = query.where(only)
-    # PostgreSQL sums bigints to numeric, which arrives as Decimal.
-    return {
-        account_id: (int(high) << 32) + int(low) for account_id, high, low in await session.execute(query)
-    }
+    return {account_id: whole(high, low) for account_id, high, low in await session.execute(query)}

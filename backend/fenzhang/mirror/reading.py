@@ -158,19 +158,9 @@ class Reading:
     def _captured(self, event: OrderCaptured) -> None:
         if event.order_id in self.orders:
             raise MirrorError(f"order 0x{event.order_id.hex()} was captured twice", order_id=event.order_id)
-        capture = Capture(
-            order_id=event.order_id,
-            platform=event.platform,
-            merchant=event.merchant,
-            rule_id=event.rule_id,
-            rule_version=event.rule_version,
-            currency=event.currency,
-            amount=event.amount,
-            bindings=event.bindings,
-        )
-        order = OrderState(capture, 0, ZERO_HEAD, is_new=True)
+        order = OrderState(event.capture, 0, ZERO_HEAD, is_new=True)
         self.orders[event.order_id] = order
-        self._settle(RecordKind.CAPTURE, event.order_id, order, event, content=capture_hash(capture))
+        self._settle(RecordKind.CAPTURE, event.order_id, order, event, content=capture_hash(event.capture))
 
     def _split(self, event: OrderSplit) -> None:
         order = self._order(event.order_id, event.at)

@@ -36,7 +36,8 @@ def head() -> str:
 
 def current(connection: Connection) -> str | None:
     """The revision of the database, None when it is empty."""
-    return MigrationContext.configure(connection).get_current_revision()
+    # As in `migrations/env.py`; otherwise every start would log that SQLite has no transactional DDL.
+    return MigrationContext.configure(connection, opts={"transactional_ddl": True}).get_current_revision()
 
 
 def upgrade(connection: Connection) -> None:

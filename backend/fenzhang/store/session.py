@@ -11,23 +11,24 @@ import asyncio
 import json
 import sqlite3
 from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from typing import Any, Self
 
+import orjson
 from asyncpg import PostgresError  # type: ignore[import-untyped]  # asyncpg ships no types
 from sqlalchemy import event
 from sqlalchemy.engine import URL, Connection, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
-from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, create_async_engine
 
 from fenzhang.store import migration
 from fenzhang.store.errors import DatabaseError, DatabaseUnavailable
 
 BUSY_TIMEOUT_MS = 15_000
 """How long SQLite waits for another process's write transaction."""
-PRAGMAS = (f"busy_timeout={BUSY_TIMEOUT_MS}", "journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON")
-"""What every connection to SQLite is set to."""
+PRAGMAS = ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "cache_size=-65536")
+"""What every connection to SQLite is set to. 64 MB of cache: ids are random, so an index is used all over."""
 CONNECT_TIMEOUT_S = 10
 POSTGRES_RETRIABLE = frozenset(
     {"40001", "40P01", "53100", "53200", "53300", "55P03", "57P01", "57P02", "57P03"}
@@ -74,17 +75,13 @@ class Database:
 
     async def upgrade(self) -> None:
         """Bring the database to the newest version. Several processes may try. Raises DatabaseNewer."""
-        async with _translating():
-            with _reaching():
-                async with self._writer.begin() as connection:
-                    await connection.run_sync(migration.upgrade)
+        async with _translating(), _connected(self._writer) as connection, connection.begin():
+            await connection.run_sync(migration.upgrade)
 
     async def check(self) -> None:
         """Raises DatabaseNotMigrated or DatabaseNewer unless the database is exactly of this version."""
-        async with _translating():
-            with _reaching():
-                async with self._reader.connect() as connection:
-                    await connection.run_sync(migration.check)
+        async with _translating(), _connected(self._reader) as connection:
+            await connection.run_sync(migration.check)
 
     async def close(self) -> None:
         """Close all connections."""
@@ -102,11 +99,21 @@ async def _connect(session: AsyncSession) -> None:
         await session.connection()
 
 
+@asynccontextmanager
+async def _connected(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
+    async with AsyncExitStack() as stack:
+        with _reaching():
+            connection = await stack.enter_async_context(engine.connect())
+        yield connection
+
+
 @contextmanager
 def _reaching() -> Iterator[None]:
-    """For connecting alone: asyncpg lets OSError through, which elsewhere may be anybody's."""
+    """For connecting alone, where whatever is wrong is the database's: no such database, no such user, no server."""
     try:
         yield
+    except DBAPIError as error:
+        raise DatabaseUnavailable(f"the database does not answer: {_describe(error)}") from error
     except (OSError, PostgresError) as error:
         raise DatabaseUnavailable(f"the database cannot be reached: {error}") from error
 
@@ -131,8 +138,8 @@ def _create_engine(url: URL) -> AsyncEngine:
     if url.get_backend_name() == "sqlite":
         if url.database and url.database != ":memory:":
             options |= {"pool_size": 8, "max_overflow": 8}
-        engine = create_async_engine(url, connect_args={"timeout": BUSY_TIMEOUT_MS / 1000}, **options)
-        event.listen(engine.sync_engine, "connect", _configure_sqlite)
+        connecting = {"timeout": BUSY_TIMEOUT_MS / 1000, "factory": _SqliteConnection}
+        engine = create_async_engine(url, connect_args=connecting, **options)
         event.listen(engine.sync_engine, "begin", _begin_sqlite)
         return engine
     return create_async_engine(
@@ -146,16 +153,30 @@ def _create_engine(url: URL) -> AsyncEngine:
 
 
 def _dump_json(value: object) -> str:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    try:
+        return orjson.dumps(value).decode()
+    except TypeError:  # an integer above 64 bits
+        return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
-def _configure_sqlite(connection: Any, _record: object) -> None:
-    # Python's sqlite3 would begin transactions too late and never IMMEDIATE; `_begin_sqlite` does instead.
-    connection.isolation_level = None
-    cursor = connection.cursor()
-    for pragma in PRAGMAS:
-        cursor.execute(f"PRAGMA {pragma}")
-    cursor.close()
+class _SqliteConnection(sqlite3.Connection):
+    """A connection that is set up when it is open, and whose transaction is over when it is closed.
+
+    By itself SQLite keeps a closed connection's transaction, and its lock, until the last cursor is gone. After a
+    cancellation, that is whenever the garbage collector finds the traceback.
+    """
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        # Python's sqlite3 would begin transactions too late and never IMMEDIATE; `_begin_sqlite` does instead.
+        super().__init__(*arguments, **options | {"isolation_level": None})
+        for pragma in PRAGMAS:
+            self.execute(f"PRAGMA {pragma}").close()
+
+    def close(self) -> None:
+        """Roll back and close."""
+        with suppress(sqlite3.Error):
+            self.rollback()
+        super().close()
 
 
 def _begin_sqlite(connection: Connection) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -13,20 +14,27 @@ from hypothesis import strategies as st
 from fenzhang.chain.abi import Reader, word
 from fenzhang.chain.abitypes import canonical_type
 from fenzhang.chain.artifacts import artifact
+from fenzhang.chain.calldata import (
+    SentProposal,
+    SentSettle,
+    decode_proposal,
+    decode_retirement,
+    decode_settle,
+)
 from fenzhang.chain.codec import (
     SETTLE_SELECTOR,
     SETTLE_SIGNATURE,
     SettleCall,
     decode_arguments,
     decode_result,
-    decode_settle,
     encode_call,
     encode_settle,
     leg_values,
     legs_from_values,
 )
 from fenzhang.chain.errors import Undecodable
-from fenzhang.chain.governance import propose_call
+from fenzhang.chain.governance import propose_call, retire_call
+from fenzhang.domain.allocation import Allocation
 from fenzhang.domain.records import (
     Attestation,
     Authorization,
@@ -101,20 +109,38 @@ def test_settle_is_encoded_as_eth_abi_encodes_it(call: SettleCall) -> None:
     assert _encoded(call) == SETTLE_SELECTOR + expected
 
 
+def _same(found: SentSettle, call: SettleCall) -> bool:
+    witnesses = tuple(OrderWitness(each.capture, each.head, each.past()) for each in found.witnesses)
+    return SettleCall(found.attestations, found.authorizations, witnesses, found.order_index) == call
+
+
+def _with_true_index(call: SettleCall) -> SettleCall:
+    """The contract takes no other than one index per instruction."""
+    count = sum(len(each.instructions) for each in call.authorizations)
+    return replace(call, order_index=tuple(range(count)))
+
+
+def _as_read(record: PastRecord) -> PastRecord:
+    return replace(record, allocations=()) if record.kind is RecordKind.RELEASE else record
+
+
 @given(calls)
 def test_settle_reads_back(call: SettleCall) -> None:
-    assert decode_settle(_encoded(call)) == call
+    call = _with_true_index(call)
+    read = [replace(each, past=tuple(map(_as_read, each.past))) for each in call.witnesses]
+    assert _same(decode_settle(_encoded(call)), replace(call, witnesses=tuple(read)))
 
 
 @settings(max_examples=300)
 @given(calls, st.data())
 def test_damaged_calldata_reads_as_something_or_is_undecodable(call: SettleCall, data: st.DataObject) -> None:
-    calldata = bytearray(_encoded(call))
+    calldata = bytearray(_encoded(_with_true_index(call)))
     at = data.draw(st.integers(4, len(calldata) - 1))
     calldata[at] = data.draw(st.integers(0, 255))
     cut = data.draw(st.integers(4, len(calldata)))
     with suppress(Undecodable):
-        decode_settle(bytes(calldata[:cut]))
+        for witness in decode_settle(bytes(calldata[:cut])).witnesses:
+            witness.past()
 
 
 def test_an_offset_may_point_backwards_as_the_evm_allows() -> None:
@@ -133,13 +159,13 @@ def test_padding_of_a_signature_is_nobodys_business() -> None:
     calldata = _encoded(call)
     dirty = calldata.replace(b"\xab" + bytes(31), b"\xab" + b"\xff" * 31)
     assert dirty != calldata
-    assert decode_settle(dirty) == call
+    assert _same(decode_settle(dirty), call)
 
 
 def test_a_signed_amount_of_more_than_96_bits_stays_what_was_signed() -> None:
     instruction = Instruction(InstructionKind.SPLIT, bytes(32), bytes(32), amounts=(2**200,))
     call = SettleCall((), (Authorization(bytes(32), 0, 0, (instruction,)),), (), (0,))
-    assert decode_settle(_encoded(call)) == call
+    assert _same(decode_settle(_encoded(call)), call)
 
 
 @pytest.mark.parametrize(
@@ -162,8 +188,9 @@ def test_kinds_beyond_the_known_ones_are_undecodable() -> None:
     past = PastRecord(RecordKind.REJECTION, b"\xee" * 32, 0)
     capture = Capture(bytes(32), bytes(32), bytes(32), bytes(32), 1, "CNY", 1, ())
     calldata = _encoded(SettleCall((), (), (OrderWitness(capture, bytes(32), (past,)),), ()))
+    [witness] = decode_settle(calldata.replace(word(4) + b"\xee" * 32, word(5) + b"\xee" * 32)).witnesses
     with pytest.raises(Undecodable, match="record kind 5"):
-        decode_settle(calldata.replace(word(4) + b"\xee" * 32, word(5) + b"\xee" * 32))
+        witness.past()
 
 
 def test_other_calls_are_not_settle() -> None:
@@ -173,16 +200,38 @@ def test_other_calls_are_not_settle() -> None:
         decode_settle(SETTLE_SELECTOR)
 
 
-def test_an_order_index_has_two_bytes_for_each_instruction() -> None:
-    calldata = SETTLE_SELECTOR + word(128) * 3 + word(160) + word(0) + word(3) + bytes(32)
-    with pytest.raises(Undecodable, match="two bytes"):
-        decode_settle(calldata)
+@pytest.mark.parametrize("size", [1, 2, 6])
+def test_an_order_index_has_two_bytes_for_each_instruction(size: int) -> None:
+    instructions = (Instruction(InstructionKind.SPLIT, bytes(32), bytes(32)),) * 2
+    call = SettleCall((), (Authorization(bytes(32), 0, 0, instructions),), (), (0, 1))
+    calldata = _encoded(call)
+    index = word(4) + (1).to_bytes(4, "big").ljust(32, b"\0")
+    assert calldata.endswith(index)
+    with pytest.raises(Undecodable, match=f"{size} bytes for 2 instructions"):
+        decode_settle(calldata[: -len(index)] + word(size) + bytes(32))
 
 
 def test_a_huge_length_is_undecodable_at_once() -> None:
     calldata = SETTLE_SELECTOR + word(128) * 3 + word(160) + word(2**200) + word(0)
     with pytest.raises(Undecodable):
         decode_settle(calldata)
+
+
+def test_arrays_that_overlap_are_not_blown_up() -> None:
+    """Four hundred pointers to one record of four hundred allocations, in few bytes and never looked at on chain."""
+    count = 400
+    capture = Capture(bytes(32), bytes(32), bytes(32), bytes(32), 1, "CNY", 1, ())
+    empty = PastRecord(RecordKind.SPLIT, bytes(32), 1)
+    large = replace(empty, allocations=(Allocation(bytes(32), 1),) * count)
+    honest = _encoded(
+        SettleCall((), (), (OrderWitness(capture, bytes(32), (large, *[empty] * (count - 1))),), ())
+    )
+    offsets = honest.index(word(count) + word(32 * count)) + 32
+    calldata = honest[:offsets] + word(32 * count) * count + honest[offsets + 32 * count :]
+    assert len(decode_settle(honest).witnesses[0].past()) == count
+    [witness] = decode_settle(calldata).witnesses
+    with pytest.raises(Undecodable, match="overlap"):
+        witness.past()
 
 
 @given(st.lists(values.legs, max_size=6))
@@ -195,10 +244,14 @@ def test_a_proposal_reads_back_from_its_calldata(legs: list[Leg], platform: byte
     calldata = propose_call(
         platform=platform, rule_id=platform, version=2, effective_from=3, legs=legs, signature=signature
     )
-    proposal, found = decode_arguments("RuleBook", "propose", calldata)
-    assert found == signature
-    assert proposal[:4] == (platform, platform, 2, 3)
-    assert legs_from_values(proposal[4]) == tuple(legs)
+    assert decode_proposal(calldata) == SentProposal(platform, platform, 2, 3, tuple(legs), signature)
+
+
+def test_padding_of_a_signature_for_a_rule_is_nobodys_business() -> None:
+    calldata = retire_call(b"P" * 32, b"R" * 32, b"\xab" * 65)
+    dirty = calldata[:-31] + b"\xff" * 31
+    assert decode_retirement(dirty) == decode_retirement(calldata)
+    assert decode_retirement(calldata).signature == b"\xab" * 65
 
 
 def test_addresses_are_twenty_bytes_on_both_sides() -> None:

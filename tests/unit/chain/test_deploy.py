@@ -382,16 +382,34 @@ def test_a_deployment_file_that_is_not_there_is_named(tmp_path: Path) -> None:
         load(tmp_path / "absent.json")
 
 
-async def test_a_deployment_file_with_a_damaged_address_is_refused(
-    chain: RunningNode, tmp_path: Path
-) -> None:
+async def test_a_deployment_file_with_a_damaged_field_is_refused(chain: RunningNode, tmp_path: Path) -> None:
     path = tmp_path / "d.json"
     async with NodeClient(chain.url) as node:
         deployment = await deploy(node, ADMIN, SHORT, path)
-    content = json.loads(path.read_bytes())
-    content["contracts"]["SplitLedger"]["address"] = "0x12"
-    path.write_text(json.dumps(content))
-    with pytest.raises(DeploymentInvalid):
-        load(path)
+    whole = path.read_text()
+    damaged = json.loads(whole)
+    damaged["contracts"]["SplitLedger"]["address"] = "0x12"
+    doubled = json.loads(whole)
+    doubled["contracts"]["SplitLedger"]["address"] = doubled["contracts"]["RuleBook"]["address"]
+    numbers = [
+        json.loads(whole) | {name: value}
+        for name in ("block_number", "chain_id")
+        for value in (-1, 5.7, True, "5", None)
+    ]
+    for content in (damaged, doubled, *numbers):
+        path.write_text(json.dumps(content))
+        with pytest.raises(DeploymentInvalid):
+            load(path)
     save(path, deployment)
     assert load(path) == deployment
+
+
+async def test_a_deployment_from_a_block_that_is_yet_to_come_is_refused(
+    chain: RunningNode, tmp_path: Path
+) -> None:
+    async with NodeClient(chain.url) as node:
+        deployment = await deploy(node, ADMIN, SHORT, tmp_path / "d.json")
+        newest = await node.block_number()
+        await check_deployment(node, replace(deployment, block_number=newest))
+        with pytest.raises(DeploymentMismatch, match=f"began in block {newest + 1}"):
+            await check_deployment(node, replace(deployment, block_number=newest + 1))

@@ -106,6 +106,16 @@ def test_every_declared_event_is_known(contract: str, event: str) -> None:
         assert len(fields(found)) == len(arguments) + 1
 
 
+def test_a_label_of_a_role_may_be_no_text() -> None:
+    """An administrator may give any bytes; who follows the chain must get past them."""
+    log = make_log("AccessManager", "RoleLabel", roleId=1, label="name")
+    log["data"] = log["data"].replace(b"name".hex(), b"na\xff\xfe".hex())
+    [found] = decode_logs([log], CONTRACTS)
+    assert found == AdministrationChanged(
+        AT, "RoleLabel", (1, "na\N{REPLACEMENT CHARACTER}\N{REPLACEMENT CHARACTER}")
+    )
+
+
 def test_the_events_of_settlement_have_their_values_in_place() -> None:
     captured = decode_one(
         "SplitLedger",

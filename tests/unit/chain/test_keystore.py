@@ -78,6 +78,13 @@ def test_a_file_without_a_key_is_named_and_its_content_is_not(tmp_path: Path, co
     assert len(content) < 3 or content not in str(caught.value)
 
 
+def test_nobody_is_asked_for_the_password_of_something_else(tmp_path: Path) -> None:
+    path = tmp_path / "deployment.json"
+    path.write_text('{"format": 1}')
+    with pytest.raises(KeyFileInvalid, match=r"deployment\.json"):
+        load_key(path)
+
+
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(KeyFileInvalid, match="absent"):
         load_key(tmp_path / "absent")

@@ -195,7 +195,16 @@ async def test_a_local_node_is_reached_past_a_proxy(monkeypatch: pytest.MonkeyPa
 
 
 @pytest.mark.parametrize(
-    "url", ["ftp://u:s3cret@localhost", "localhost:8545", "http://", "", "http://[::1", "http://u:s3cret@a:b"]
+    "url",
+    [
+        "ftp://u:s3cret@localhost",
+        "localhost:8545",
+        "http://",
+        "",
+        "http://[::1",
+        "http://u:s3cret@a:b",
+        "http://u:s3cret@a:99999",
+    ],
 )
 def test_a_url_that_is_none_is_refused_without_being_shown(url: str) -> None:
     with pytest.raises(NodeUnavailable) as caught:

@@ -146,3 +146,10 @@ def test_a_rejection_cut_short_is_a_refusal_without_a_name(name: str) -> None:
     found = decode_revert(_selector(signature_of(name)) + bytes(31))
     assert type(found) is ContractError
     assert found.code == "reverted"
+
+
+def test_a_revert_whose_text_is_no_text_is_still_an_error() -> None:
+    data = encode(["string"], ["name"]).replace(b"name", b"na\xff\xfe")  # no UTF-8
+    error = decode_revert(keccak(b"Error(string)")[:4] + data)
+    assert isinstance(error, ContractError)
+    assert error.code == "reverted"

@@ -45,7 +45,7 @@ async def system(chain: RunningNode, tmp_path_factory: pytest.TempPathFactory) -
         found = await System.deployed(node, tmp_path_factory.mktemp("deployment"), ["CNY"])
         await populate(found)
         attestation = found.attest(Attestation(ATTESTOR.address, NONCE, 2**63, (CAPTURE,)))
-        await found.settle([attestation], [])
+        await found.capture(attestation)
         yield found
 
 

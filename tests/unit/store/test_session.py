@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import shutil
 import sqlite3
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,7 +15,7 @@ from sqlalchemy import func, select, text
 from sqlalchemy.exc import IntegrityError
 
 from fenzhang.store.errors import DatabaseError, DatabaseUnavailable
-from fenzhang.store.session import Database
+from fenzhang.store.session import Database, _SqliteConnection
 from fenzhang.store.tables import Counter, Instruction
 from support.databases import create_postgres, drop_postgres
 
@@ -161,6 +164,70 @@ async def test_server_that_goes_away_under_a_transaction_is_unavailable(
     async with Database(url) as database:
         with pytest.raises(DatabaseUnavailable):
             await write(database)
+
+
+# ------------------------------------------------------------------------------ cancelled in the middle
+
+
+@pytest.fixture
+def no_collection() -> Iterator[None]:
+    """Nothing is freed but by counting references, as it may well happen for a while in a real process."""
+    gc.disable()
+    yield
+    gc.enable()
+    gc.collect()
+
+
+_WRITE = text(
+    "INSERT INTO counters VALUES ('n', 1) ON CONFLICT (name) DO UPDATE SET value = counters.value + 1 RETURNING value"
+)
+
+
+async def _write_some(database: Database) -> None:
+    async with database.write() as session:
+        await session.execute(_WRITE)
+        async with session.begin_nested():
+            await session.execute(_WRITE)
+        await session.execute(text("SELECT * FROM counters"))
+
+
+@pytest.mark.usefixtures("no_collection")
+@pytest.mark.parametrize("cancellations", [1, 2])
+async def test_a_write_that_is_cancelled_anywhere_is_all_or_nothing_and_holds_nobody_up(
+    database: Database, cancellations: int
+) -> None:
+    await _write_some(database)
+    raised: list[object] = []
+    for steps in range(60):
+        before = await _value(database) or 0
+        writing = asyncio.create_task(_write_some(database))
+        for _ in range(steps):
+            await asyncio.sleep(0.0002)
+        for _ in range(cancellations):
+            writing.cancel()
+            await asyncio.sleep(0)
+        # Whoever keeps the exception keeps its traceback, and with it the cursor of the statement under way.
+        raised += await asyncio.gather(writing, return_exceptions=True)
+        started = time.monotonic()
+        await _write_some(database)
+        assert time.monotonic() - started < 5
+        assert (await _value(database) or 0) - before in {2, 4}
+    assert any(isinstance(error, asyncio.CancelledError) for error in raised)
+
+
+def test_connection_that_is_closed_with_rows_unread_gives_its_lock_up(
+    migrated_sqlite: Path, tmp_path: Path
+) -> None:
+    path = shutil.copy(migrated_sqlite, tmp_path / "closed.db")
+    closed = _SqliteConnection(path)
+    closed.execute("BEGIN IMMEDIATE")
+    unread = closed.execute("INSERT INTO counters VALUES ('n', 1) RETURNING value")
+    closed.close()
+    with sqlite3.connect(path, timeout=0, isolation_level=None) as other:
+        other.execute("BEGIN IMMEDIATE")
+        assert other.execute("SELECT count(*) FROM counters").fetchone() == (0,)
+    other.close()
+    del unread
 
 
 @pytest.mark.parametrize("url", ["mysql://host/name", "nonsense", ""])

@@ -55,11 +55,15 @@ async def _accept(
     asked: Sequence[SettlementRequest | FenzhangError],
     authorization: AuthorizationBody | None = None,
     attestation: AttestationBody | None = None,
+    *,
+    attestation_field: str = "authorization",
 ) -> list[settlement.Answer]:
     signatures = Signatures(
         None if authorization is None else authorization.signature_given(),
-        None if attestation is None else attestation.signature_given(),
+        None if attestation is None else attestation.signature_given(attestation_field),
     )
+    if not signatures:
+        return await services_of(request).gatherer.accept(actor, asked)
     return await services_of(request).write(
         lambda session, verifier: settlement.accept(session, actor, asked, verifier, signatures)
     )
@@ -124,7 +128,14 @@ async def return_(request: Request, body: ReturnBody, actor: Platform) -> Orjson
 @router.post("/v1/instructions/batch", **_MANY)
 async def batch(request: Request, body: InstructionBatch, actor: Platform) -> OrjsonResponse:
     """Up to 1,000 captures, splits, releases and returns in order. An item may refer to those before it."""
-    answers = await _accept(request, actor, body.requests(), body.authorization, body.attestation)
+    answers = await _accept(
+        request,
+        actor,
+        body.requests(),
+        body.authorization,
+        body.attestation,
+        attestation_field="attestation",
+    )
     return _batch(answers)
 
 

@@ -9,6 +9,7 @@ from hashlib import sha256
 from typing import Any
 
 from fastapi import APIRouter, Request
+from starlette.exceptions import HTTPException
 
 from fenzhang.api.documentation import operation
 from fenzhang.api.errors import InvalidClient, InvalidScope, InvalidTokenRequest, UnsupportedGrantType
@@ -51,7 +52,7 @@ _DOCUMENTED["openapi_extra"] = _FORM
 async def issue_token(request: Request) -> OrjsonResponse:
     """An access token for the app that presents its id and secret, by HTTP Basic or in the form."""
     services = services_of(request)
-    form = {name: value for name, value in (await request.form()).items() if isinstance(value, str)}
+    form = await _form(request)
     grant = form.get("grant_type")
     if grant is None:
         raise InvalidTokenRequest("grant_type is missing")
@@ -72,6 +73,14 @@ async def issue_token(request: Request) -> OrjsonResponse:
         "scope": " ".join(scopes),
     }
     return OrjsonResponse(answer, headers={"Cache-Control": "no-store"})
+
+
+async def _form(request: Request) -> dict[str, str]:
+    try:
+        found = await request.form()
+    except HTTPException:
+        raise InvalidTokenRequest("the form cannot be read") from None
+    return {name: value for name, value in found.items() if isinstance(value, str)}
 
 
 def _credentials(request: Request, form: dict[str, str]) -> tuple[str, str]:

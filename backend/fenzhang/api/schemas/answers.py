@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field
 
@@ -19,6 +19,8 @@ Type = Literal[
     "APPROVE",
     "RETIRE",
 ]
+Sum = int | Annotated[str, Field(pattern="^-?[0-9]{19,}$")]
+"""A sum of amounts: beyond 64 bits it is decimal text, which every JSON reader gets right."""
 Standing = Literal["UNKNOWN", "ACTIVE", "SUSPENDED", "CLOSED"]
 
 
@@ -109,9 +111,9 @@ class OrderAnswer(BaseModel):
     bindings: dict[str, str | None]
     captured: int
     held: int
-    split: int
-    returned: int
-    released: int
+    split: Sum
+    returned: Sum
+    released: Sum
     instructions: list[InstructionAnswer]
 
 
@@ -193,7 +195,7 @@ class PositionAnswer(BaseModel):
     out_participant_no: str
     participant_id: str
     currency: str
-    amount: int
+    amount: Sum
 
 
 class PositionList(BaseModel):
@@ -209,16 +211,16 @@ class TrialBalanceLine(BaseModel):
     kind: str
     currency: str
     participant_id: str | None
-    debit: int
-    credit: int
+    debit: Sum
+    credit: Sum
 
 
 class TrialBalanceTotal(BaseModel):
     """Both columns of a currency; they are equal."""
 
     currency: str
-    debit: int
-    credit: int
+    debit: Sum
+    credit: Sum
 
 
 class TrialBalanceAnswer(BaseModel):

@@ -89,10 +89,14 @@ class AttestationBody(Model):
     deadline: Timestamp
     signature: SignatureBytes
 
-    def signature_given(self) -> ClientSignature:
-        """What intake verifies."""
+    def signature_given(self, field: str) -> ClientSignature:
+        """What intake verifies, from this field of a request."""
         return ClientSignature(
-            nonce=self.nonce, deadline=self.deadline, signature=self.signature, attestor=self.attestor
+            nonce=self.nonce,
+            deadline=self.deadline,
+            signature=self.signature,
+            attestor=self.attestor,
+            field=field,
         )
 
 

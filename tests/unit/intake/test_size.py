@@ -1,0 +1,95 @@
+"""What intake lets a client sign at once, submission can always send."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fenzhang.domain.records import Capture, Instruction, InstructionKind
+from fenzhang.intake.size import TransactionSize
+from fenzhang.intake.snapshot import OrderFacts, RuleShape
+from fenzhang.submission import gas
+
+ids = st.integers(1, 200).map(lambda n: n.to_bytes(32, "big"))
+
+
+@st.composite
+def items(draw: st.DrawFn) -> tuple[Capture, OrderFacts, RuleShape, Instruction]:
+    """An order of some rule with some past, and an instruction for it."""
+    roles = draw(st.integers(1, 20))
+    leaves = draw(st.integers(roles, 20))
+    shape = RuleShape(
+        roles=tuple(f"r{n}" for n in range(roles)),
+        recipients=tuple(draw(ids) for _ in range(leaves - roles)),
+        leaves=leaves,
+        legs=draw(st.integers(leaves, 32)),
+    )
+    bindings = tuple(draw(ids) for _ in range(roles))
+    order_id, rule = draw(ids), draw(ids)
+    version = draw(st.integers(1, 3))
+    capture = Capture(order_id, b"p" * 32, draw(ids), rule, version, "CNY", 1, bindings)
+    past = draw(st.integers(0, 64))
+    order = OrderFacts(order_id, False, rule, version, "CNY", bindings, past)  # noqa: FBT003 -- not rejected
+    kind = draw(st.sampled_from(InstructionKind))
+    instruction = Instruction(
+        kind,
+        draw(ids),
+        order_id,
+        bindings=bindings if kind is InstructionKind.SPLIT and draw(st.booleans()) else (),
+        amounts=(1,) * leaves if kind is InstructionKind.RETURN and draw(st.booleans()) else (),
+    )
+    return capture, order, shape, instruction
+
+
+def _recipients_gas(currency: str, recipients: set[bytes]) -> int:
+    """As fenzhang.submission.planning counts: standing and position of each, once."""
+    positions = {(currency, recipient) for recipient in recipients}
+    return gas.COLD_STANDING * len(recipients) + gas.COLD_POSITION * len(positions)
+
+
+@given(st.lists(items(), min_size=1, max_size=8))
+def test_bound_is_above_what_submission_counts_with(
+    drawn: list[tuple[Capture, OrderFacts, RuleShape, Instruction]],
+) -> None:
+    size = TransactionSize()
+    counted, calldata = gas.TRANSACTION + gas.GROUP, gas.TRANSACTION_BYTES + gas.GROUP_BYTES
+    recipients: set[bytes] = set()
+    rules: set[tuple[bytes, int]] = set()
+    for capture, order, shape, instruction in drawn:
+        size.add(instruction, order, shape)
+        is_return = instruction.kind is InstructionKind.RETURN
+        past = (order.instructions, order.instructions * shape.leaves) if is_return else (0, 0)
+        counted += gas.witness_gas(capture, *past) + gas.instruction_gas(instruction, shape.leaves)
+        calldata += gas.witness_bytes(capture, *past) + gas.instruction_bytes(instruction)
+        is_release = instruction.kind is InstructionKind.RELEASE
+        paid = (
+            (capture.merchant,) if is_release else (*shape.recipients, *order.bindings, *instruction.bindings)
+        )
+        recipients |= set(paid)
+        if (order.rule_id, order.rule_version) not in rules:
+            counted += gas.rule_gas(shape.legs)
+            rules.add((order.rule_id, order.rule_version))
+    counted += _recipients_gas("CNY", recipients)
+    assert size.gas >= counted
+    assert size.calldata >= calldata
+
+
+@given(st.lists(items(), min_size=1, max_size=8))
+def test_bound_of_captures_is_above_what_submission_counts_with(
+    drawn: list[tuple[Capture, OrderFacts, RuleShape, Instruction]],
+) -> None:
+    size = TransactionSize()
+    counted, calldata = gas.TRANSACTION + gas.GROUP, gas.TRANSACTION_BYTES + gas.GROUP_BYTES
+    recipients: set[bytes] = set()
+    rules: set[tuple[bytes, int]] = set()
+    for capture, _, shape, _ in drawn:
+        size.add_capture(capture, shape)
+        counted += gas.capture_gas(capture)
+        calldata += gas.capture_bytes(capture)
+        recipients |= {capture.merchant, *capture.bindings}
+        if (capture.rule_id, capture.rule_version) not in rules:
+            counted += gas.rule_gas(shape.legs)
+            rules.add((capture.rule_id, capture.rule_version))
+    counted += _recipients_gas("CNY", recipients)
+    assert size.gas >= counted
+    assert size.calldata >= calldata
