@@ -10,10 +10,10 @@ DEVNET := hardhat-free-devnet
 PYTHON_STAMP := $(VENV)/.stamp-requirements
 INSTALL_STAMP := $(VENV)/.stamp-install
 NODE_STAMP := $(DEVNET)/node_modules/.stamp-lock
-PYTEST_ARGS ?= -n auto --maxprocesses 4
+PYTEST_ARGS ?= -n auto --maxprocesses 4 --dist loadgroup
 UV_VERSION := 0.13.9
 
-.PHONY: help setup test lint types format demo up bench contracts lock clean
+.PHONY: help setup test coverage faults lint types format demo up bench contracts lock clean
 
 help: ## List the targets
 	@awk -F':.*## ' '/^[a-z]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -43,8 +43,14 @@ $(NODE_STAMP): $(DEVNET)/package-lock.json
 			"again, or put anvil on PATH or its path in FENZHANG_ANVIL." >&2; \
 	fi
 
-test: setup ## The whole test suite with coverage (PYTEST_ARGS="-k name" passes through)
+test: setup ## The whole test suite (PYTEST_ARGS="-k name" passes through)
+	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+coverage: setup ## The same with coverage, of child processes too; takes twice as long
 	@$(BIN)/python -m pytest --cov --cov-report=term-missing:skip-covered $(PYTEST_ARGS)
+
+faults: setup ## Break a running system in every way there is, and see that nothing is lost (FAULTS="--only kill --seed 7")
+	@$(BIN)/python scripts/faults.py $(FAULTS)
 
 lint: setup ## Ruff: rules and formatting
 	@$(BIN)/ruff check .

@@ -22,17 +22,21 @@ contract RuleBook is IRuleBook, AccessManaged, EIP712 {
     );
     bytes32 private constant RETIREMENT_TYPEHASH = keccak256("RuleRetirement(bytes32 platform,bytes32 ruleId)");
 
-    /// @dev `legs` is the address of a code blob holding abi.encode(Leg[], bytes32[] roles).
+    /// @dev `legs` is the address of a code blob holding abi.encode(Leg[], bytes32[] roles). `proposer` is the authority
+    /// that signed the proposal. `olderApproved` links approved versions, newest first; 0 ends the list.
     struct Version {
         bytes32 contentHash;
         address legs;
         uint64 effectiveFrom;
         bool approved;
+        address proposer;
+        uint32 olderApproved;
     }
 
     struct Rule {
         uint32 latest;
         bool retired;
+        uint32 newestApproved;
         mapping(uint32 version => Version) versions;
     }
 
@@ -70,6 +74,7 @@ contract RuleBook is IRuleBook, AccessManaged, EIP712 {
         Version storage version = rule.versions[proposal.version];
         version.contentHash = contentHash;
         version.effectiveFrom = proposal.effectiveFrom;
+        version.proposer = authority_;
         version.legs = CodeStore.write(abi.encode(legs, RuleTree.rolesOf(legs)));
         emit RuleProposed(
             proposal.platform, proposal.ruleId, proposal.version, proposal.effectiveFrom, contentHash, legs
@@ -78,13 +83,19 @@ contract RuleBook is IRuleBook, AccessManaged, EIP712 {
 
     /// @inheritdoc IRuleBook
     function approve(bytes32 platform, bytes32 ruleId, uint32 version, bytes32 contentHash) external restricted {
-        Version storage v = _rules[platform][ruleId].versions[version];
+        // check
+        // What the AccessManager carries out has the manager as its sender, and hides who approves.
+        if (msg.sender == authority()) revert RuleBook_ApprovalNotDirect(msg.sender);
+        Rule storage rule = _rules[platform][ruleId];
+        Version storage v = rule.versions[version];
         if (v.legs == address(0)) revert RuleBook_UnknownVersion(ruleId, version);
         if (v.approved) revert RuleBook_AlreadyApproved(ruleId, version);
         if (v.contentHash != contentHash) revert RuleBook_ContentMismatch(ruleId, version, contentHash);
         (, address authority_) = registry.participantOf(platform);
-        if (msg.sender == authority_) revert RuleBook_ApproverIsAuthority(msg.sender);
+        if (msg.sender == authority_ || msg.sender == v.proposer) revert RuleBook_ApproverIsAuthority(msg.sender);
+        // effect
         v.approved = true;
+        _link(rule, v, version);
         emit RuleApproved(platform, ruleId, version, contentHash, msg.sender);
     }
 
@@ -125,10 +136,10 @@ contract RuleBook is IRuleBook, AccessManaged, EIP712 {
     function header(bytes32 platform, bytes32 ruleId, uint32 version)
         external
         view
-        returns (bytes32 contentHash, uint64 effectiveFrom, bool approved)
+        returns (bytes32 contentHash, uint64 effectiveFrom, bool approved, address proposer)
     {
         Version storage v = _rules[platform][ruleId].versions[version];
-        return (v.contentHash, v.effectiveFrom, v.approved);
+        return (v.contentHash, v.effectiveFrom, v.approved, v.proposer);
     }
 
     /// @inheritdoc IRuleBook
@@ -151,15 +162,28 @@ contract RuleBook is IRuleBook, AccessManaged, EIP712 {
         }
     }
 
-    /// @dev In force: approved, effective, not retired, and no later approved version is effective.
+    /// @dev Puts an approved version in its place among the approved ones. Only the approver pays for the walk.
+    function _link(Rule storage rule, Version storage v, uint32 version) private {
+        uint32 newer;
+        uint32 older = rule.newestApproved;
+        while (older > version) {
+            newer = older;
+            older = rule.versions[older].olderApproved;
+        }
+        v.olderApproved = older;
+        if (newer == 0) rule.newestApproved = version;
+        else rule.versions[newer].olderApproved = version;
+    }
+
+    /// @dev In force: approved, effective, not retired, and no later approved version is effective. Effective times
+    /// never decrease, so this passes only over approved versions that are not effective yet.
     function _stateOf(Rule storage rule, uint32 version) private view returns (RuleState) {
         Version storage v = rule.versions[version];
         if (!v.approved) return RuleState.PROPOSED;
         if (rule.retired) return RuleState.RETIRED;
         if (v.effectiveFrom > block.timestamp) return RuleState.NOT_EFFECTIVE;
-        for (uint32 later = rule.latest; later > version; --later) {
-            Version storage w = rule.versions[later];
-            if (w.approved && w.effectiveFrom <= block.timestamp) return RuleState.SUPERSEDED;
+        for (uint32 later = rule.newestApproved; later > version; later = rule.versions[later].olderApproved) {
+            if (rule.versions[later].effectiveFrom <= block.timestamp) return RuleState.SUPERSEDED;
         }
         return RuleState.IN_FORCE;
     }

@@ -3,6 +3,7 @@ pragma solidity 0.8.37;
 
 import {AccessManaged} from "@openzeppelin/contracts/access/manager/AccessManaged.sol";
 import {IAccessManager} from "@openzeppelin/contracts/access/manager/IAccessManager.sol";
+import {ECDSA} from "@openzeppelin/contracts/utils/cryptography/ECDSA.sol";
 import {EIP712} from "@openzeppelin/contracts/utils/cryptography/EIP712.sol";
 import {MerkleProof} from "@openzeppelin/contracts/utils/cryptography/MerkleProof.sol";
 import {SignatureChecker} from "@openzeppelin/contracts/utils/cryptography/SignatureChecker.sol";
@@ -30,6 +31,11 @@ import {Typed} from "./libraries/Typed.sol";
 /// @dev This contract decides who may do what and once; Settlement decides what an instruction does to an order.
 contract SplitLedger is ISplitLedger, AccessManaged, EIP712 {
     using Runs for Run;
+
+    /// @dev Gas for the question whether a contract account (ERC-1271) takes a signature. A settle must keep that much
+    /// and its overhead (a call forwards at most 63/64) for each, or it reverts.
+    uint256 private constant WALLET_GAS = 200_000;
+    uint256 private constant WALLET_GAS_NEEDED = WALLET_GAS * 64 / 63 + 5_000;
 
     IParticipantRegistry public immutable registry;
     IRuleBook public immutable ruleBook;
@@ -114,6 +120,11 @@ contract SplitLedger is ISplitLedger, AccessManaged, EIP712 {
         return root != bytes32(0) && MerkleProof.verifyCalldata(proof, root, leaf);
     }
 
+    /// @inheritdoc ISplitLedger
+    function isWalletSignature(address wallet, bytes32 digest, bytes calldata signature) external view returns (bool) {
+        return SignatureChecker.isValidERC1271SignatureNowCalldata(wallet, digest, signature);
+    }
+
     function _attest(Run memory run, Attestation calldata attestation) private {
         bytes32[] memory hashes = new bytes32[](attestation.captures.length);
         for (uint256 i = 0; i < hashes.length; ++i) {
@@ -125,6 +136,7 @@ contract SplitLedger is ISplitLedger, AccessManaged, EIP712 {
         bytes memory reason = _refusal(
             attestation.attestor,
             signer,
+            hashes.length,
             _isAttestor(attestation.attestor),
             abi.encodeWithSelector(SplitLedger_NotAttestor.selector, attestation.attestor),
             digest,
@@ -156,6 +168,7 @@ contract SplitLedger is ISplitLedger, AccessManaged, EIP712 {
             bytes memory reason = _refusal(
                 authority_,
                 platform,
+                authorization.instructions.length,
                 status == ParticipantStatus.ACTIVE && authority_ != address(0),
                 abi.encodeWithSelector(SplitLedger_PlatformNotActive.selector, platform),
                 digest,
@@ -191,6 +204,7 @@ contract SplitLedger is ISplitLedger, AccessManaged, EIP712 {
     function _refusal(
         address authority_,
         bytes32 signer,
+        uint256 count,
         bool mayAct,
         bytes memory mayNot,
         bytes32 digest,
@@ -199,7 +213,7 @@ contract SplitLedger is ISplitLedger, AccessManaged, EIP712 {
         bytes calldata signature
     ) private view returns (bytes memory reason) {
         if (!mayAct) return mayNot;
-        if (!SignatureChecker.isValidSignatureNowCalldata(authority_, digest, signature)) {
+        if (!_isSignature(authority_, digest, signature)) {
             return abi.encodeWithSelector(SplitLedger_InvalidSignature.selector, signer);
         }
         if (block.timestamp > deadline) {
@@ -208,6 +222,20 @@ contract SplitLedger is ISplitLedger, AccessManaged, EIP712 {
         if (nonceBitmap[signer][nonce >> 8] >> (nonce & 0xff) & 1 == 1) {
             return abi.encodeWithSelector(SplitLedger_NonceUsed.selector, nonce);
         }
+        if (count == 0) return abi.encodeWithSelector(SplitLedger_EmptyAuthorization.selector, nonce);
+    }
+
+    /// @dev A contract account is asked with a fixed allowance of gas, so that neither can it burn what its neighbours
+    /// in the transaction need, nor can a relayer starve it into refusing what it would take.
+    function _isSignature(address authority_, bytes32 digest, bytes calldata signature) private view returns (bool) {
+        if (authority_.code.length == 0) {
+            (address recovered, ECDSA.RecoverError failure,) = ECDSA.tryRecoverCalldata(digest, signature);
+            return failure == ECDSA.RecoverError.NoError && recovered == authority_;
+        }
+        bytes memory question = abi.encodeCall(this.isWalletSignature, (authority_, digest, signature));
+        if (gasleft() < WALLET_GAS_NEEDED) revert SplitLedger_GasTooLow(gasleft(), WALLET_GAS_NEEDED);
+        (bool answered, bytes memory answer) = address(this).staticcall{gas: WALLET_GAS}(question);
+        return answered && abi.decode(answer, (bool));
     }
 
     function _useNonce(bytes32 signer, uint256 nonce) private {

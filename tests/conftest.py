@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from hypothesis import HealthCheck, settings
+
 from support.databases import (
     database,
     database_kind,
@@ -21,3 +23,7 @@ __all__ = [
     "migrated_sqlite",
     "postgres_server",
 ]
+
+# How long an example takes says nothing about what is tested, only about what else the machine is doing.
+settings.register_profile("fenzhang", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("fenzhang")

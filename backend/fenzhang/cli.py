@@ -13,8 +13,22 @@ import typer
 
 from fenzhang import __version__
 from fenzhang.commands import app as apps
-from fenzhang.commands import bench, db, demo, deploy, devnet, quote, reconcile, replay, serve, up, verify
+from fenzhang.commands import (
+    bench,
+    db,
+    demo,
+    deploy,
+    devnet,
+    key,
+    quote,
+    reconcile,
+    replay,
+    serve,
+    up,
+    verify,
+)
 from fenzhang.domain.errors import FenzhangError
+from fenzhang.telemetry.logs import scrub
 
 app = typer.Typer(
     name="fenzhang",
@@ -28,6 +42,7 @@ for command in (up, demo, replay, quote, verify, reconcile, deploy, bench):
 app.add_typer(devnet.app, name="devnet")
 app.add_typer(serve.app, name="serve")
 app.add_typer(apps.app, name="app")
+app.add_typer(key.app, name="key")
 app.add_typer(db.app, name="db")
 
 
@@ -59,7 +74,7 @@ def main() -> None:
 
 
 def _fail(message: str) -> None:
-    sys.stderr.write(f"fenzhang: {' '.join(message.split())}\n")
+    sys.stderr.write(f"fenzhang: {scrub(' '.join(message.split()))}\n")
     sys.exit(1)
 
 

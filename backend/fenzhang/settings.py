@@ -7,10 +7,11 @@ import secrets
 from pathlib import Path
 from typing import Self
 
-from pydantic import SecretStr, ValidationError, field_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from fenzhang.domain.errors import FenzhangError
+from fenzhang.telemetry.logs import LogFormat, LogLevel
 
 _SECRET_BYTES = 32
 
@@ -50,6 +51,23 @@ class Settings(BaseSettings):
     api_port: int = 8700
     token_ttl_s: int = 3_600
     """How long an access token is good for."""
+    metrics_host: str = "127.0.0.1"
+    metrics_port: int | None = Field(default=None, ge=1, le=65_535)
+    """Where a process serves /metrics, /healthz and /readyz for operators, apart from the API; off when not set."""
+    log: LogFormat = "text"
+    """`text` for people, `json` for machines."""
+    log_level: LogLevel = "INFO"
+    max_queue: int = Field(default=50_000, ge=1)
+    """Instructions without an outcome at which intake answers 429."""
+    max_requests: int = Field(default=256, ge=1)
+    """Writes under way in one API process at which it answers 429; of requests of all kinds, eight times as many."""
+    ready_lag_s: float = Field(default=30.0, gt=0)
+    """A mirror that is longer behind is shown as degraded."""
+
+    @field_validator("metrics_port", mode="before")
+    @classmethod
+    def _empty_is_none(cls, value: object) -> object:
+        return None if value == "" else value
 
     @field_validator("home", "deployment", mode="before")
     @classmethod

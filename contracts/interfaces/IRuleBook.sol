@@ -75,6 +75,7 @@ interface IRuleBook {
     error RuleBook_AlreadyApproved(bytes32 ruleId, uint32 version);
     error RuleBook_ContentMismatch(bytes32 ruleId, uint32 version, bytes32 contentHash);
     error RuleBook_ApproverIsAuthority(address approver);
+    error RuleBook_ApprovalNotDirect(address caller);
     error RuleBook_AlreadyRetired(bytes32 ruleId);
 
     error RuleTree_LegCount(uint256 count);
@@ -91,7 +92,9 @@ interface IRuleBook {
     /// ERC-1271) over the EIP-712 struct RuleProposal. Versions count up from 1.
     function propose(RuleProposal calldata proposal, bytes calldata signature) external;
 
-    /// @notice Approves a version; the role is the rule approver's, and never the platform's own authority.
+    /// @notice Approves a version; the role is the rule approver's. The approver calls directly (not through
+    /// AccessManager.execute, which hides who approves; one with an execution delay schedules and then calls here). It is
+    /// neither the platform's authority now nor the authority that signed the proposal.
     /// @param contentHash what the approver read, so that it cannot approve anything else.
     function approve(bytes32 platform, bytes32 ruleId, uint32 version, bytes32 contentHash) external;
 
@@ -109,11 +112,12 @@ interface IRuleBook {
     /// @notice Highest proposed version of a rule, and whether the rule is retired. 0 when there is none.
     function latest(bytes32 platform, bytes32 ruleId) external view returns (uint32 version, bool retired);
 
-    /// @notice Header of a version: its content hash, effective time (Unix seconds) and approval.
+    /// @notice Header of a version: its content hash, effective time (Unix seconds), approval, and the authority that
+    /// signed its proposal.
     function header(bytes32 platform, bytes32 ruleId, uint32 version)
         external
         view
-        returns (bytes32 contentHash, uint64 effectiveFrom, bool approved);
+        returns (bytes32 contentHash, uint64 effectiveFrom, bool approved, address proposer);
 
     /// @notice Dry run of the allocation arithmetic on any legs, validated or not.
     /// @return leaves amount per leaf in leg order; empty when a leg failed.

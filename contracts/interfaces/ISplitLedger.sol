@@ -107,6 +107,14 @@ struct OrderWitness {
 /// merchant; RETURN keccak256(abi.encode(splitId, Allocation[])); REJECTION keccak256(reason). The batch tree
 /// is a StandardMerkleTree with leaves in event order (not sorted).
 ///
+/// An attestation or authorization that lists nothing is refused, and its nonce stays free.
+///
+/// A signer that is a contract (ERC-1271) is asked for its signature with 200,000 gas; needing more means no.
+/// A transaction that has less than that left when it comes to ask reverts with SplitLedger_GasTooLow.
+///
+/// Warning: calldata that is no ABI encoding of its types (say an instruction's `kind` or `amount` out of range) reverts
+/// the transaction, whatever was signed. Only the words of a RETURN's `amounts` are judged one by one: too large a word
+/// is a MalformedInstruction.
 /// Warning: an instruction that arrives before what it depends on (a split before its capture) is rejected for good,
 /// whoever relayed it in that order.
 /// Warning: an outdated or missing witness is the relayer's mistake and never the signer's: the authorization is
@@ -164,6 +172,7 @@ interface ISplitLedger {
     error SplitLedger_NonceUsed(uint256 nonce);
     error SplitLedger_NotAttestor(address attestor);
     error SplitLedger_PlatformNotActive(bytes32 platform);
+    error SplitLedger_EmptyAuthorization(uint256 nonce);
     // Captures
     error SplitLedger_ZeroAmount();
     error SplitLedger_AmountAboveLimit(uint256 amount, uint256 limit);
@@ -190,6 +199,7 @@ interface ISplitLedger {
     // The transaction as a whole
     error SplitLedger_OrderChanged(bytes32 orderId);
     error SplitLedger_IndexCount(uint256 length, uint256 expected);
+    error SplitLedger_GasTooLow(uint256 gas, uint256 needed);
 
     /// @notice Applies attestations, then authorizations, in the given order, and seals what was recorded.
     /// @param orders witnesses of orders captured in earlier transactions, each order at most once.
@@ -202,6 +212,9 @@ interface ISplitLedger {
         OrderWitness[] calldata orders,
         bytes calldata orderIndex
     ) external returns (uint256 batch);
+
+    /// @notice Whether a contract account takes a signature, asked as `settle` asks: with 200,000 gas for this call.
+    function isWalletSignature(address wallet, bytes32 digest, bytes calldata signature) external view returns (bool);
 
     /// @notice Opens or closes currencies for new captures. Administration only.
     function setCurrencies(bytes3[] calldata currencies, bool enabled) external;

@@ -58,6 +58,17 @@ async def test_id_and_secret_buy_a_token_by_basic_or_form(api: Api, made: NewApp
         assert "mall" in {item["out_participant_no"] for item in participants.json()["participants"]}
 
 
+async def test_a_token_of_a_process_whose_clock_is_ahead_is_good(
+    api: Api, made: NewApp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = time.time()
+    with monkeypatch.context() as ahead:
+        ahead.setattr("fenzhang.api.auth.time.time", lambda: now + 600)
+        token = (await _token(api, GRANT, (made.client_id, made.secret))).json()["access_token"]
+    answer = await api.anybody.get("/v1/participants", headers={"Authorization": f"Bearer {token}"})
+    assert answer.status_code == 200
+
+
 async def test_a_token_may_have_fewer_scopes_than_its_app(api: Api, made: NewApp) -> None:
     answer = await _token(api, {**GRANT, "scope": "auditor"}, (made.client_id, made.secret))
     assert answer.json()["scope"] == "auditor"

@@ -215,35 +215,20 @@ async def test_what_the_access_manager_carries_out_holds(world: World) -> None:
     assert report.counts["splits"] == 1
 
 
-async def test_an_authorization_of_nothing_that_used_up_its_nonce_holds(world: World) -> None:
-    """It leaves no event, so that only a later refusal tells of it."""
+async def test_an_authorization_of_nothing_is_refused_and_holds(world: World) -> None:
     order, captured = world.captured(), world.capture()
-    cancelled = world.authorize(world.split(order.order_id, 100))
-    nothing = world.authorize(nonce=cancelled.nonce)
-    assert world.settle(nothing).events == []
-    bank = world.attest(nonce=10_000)
-    assert world.settle(bank).events == []
-    forged = world.authorize(nonce=10_001, key=OUTSIDER)
-    assert len(world.settle(forged).refusals) == 1
-    assert len(world.settle(cancelled, world.attest(captured, nonce=10_000)).refusals) == 2
-    world.settle(world.authorize(world.release(order.order_id), nonce=10_001))
+    nothing = world.settle(world.authorize(nonce=10_001), world.attest(nonce=10_000))
+    assert len(nothing.refusals) == 2
+    settled = world.settle(
+        world.attest(captured, nonce=10_000), world.authorize(world.release(order.order_id), nonce=10_001)
+    )
+    assert settled.refusals == []
 
     report = await verified(world)
 
     assert report.differences == ()
+    assert report.counts["authorizations_without_effect"] == 2
     assert report.counts["releases"] == 1
-
-
-async def test_a_nonce_that_was_used_up_without_an_event_and_never_again_holds(world: World) -> None:
-    world.settle(world.authorize(nonce=20_000))
-    order = world.captured()
-    world.settle(world.authorize(world.release(order.order_id), nonce=20_001))
-
-    report = await verified(world, "0x" + order.order_id.hex())
-
-    assert report.differences == ()
-    [story] = report.stories
-    assert [entry.kind for entry in story.entries] == ["CAPTURE", "RELEASE"]
 
 
 async def test_a_registrar_with_an_execution_delay_holds(world: World) -> None:

@@ -209,15 +209,57 @@ async def test_a_rule_approved_by_the_platform_that_proposed_it(world: World) ->
     world.propose(rule)
     world.act(ADMIN, "AccessManager", "grantRole", RULE_APPROVER_ROLE, MALL.key.address, 0)
     before = poke(world, "ParticipantRegistry", slot, 1 << 160)
+    proposer = mapped(mapped(Slots.RULES, MALL.id, rule.rule_id) + 1, word(1)) + 2
+    signed = poke(world, "RuleBook", proposer, 0)
     world.node.impersonate(MALL.key.address)
     world.act(MALL.key.address, "RuleBook", "approve", *world.approval(rule))
     poke(world, "ParticipantRegistry", slot, before)
+    poke(world, "RuleBook", proposer, signed)
 
     report = await verified(world)
 
     difference = only(report, Code.TWO_PARTY_RULE)
     assert (difference.rule, difference.found) == (rule.rule_id, MALL.key.address)
     assert len(report.differences) == 1
+
+
+async def test_a_rule_approved_by_the_authority_that_proposed_it_and_was_replaced(world: World) -> None:
+    rule = RuleRef(MALL, ident("rule", "of one party"), 1, PAIR.legs)
+    world.propose(rule)
+    world.act(ADMIN, "AccessManager", "grantRole", RULE_APPROVER_ROLE, MALL.key.address, 0)
+    world.register("rotateAuthority", MALL.id, OUTSIDER.address)
+    proposer = mapped(mapped(Slots.RULES, MALL.id, rule.rule_id) + 1, word(1)) + 2
+    signed = poke(world, "RuleBook", proposer, 0)
+    world.node.impersonate(MALL.key.address)
+    world.act(MALL.key.address, "RuleBook", "approve", *world.approval(rule))
+
+    report = await verified(world)
+
+    assert codes(report) == {Code.TWO_PARTY_RULE: 1, Code.RULE_HEADER: 1}, "the proposer was erased"
+    poke(world, "RuleBook", proposer, signed)
+    assert codes(await verified(world)) == {Code.TWO_PARTY_RULE: 1}
+
+
+async def test_a_rule_approved_through_the_access_manager(world: World) -> None:
+    """Other code stood at the rule book's address and told of an approval that hides its approver."""
+    rule = RuleRef(MALL, ident("rule", "of somebody"), 1, PAIR.legs)
+    world.propose(rule)
+    book, manager = world.system.deployment.rule_book, world.system.deployment.access_manager
+    platform, rule_id, version, content = world.approval(rule)
+    original = code_of(world, book)
+    signature = keccak(b"RuleApproved(bytes32,bytes32,uint32,bytes32,address)")
+    words = (content, b"\x5f", right(manager), b"\x60\x20")
+    data = b"".join(b"\x7f" + value + at + b"\x52" for value, at in zip(words[::2], words[1::2], strict=True))
+    pushed = b"".join(b"\x7f" + topic for topic in (word(version), rule_id, platform, signature))
+    world.node.set_code(book, data + pushed + bytes.fromhex("60405fa400"))
+    approval = encode_call("RuleBook", "approve", platform, rule_id, version, content)
+    assert world.system.transact(APPROVER, "AccessManager", "execute", book, approval).error is None
+    world.node.set_code(book, original)
+
+    report = await verified(world)
+
+    assert codes(report) == {Code.TWO_PARTY_RULE: 1, Code.RULE_HEADER: 1}, "and nothing was approved"
+    assert only(report, Code.TWO_PARTY_RULE).found == APPROVER.address
 
 
 async def test_a_rule_approved_without_the_role(world: World) -> None:

@@ -6,14 +6,16 @@ from dataclasses import replace
 
 import pytest
 
+from fenzhang.chain.codec import encode_call
 from fenzhang.chain.events import RuleApproved
 from fenzhang.chain.signer import LocalKey
 from fenzhang.chain.views import RULE_APPROVER_ROLE
-from support.parties import MALL, MARKET, PAIR, SHOP, RuleRef, ident
+from support.parties import MALL, MARKET, PAIR, SHOP, RuleRef, ident, party
 from support.system import ADMIN, APPROVER, BANK, OUTSIDER, REGISTRAR
 from support.twin import NOWHERE
 from support.world import World, reason_of
 
+HEIR = party("heir of the mall").key
 RULE = RuleRef(MALL, ident("rule", "new"), 1, MARKET.legs)
 
 
@@ -23,7 +25,8 @@ def test_an_approver_approves_what_was_proposed(world: World) -> None:
     assert world.approve(RULE, 7) == [
         RuleApproved(NOWHERE, MALL.id, RULE.rule_id, 1, content, APPROVER.address)
     ]
-    assert world.system.call("RuleBook", "header", MALL.id, RULE.rule_id, 1) == (content, 7, True)
+    header = world.system.call("RuleBook", "header", MALL.id, RULE.rule_id, 1)
+    assert header == (content, 7, True, MALL.key.address)
 
 
 def test_an_approver_that_read_something_else_approves_nothing(world: World) -> None:
@@ -67,6 +70,33 @@ def test_a_platform_never_approves_its_own_rule_even_with_the_role(world: World)
     error = world.refused(MALL.key, "RuleBook", "approve", *world.approval(RULE))
     assert reason_of(error) == ("RuleBook_ApproverIsAuthority", {"approver": MALL.key.address})
     assert world.act(SHOP.key, "RuleBook", "approve", *world.approval(RULE))
+
+
+def grant(world: World, key: LocalKey) -> None:
+    world.node.impersonate(key.address)
+    world.act(ADMIN, "AccessManager", "grantRole", RULE_APPROVER_ROLE, key.address, 0)
+
+
+@pytest.mark.parametrize("key", [MALL.key, SHOP.key, APPROVER], ids=["platform", "another", "approver"])
+def test_nobody_approves_through_the_access_manager(world: World, key: LocalKey) -> None:
+    if key is not APPROVER:
+        grant(world, key)
+    world.propose(RULE)
+    manager, book = world.system.deployment.access_manager, world.system.deployment.rule_book
+    approval = encode_call("RuleBook", "approve", *world.approval(RULE))
+    error = world.refused(key, "AccessManager", "execute", book, approval)
+    assert reason_of(error) == ("RuleBook_ApprovalNotDirect", {"caller": manager})
+
+
+def test_neither_the_authority_that_proposed_nor_the_one_that_followed_it_approves(world: World) -> None:
+    grant(world, MALL.key)
+    grant(world, HEIR)
+    world.propose(RULE)
+    world.register("rotateAuthority", MALL.id, HEIR.address)
+    for key in (MALL.key, HEIR):
+        error = world.refused(key, "RuleBook", "approve", *world.approval(RULE))
+        assert reason_of(error) == ("RuleBook_ApproverIsAuthority", {"approver": key.address})
+    assert world.approve(RULE)
 
 
 WITHOUT_THE_ROLE = {

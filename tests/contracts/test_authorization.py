@@ -25,6 +25,7 @@ from fenzhang.chain.signer import LocalKey
 from fenzhang.chain.views import ATTESTOR_ROLE
 from fenzhang.domain.errors import (
     DeadlinePassed,
+    EmptyAuthorization,
     InvalidSignature,
     NonceUsed,
     NotAttestor,
@@ -257,7 +258,7 @@ def test_other_instructions_under_a_used_nonce_are_refused(
 
 def test_nonces_are_bits_that_may_come_in_any_order(world: World) -> None:
     for nonce in (300, 0, 255, 256, 2**256 - 1, 1):
-        world.settle(world.authorize(nonce=nonce))
+        world.settle(world.authorize(world.release(ident("nothing")), nonce=nonce))
     words = [world.system.call("SplitLedger", "nonceBitmap", MALL.id, word) for word in (0, 1, 2, 2**248 - 1)]
     assert words == [1 | 1 << 1 | 1 << 255, 1 | 1 << 44, 0, 1 << 255]
 
@@ -276,11 +277,17 @@ def test_the_same_nonce_of_different_signers_is_not_the_same(world: World) -> No
     assert (world.position(MERCHANT), world.position(VENDOR)) == (10, 20)
 
 
-def test_an_authorization_of_nothing_uses_its_nonce_and_so_cancels_what_else_was_signed_with_it(
-    world: World, signed: Authorization
+def test_what_authorises_nothing_is_refused_and_leaves_its_nonce_free(
+    world: World, signed: Authorization, attested: Attestation
 ) -> None:
-    assert world.settle(world.authorize(nonce=7)).events == []
-    assert world.settle(signed).refusals == [NonceUsed(7)]
+    nothing = world.settle(world.attest(nonce=7), world.authorize(nonce=7))
+    assert nothing.refusals == [EmptyAuthorization(7), EmptyAuthorization(7)]
+    assert not world.nonce_used(MALL.id, 7)
+    assert not world.nonce_used(BANK_SIGNER, 7)
+    settled = world.settle(attested, signed)
+    assert (len(settled.all(OrderCaptured)), len(settled.all(OrderSplit))) == (2, 2)
+    again = world.settle(world.attest(nonce=7), world.authorize(nonce=7))
+    assert again.refusals == [NonceUsed(7), NonceUsed(7)]
 
 
 # ------------------------------------------------------------------------------ expired
@@ -337,8 +344,8 @@ def test_nobody_unknown_authorises_anything(world: World, orders: list[Capture])
 
 
 def test_of_several_faults_the_first_is_the_reason(world: World) -> None:
-    signed = world.authorize(nonce=1)
-    world.settle(signed, world.attest(nonce=1))
+    what, capture = world.release(ident("nothing")), world.capture(0)
+    world.settle(world.authorize(what, nonce=1), world.attest(capture, nonce=1))
     outside = party("outside")
     now = world.node.now
     settled = world.settle(
@@ -346,27 +353,31 @@ def test_of_several_faults_the_first_is_the_reason(world: World) -> None:
         world.attest(key=outside.key, attestor=BANK.address, deadline=5, nonce=1),
         world.attest(deadline=5, nonce=1),
         world.attest(nonce=1),
+        world.attest(nonce=2),
         world.authorize(platform=outside, key=SHOP.key, deadline=5, nonce=1),
         world.authorize(key=SHOP.key, deadline=5, nonce=1),
         world.authorize(deadline=5, nonce=1),
         world.authorize(nonce=1),
+        world.authorize(nonce=2),
     )
     assert settled.refusals == [
         NotAttestor(outside.key.address),
         InvalidSignature(BANK_SIGNER),
         DeadlinePassed(5, now + 1),
         NonceUsed(1),
+        EmptyAuthorization(2),
         PlatformNotActive(outside.id),
         InvalidSignature(MALL.id),
         DeadlinePassed(5, now + 1),
         NonceUsed(1),
+        EmptyAuthorization(2),
     ]
     assert settled.all(BatchSealed) == []
 
 
 def test_refused_neighbours_stop_nobody(world: World, orders: list[Capture], signed: Authorization) -> None:
     capture = world.capture(10)
-    used = world.authorize(nonce=1)
+    used = world.authorize(world.release(ident("nothing")), nonce=1)
     world.settle(used)
     settled = world.settle(
         world.attest(world.capture(), key=OUTSIDER),

@@ -115,7 +115,7 @@ def test_a_transaction_that_records_nothing_seals_nothing(world: World) -> None:
     skipped = world.authorize(world.release(order.order_id))
     nothing = world.authorize()
     settled = world.settle(refused, skipped, nothing, witnesses=[])
-    assert (len(settled.refusals), len(settled.skipped)) == (1, 1)
+    assert (len(settled.refusals), len(settled.skipped)) == (2, 1)
     assert settled.all(BatchSealed) == []
     assert world.settle().events == []
     assert world.system.call("SplitLedger", "batchCount") == 1

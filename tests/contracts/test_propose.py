@@ -37,7 +37,8 @@ def test_a_signed_proposal_is_recorded_with_its_content(world: World) -> None:
     assert world.propose(RULE, NOON) == [
         RuleProposed(NOWHERE, MALL.id, RULE.rule_id, 1, NOON, content, RULE.legs)
     ]
-    assert world.system.call("RuleBook", "header", MALL.id, RULE.rule_id, 1) == (content, NOON, False)
+    header = world.system.call("RuleBook", "header", MALL.id, RULE.rule_id, 1)
+    assert header == (content, NOON, False, MALL.key.address)
     assert world.system.call("RuleBook", "latest", MALL.id, RULE.rule_id) == (1, False)
 
 

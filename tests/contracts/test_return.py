@@ -309,6 +309,19 @@ def test_the_first_fault_is_the_reason(world: World, order: Capture) -> None:
     assert taken(world, instruction) == [299, 299, 302]
 
 
+@pytest.mark.parametrize("large", [2**96, 2**256 - 1, 2**255], ids=["2^96", "all bits", "2^255"])
+def test_an_amount_per_leaf_that_is_no_amount_is_malformed_and_blocks_nobody(
+    world: World, order: Capture, large: int
+) -> None:
+    split = split_of(world, order, 900)
+    neighbour = world.split(order.order_id, 100)
+    for amounts in ((0, 300, large), (large, large, 300), (large, (300 - large) % 2**256, 0)):
+        bad = world.give_back(order.order_id, split, 300, amounts)
+        settled = world.settle(world.authorize(bad), world.authorize(neighbour))
+        assert settled.reasons[0] == MalformedInstruction(bad.id)
+    assert world.position(MERCHANT) > 300, "the neighbour settled"
+
+
 # ------------------------------------------------------------------------------ positions
 
 

@@ -98,6 +98,38 @@ def test_at_most_one_version_is_in_force(world: World, approved: bool) -> None: 
     assert in_force == [SECOND if approved else FIRST]
 
 
+def test_versions_approved_in_any_order_supersede_by_their_number(world: World) -> None:
+    noon = world.node.now + 1_000
+    versions = [replace(SECOND, version=number) for number in range(2, 7)]
+    world.put_in_force(FIRST)
+    for number, rule in enumerate(versions):
+        world.propose(rule, noon + 100 * number)
+    for number in (2, 4, 0, 3):
+        world.approve(versions[number], noon + 100 * number)
+    seen = []
+    for number in range(5):
+        world.node.next_block_at(noon + 100 * number)
+        world.node.mine()
+        seen.append([state(world, rule).name[0] for rule in (FIRST, *versions)])
+    assert [" ".join(row) for row in seen] == [
+        "S I P N N N",
+        "S I P N N N",
+        "S S P I N N",
+        "S S P S I N",
+        "S S P S S I",
+    ]
+
+
+def test_proposals_that_nobody_approves_cost_a_capture_nothing(world: World) -> None:
+    world.put_in_force(FIRST)
+    world.captured(rule=FIRST, bindings=BOUND)
+    before = world.settle(world.attest(world.capture(rule=FIRST, bindings=BOUND))).mined.gas_used
+    for number in range(2, 30):
+        world.propose(replace(SECOND, version=number))
+    after = world.settle(world.attest(world.capture(rule=FIRST, bindings=BOUND))).mined.gas_used
+    assert abs(after - before) < 1_000
+
+
 def test_a_retired_rule_takes_no_order_whatever_the_version(world: World) -> None:
     world.put_in_force(FIRST)
     world.put_in_force(SECOND)

@@ -10,12 +10,15 @@ import pytest
 import solcx
 from eth_abi.abi import encode
 
+from fenzhang.chain.codec import encode_settle
 from fenzhang.chain.compile import SETTINGS, find_compiler
+from fenzhang.chain.eip712 import authorization_digest
 from fenzhang.chain.events import OrderCaptured, OrderSplit, RuleProposed
 from fenzhang.chain.keccak import keccak
 from fenzhang.chain.signer import LocalKey
 from fenzhang.chain.views import ATTESTOR_ROLE, RULE_APPROVER_ROLE
 from fenzhang.domain.errors import InvalidSignature
+from fenzhang.domain.records import Authorization
 from fenzhang.domain.settlement import attestor_signer
 from support.parties import MALL, MERCHANT, PAIR, RuleRef, ident, party
 from support.system import ADMIN, SUBMITTER
@@ -127,6 +130,7 @@ HABITS = {
     "answers nothing": 1,
     "answers too little": 2,
     "answers with dirt behind the magic value": 3,
+    "burns all its gas": 4,
 }
 
 
@@ -145,6 +149,41 @@ def test_an_authorization_is_refused_alone_when_its_wallet(world: World, deploy:
     assert settled.refusals == [InvalidSignature(odd.id)]
     assert settled.only(OrderSplit).amount == 100
     assert settled.only(OrderCaptured).order_id == theirs.order_id
+
+
+@pytest.fixture
+def greedy(world: World, deploy: Deploy) -> Authorization:
+    """Signed by a platform whose wallet says yes as long as it has nearly all of its allowance of gas."""
+    wallet = deploy("OddWallet", "uint8", 5)
+    world.register("rotateAuthority", MALL.id, wallet)
+    world.twin.wallets[wallet] = OWNER.address
+    return world.authorize(world.split(world.captured().order_id, 100), key=OWNER)
+
+
+def test_a_wallet_has_its_allowance_of_gas_or_the_transaction_reverts(
+    world: World, greedy: Authorization
+) -> None:
+    """No relayer makes a wallet refuse, whatever gas it gives."""
+    call = world.complete([greedy])
+    data = encode_settle(call.attestations, call.authorizations, call.witnesses, call.order_index)
+    ledger = world.system.deployment.split_ledger
+    seen = set()
+    for gas_limit in range(220_000, 350_000, 3_000):
+        saved = world.node.snapshot()
+        mined = world.node.transact(SUBMITTER.address, ledger, data, gas_limit=gas_limit)
+        seen.add((mined.error.contract_error or "out of gas") if mined.error else len(mined.logs))
+        world.node.revert(saved)
+    assert seen == {"SplitLedger_GasTooLow", "out of gas", 2}, "a split and its batch; a refusal is one event"
+    assert world.settle(greedy).only(OrderSplit).amount == 100
+
+
+def test_anybody_may_ask_as_settle_does(world: World, greedy: Authorization) -> None:
+    wallet = world.twin.world.authority_of(MALL.id)
+    digest = authorization_digest(world.domain, greedy)
+    question = ("SplitLedger", "isWalletSignature", wallet, digest, greedy.signature)
+    assert world.system.call(*question) is True
+    world.node.set_code(wallet, b"")
+    assert world.system.call(*question) is False
 
 
 def test_an_address_without_code_and_without_a_key_signs_nothing(world: World) -> None:

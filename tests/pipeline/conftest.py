@@ -10,8 +10,11 @@ from fenzhang.chain.node import NodeClient
 from fenzhang.devnet import ephemeral_node
 from fenzhang.store.session import Database
 from pipeline.harness import Pipeline
+from pipeline.processes import processes
 from support.node import HandNode
 from support.world import World, build_world
+
+__all__ = ["built_world", "pipeline", "processes", "world"]
 
 
 @pytest.fixture(scope="session")

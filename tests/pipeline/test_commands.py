@@ -6,9 +6,6 @@ import asyncio
 import os
 import random
 import signal
-import subprocess
-import sys
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,96 +15,23 @@ import pytest
 from sqlalchemy import update
 
 from fenzhang.chain.deployments import save
-from fenzhang.chain.keystore import encrypt_key
-from fenzhang.chain.signer import LocalKey
-from fenzhang.store import keys, tables
+from fenzhang.devnet.processes import free_port
+from fenzhang.store import tables
 from pipeline.harness import Pipeline
-from support.parties import MALL
-from support.system import BANK, SUBMITTER
+from pipeline.processes import Processes, children_of, is_running, mine_until_settled, store_keys, until_alive
 
-PASSWORD = "a password of the tests"
-CHEAP = 1 << 4
-"""scrypt's n for keys that need no guarding."""
 pytestmark = pytest.mark.parametrize("database_kind", ["sqlite"], indirect=True)
-
-
-class Processes:
-    """Starts commands of this project, and leaves none behind."""
-
-    def __init__(self, environment: dict[str, str]) -> None:
-        self._environment = environment
-        self._running: list[subprocess.Popen[str]] = []
-
-    def start(self, *arguments: str) -> subprocess.Popen[str]:
-        """Run `fenzhang` with these arguments."""
-        process = subprocess.Popen(
-            [sys.executable, "-m", "fenzhang", *arguments],
-            env={**os.environ, **self._environment},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        self._running.append(process)
-        return process
-
-    async def run(self, *arguments: str) -> tuple[int, str, str]:
-        """Exit code, standard output and standard error of a command that ends by itself."""
-        process = self.start(*arguments)
-        out, err = await asyncio.to_thread(process.communicate, timeout=60)
-        return process.returncode, out, err
-
-    def end(self) -> None:
-        """Kill what still runs."""
-        for process in self._running:
-            process.kill()
-            process.communicate()
-
-
-@pytest.fixture
-def processes(pipeline: Pipeline, tmp_path: Path) -> Iterator[Processes]:
-    """Commands that see the pipeline's database, node and deployment."""
-    deployment = tmp_path / "deployment.json"
-    save(deployment, pipeline.world.system.deployment)
-    processes = Processes(
-        {
-            "FENZHANG_HOME": str(tmp_path),
-            "FENZHANG_DATABASE_URL": pipeline.database.url.render_as_string(hide_password=False),
-            "FENZHANG_RPC_URL": pipeline.world.node.url,
-            "FENZHANG_DEPLOYMENT": str(deployment),
-            "FENZHANG_KEYSTORE_PASSWORD": PASSWORD,
-        }
-    )
-    yield processes
-    processes.end()
-
-
-async def _store_keys(pipeline: Pipeline) -> None:
-    stored: dict[str, LocalKey] = {
-        keys.SUBMITTER: SUBMITTER,
-        keys.ATTESTOR: BANK,
-        keys.platform_label(MALL.id): MALL.key,
-    }
-    async with pipeline.database.write() as session:
-        for label, key in stored.items():
-            keys.add(session, label, key.address, encrypt_key(key, PASSWORD, work_factor=CHEAP))
-
-
-async def _mine_until_settled(pipeline: Pipeline, timeout_s: float = 60.0) -> None:
-    async with asyncio.timeout(timeout_s):
-        while await pipeline.open_count():
-            pipeline.mine()
-            await asyncio.sleep(0.1)
 
 
 async def test_the_stages_settle_and_end_when_they_are_told_to(
     pipeline: Pipeline, processes: Processes
 ) -> None:
-    await _store_keys(pipeline)
+    await store_keys(pipeline)
     capture = pipeline.world.capture(1_000)
     seqs = await pipeline.accept(capture, pipeline.world.split(capture.order_id, 600))
     stages = [processes.start("serve", name) for name in ("submission", "mirror")]
 
-    await _mine_until_settled(pipeline)
+    await mine_until_settled(pipeline)
     for stage in stages:
         stage.send_signal(signal.SIGTERM)
     said = [await asyncio.to_thread(stage.communicate, timeout=20) for stage in stages]
@@ -122,7 +46,7 @@ async def test_the_stages_settle_and_end_when_they_are_told_to(
 @pytest.mark.fault
 @pytest.mark.slow
 async def test_the_stages_are_killed_and_started_again(pipeline: Pipeline, processes: Processes) -> None:
-    await _store_keys(pipeline)
+    await store_keys(pipeline)
     chosen = random.Random(11)
     world = pipeline.world
     captures = [world.capture(1_000 + n) for n in range(300)]
@@ -139,7 +63,7 @@ async def test_the_stages_are_killed_and_started_again(pipeline: Pipeline, proce
             stage.kill()
     # What was killed keeps its leases for a while; the next stages wait for them.
     stages = [processes.start("serve", name) for name in ("submission", "mirror")]
-    await _mine_until_settled(pipeline)
+    await mine_until_settled(pipeline)
 
     assert await pipeline.states(*seqs[:5]) == ["SETTLED"] * 5
     records = await pipeline.rows(tables.Record)
@@ -159,7 +83,7 @@ async def test_a_stage_without_its_key_says_so(processes: Processes) -> None:
 async def test_a_stage_refuses_a_deployment_of_another_chain(
     pipeline: Pipeline, processes: Processes, tmp_path: Path
 ) -> None:
-    await _store_keys(pipeline)
+    await store_keys(pipeline)
     other = replace(pipeline.world.system.deployment, chain_id=31_337)
     save(tmp_path / "deployment.json", other)
 
@@ -219,3 +143,31 @@ async def test_reconcile_without_a_node_exits_with_two(pipeline: Pipeline, proce
 
     assert (code, out) == (2, "")
     assert "cannot be reached" in err
+
+
+async def test_serve_all_keeps_the_three_running_and_ends_them(
+    pipeline: Pipeline, processes: Processes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await store_keys(pipeline)
+    port = free_port("127.0.0.1")
+    monkeypatch.setenv("FENZHANG_API_PORT", str(port))
+    everything = processes.start("serve", "all")
+    capture = pipeline.world.capture(1_000)
+    seqs = await pipeline.accept(capture, pipeline.world.split(capture.order_id, 600))
+    await mine_until_settled(pipeline)
+    await until_alive(port)
+
+    for child in children_of(everything.pid):
+        os.kill(child, signal.SIGKILL)
+    seqs += await pipeline.accept(pipeline.world.release(capture.order_id))
+    await mine_until_settled(pipeline)
+    await until_alive(port)
+    children = children_of(everything.pid)
+    everything.send_signal(signal.SIGTERM)
+    _, err = await asyncio.to_thread(everything.communicate, timeout=60)
+
+    assert everything.returncode == 0, err
+    assert err.count("it is started again") == 3
+    assert len(children) == 3
+    assert not any(is_running(child) for child in children)
+    assert await pipeline.states(*seqs) == ["SETTLED"] * 3

@@ -115,6 +115,9 @@ class _Liar(NodeClient):
     async def logs(self, *args: Any, **kwargs: Any) -> list[dict[str, Any]]:
         return type(self).change(await super().logs(*args, **kwargs))
 
+    async def logs_of_blocks(self, *args: Any, **kwargs: Any) -> list[dict[str, Any]]:
+        return type(self).change(await super().logs_of_blocks(*args, **kwargs))
+
 
 def _lie(
     pipeline: Pipeline, change: Callable[[list[dict[str, Any]]], list[dict[str, Any]]], database: Database
@@ -157,6 +160,24 @@ async def test_missing_logs_are_noticed(pipeline: Pipeline, fresh: Database) -> 
     with pytest.raises(MirrorError):
         await _read_all(mirror)
     await mirror._node.close()
+
+
+class _Behind(NodeClient):
+    """One of several nodes behind an address: it has the headers, and of some blocks no logs yet."""
+
+    async def logs(self, *args: Any, **kwargs: Any) -> list[dict[str, Any]]:
+        logs = await super().logs(*args, **kwargs)
+        return [log for log in logs if int(log["blockNumber"], 16) % 2]
+
+
+async def test_a_node_that_is_behind_with_its_logs_is_asked_for_each_block(
+    pipeline: Pipeline, fresh: Database
+) -> None:
+    await _market(pipeline)
+    async with _Behind(pipeline.world.node.url) as node:
+        await _read_all(Mirror(fresh, node, pipeline.world.system.deployment))
+
+    assert await _content(fresh, tables.Record) == await _content(pipeline.database, tables.Record)
 
 
 async def test_a_database_of_another_deployment_is_refused(pipeline: Pipeline) -> None:

@@ -12,7 +12,7 @@ from fenzhang.submission.building import gas_limit, order_index
 from fenzhang.submission.config import SubmissionConfig
 from fenzhang.submission.facts import Facts, KnownOrder, Shape, rule_key
 from fenzhang.submission.picking import Pending, Queue, Signed, Suspicion, Unit
-from fenzhang.submission.planning import Plan, make_plans
+from fenzhang.submission.planning import Plan, in_sequence, make_plans
 from support.parties import MALL, MERCHANT, PROMOTER, SHOP, ident
 
 CONFIG = SubmissionConfig()
@@ -224,3 +224,51 @@ def test_everything_is_sent_in_the_end_and_orders_keep_their_order() -> None:
     order_of = {item.seq: item.order_id for unit in units for item in unit.items}
     for order in set(order_of.values()):
         assert [s for s in sent if order_of[s] == order] == sorted(s for s in sent if order_of[s] == order)
+
+
+# ------------------------------------------------------------------------------ sequence across units
+
+
+def _captures_and_splits_apart() -> tuple[Unit, Unit, Unit]:
+    """One attestation over two captures, and a split of each: by its last capture it comes after the first split."""
+    items = [pending(what) for what in (capture_of("a"), split("a"), capture_of("b"), split("b"))]
+    attestation = Signed(next(_numbers), MALL.id, True, next(_numbers), 2**40, b"")  # noqa: FBT003 -- a record's field
+    both = Unit((items[0], items[2]), attestation)
+    first, second = (
+        Unit((item,), Signed(next(_numbers), MALL.id, False, next(_numbers), 2**40, b""))  # noqa: FBT003 -- same
+        for item in (items[1], items[3])
+    )
+    return first, both, second
+
+
+def test_a_split_does_not_go_ahead_of_a_capture_that_was_signed_with_later_ones() -> None:
+    first, both, second = _captures_and_splits_apart()
+    assert in_sequence([first, both, second]) == [both, first, second]
+    [only] = plan([first, both, second])
+    assert [item.seq for item in only.instructions] == [
+        item.seq for unit in (both, first, second) for item in unit.items
+    ]
+
+
+def test_nor_when_that_capture_is_suspected_or_held_back() -> None:
+    first, both, second = _captures_and_splits_apart()
+    suspected = [
+        Unit(unit.items, unit.signed, Suspicion(1, half))
+        for unit, half in ((first, 0), (both, 0), (second, 1))
+    ]
+    [only] = plan(suspected)
+    assert [item.seq for item in only.instructions] == [
+        item.seq for unit in (both, first) for item in unit.items
+    ]
+    assert both.signed is not None
+    assert plan([first, both, second], held_back=[both.signed.id]) == []
+
+
+def test_units_that_wait_for_each_other_do_not_wait_for_ever() -> None:
+    a, b, c, d = (pending(split(name)) for name in ("a", "b", "b", "a"))
+    units = [
+        Unit(items, Signed(next(_numbers), MALL.id, False, next(_numbers), 2**40, b""))  # noqa: FBT003 -- same
+        for items in ((a, c), (b, d))
+    ]
+    assert in_sequence(units) == units[::-1]
+    assert seqs(plan(units, facts("a", "b")))

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
+import httpx
 import pytest
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from fenzhang.chain.errors import DeploymentMismatch, NodeUnavailable
 from fenzhang.chain.node import NodeClient, SendStatus
 from fenzhang.devnet import ephemeral_node
 from fenzhang.store import tables
-from fenzhang.store.errors import LeaseLost
+from fenzhang.store.errors import DatabaseUnavailable, LeaseLost
+from fenzhang.store.session import Database
 from fenzhang.submission.submitter import Submitter
 from pipeline.harness import FAST, Pipeline, keyring
 from support.system import SUBMITTER
@@ -209,3 +214,71 @@ async def test_a_refusal_of_the_node_is_reported_once_and_outlasted(
 
     assert await pipeline.states(*seqs) == ["SETTLED"]
     assert len(await pipeline.transactions()) == 1
+
+
+async def test_blocks_that_hold_less_than_a_full_transaction_get_smaller_ones(pipeline: Pipeline) -> None:
+    node, limit = pipeline.world.node, 2_000_000
+    captures = [pipeline.world.capture(1_000) for _ in range(60)]
+    seqs = await pipeline.accept(*captures)
+    node.request("evm_setBlockGasLimit", hex(limit))
+    node.mine()
+    try:
+        await pipeline.settle_all()
+    finally:
+        node.request("evm_setBlockGasLimit", hex(1_000_000_000))
+
+    assert set(await pipeline.states(*seqs)) == {"SETTLED"}
+    assert len(await pipeline.transactions()) > 1
+    assert all(t.gas_limit <= limit for t in await pipeline.transactions())
+
+
+async def test_a_mirror_whose_commit_was_done_although_it_failed_goes_on(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The answer to a COMMIT was lost: what the mirror is about to write again is there already."""
+    seqs = await pipeline.accept(pipeline.world.capture(1_000), pipeline.world.capture(2_000))
+    await pipeline.follow()
+    await pipeline.submit()
+    pipeline.mine()
+    real = Database.write
+    lost = 1
+
+    @asynccontextmanager
+    async def write(database: Database) -> AsyncIterator[AsyncSession]:
+        nonlocal lost
+        async with real(database) as session:
+            yield session
+        if lost and (await pipeline.states(*seqs)) == ["SETTLED", "SETTLED"]:
+            lost -= 1
+            raise DatabaseUnavailable("the connection broke in the commit")
+
+    monkeypatch.setattr(Database, "write", write)
+    stop = asyncio.Event()
+    running = asyncio.create_task(pipeline.mirror.run(stop))
+    async with asyncio.timeout(20):
+        while lost:  # noqa: ASYNC110 -- what is awaited happens in the database
+            await asyncio.sleep(0.02)
+    pipeline.mine()
+    await pipeline.submit()
+    async with asyncio.timeout(20):
+        while [t.state for t in await pipeline.transactions()] != ["MINED"]:
+            await pipeline.submit()
+            await asyncio.sleep(0.05)
+    assert not running.done()
+    stop.set()
+    await running
+    await pipeline.check_reconciled()
+
+
+async def test_a_node_that_turns_into_another_chain_gets_nothing_signed(pipeline: Pipeline) -> None:
+    await pipeline.submit()
+    [seq] = await pipeline.accept(pipeline.world.capture(1_000))
+    real = pipeline.node._url
+    with ephemeral_node(chain_id=31_337) as other:
+        pipeline.node._url = httpx.URL(other.url)
+        with pytest.raises(DeploymentMismatch, match="serves chain 31337"):
+            await pipeline.submit()
+        pipeline.node._url = real
+    assert await pipeline.transactions() == []
+    assert await pipeline.states(seq) == ["ACCEPTED"]
+    await pipeline.settle_all()

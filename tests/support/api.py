@@ -17,6 +17,7 @@ from sqlalchemy import update
 from fenzhang.api.app import create_app
 from fenzhang.api.auth import Tokens
 from fenzhang.api.schemas.governance import CONTENT_HASH_EXAMPLE
+from fenzhang.chain.breaker import Breaker
 from fenzhang.chain.deployments import Deployment
 from fenzhang.chain.eip712 import attestation_digest, authorization_digest, split_ledger_domain
 from fenzhang.chain.node import NodeClient
@@ -196,17 +197,24 @@ class Api:
 
 @asynccontextmanager
 async def running_api(
-    database: Database, home: Path, *, node_url: str = DEAD_NODE, deployment: Deployment = DEPLOYMENT
+    database: Database,
+    home: Path,
+    *,
+    node_url: str = DEAD_NODE,
+    deployment: Deployment = DEPLOYMENT,
+    **more: Any,
 ) -> AsyncIterator[Api]:
-    """Serve the API on a free port until the block is left."""
+    """Serve the API on a free port until the block is left. `more` are other settings."""
     settings = Settings(
         home=home,
         jwt_secret=JWT_KEY,
         keystore_password="test",
         rpc_url=node_url,
         api_port=0,
+        **more,
     )
-    async with NodeClient(node_url, timeout_s=5.0) as node:
+    breaker = Breaker(failures_to_open=2, longest_pause_s=1.0)
+    async with NodeClient(node_url, timeout_s=5.0, breaker=breaker) as node:
         serving = server(settings, database=database, node=node, deployment=deployment)
         # serve() would take over the signals of the test run.
         task = asyncio.create_task(serving._serve())
@@ -222,10 +230,12 @@ async def running_api(
             api.operator = api.client("app_operator", [Scope.OPERATOR])
             api.approver = api.client("app_approver", [Scope.APPROVER])
             api.auditor = api.client("app_auditor", [Scope.AUDITOR])
-            async with api.mall, api.shop, api.operator, api.approver, api.auditor:
-                yield api
-        serving.end()
-        await task
+            try:
+                async with api.mall, api.shop, api.operator, api.approver, api.auditor:
+                    yield api
+            finally:
+                serving.end()
+                await task
 
 
 def description() -> dict[str, Any]:

@@ -153,7 +153,8 @@ class Twin:
         match event:
             case RuleProposed():
                 rule = world.rules.setdefault((event.platform, event.rule_id), Rule())
-                rule.versions[event.version] = Version(event.legs, event.effective_from)
+                proposer = world.authority_of(event.platform)
+                rule.versions[event.version] = Version(event.legs, event.effective_from, proposer=proposer)
             case RuleApproved():
                 world.rules[event.platform, event.rule_id].versions[event.version].approved = True
             case RuleRetired():

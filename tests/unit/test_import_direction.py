@@ -18,9 +18,9 @@ import fenzhang
 PACKAGE: Final = Path(fenzhang.__file__).parent
 
 STAGES: Final = frozenset({"intake", "submission", "mirror", "ledger", "clearing", "audit"})
-TOP: Final = frozenset({"__main__", "api", "bench", "cli", "commands", "local", "testing"})
+TOP: Final = frozenset({"__main__", "api", "bench", "cli", "commands", "health", "local", "testing"})
 BELOW_STAGES: Final = frozenset({"domain", "chain", "store"})
-BELOW_LOOPS: Final = BELOW_STAGES | {"stageloop"}
+BELOW_LOOPS: Final = BELOW_STAGES | {"stageloop", "telemetry", "crashpoints"}
 EVERYTHING: Final = STAGES | TOP | BELOW_LOOPS | {"client", "devnet", "replay", "settings"}
 
 ALLOWED: Final[dict[str, frozenset[str]]] = {
@@ -29,8 +29,12 @@ ALLOWED: Final[dict[str, frozenset[str]]] = {
     "store": frozenset({"domain"}),
     # The local chain is a tool beside the system: nothing of the system needs it.
     "devnet": frozenset({"domain"}),
+    # What a process tells about itself. It reads the breaker; it decides nothing.
+    "telemetry": frozenset({"domain", "chain"}),
     # How a stage that never ends runs, waits out an outage and stops: shared by those that do.
-    "stageloop": BELOW_STAGES,
+    "stageloop": BELOW_STAGES | {"telemetry"},
+    # Where a fault test may make a process die: a no-op in all others.
+    "crashpoints": frozenset({"chain"}),
     "intake": BELOW_STAGES,
     "submission": BELOW_LOOPS,
     # The one stage that calls another: its checkpoint, its rows and their postings commit in one transaction.
@@ -44,7 +48,7 @@ ALLOWED: Final[dict[str, frozenset[str]]] = {
     # Plays a scenario as a platform would: over HTTP, by the client. What came of it is read from the chain.
     "replay": frozenset({"domain", "chain", "client"}),
     # What the environment says. Read at the top and handed down; a stage has its own configuration type.
-    "settings": frozenset({"domain"}),
+    "settings": frozenset({"domain", "telemetry"}),
     **dict.fromkeys(TOP, EVERYTHING),
 }
 """For each part of the package, which other parts it may import."""

@@ -5,14 +5,17 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from functools import partial
 
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
 
 from fenzhang import __version__
 from fenzhang.api import problems
+from fenzhang.api.admission import Admission
 from fenzhang.api.auth import Tokens
 from fenzhang.api.documentation import describe
+from fenzhang.api.front import Front
 from fenzhang.api.guard import BodyGuard
 from fenzhang.api.responses import OrjsonResponse
 from fenzhang.api.routes import (
@@ -27,10 +30,12 @@ from fenzhang.api.routes import (
     tokens,
 )
 from fenzhang.api.services import Services
+from fenzhang.chain.breaker import Breaker
 from fenzhang.chain.deployments import Deployment, check_deployment
 from fenzhang.chain.deployments import load as load_deployment
 from fenzhang.chain.errors import NodeUnavailable
 from fenzhang.chain.node import NodeClient
+from fenzhang.health.endpoint import endpoint
 from fenzhang.settings import Settings
 from fenzhang.store import chain_binding
 from fenzhang.store.session import Database
@@ -56,8 +61,12 @@ instead of 202), with other content 409 `reference_conflict`. 202 means durable.
 SUBMITTED, and then SETTLED or REJECTED with the chain's reason; `wait` and `/v1/completions` tell when.
 
 Amounts are integers, minor units of the currency. Errors are RFC 9457 problem details with a stable `code`. When
-several things are wrong, the order is: body too large (413), media type (415), path and method (404, 405), token
-(401), JSON (400), scope (403), schema (422), unknown names (404), conflicts (409).
+several things are wrong, the order is: overload (429), body too large (413), media type (415), path and method (404,
+405), token (401), JSON (400), scope (403), schema (422), unknown names (404), conflicts (409).
+
+429 (`queue_full`, `too_many_requests`) and 503 come with `Retry-After`, in seconds; nothing was stored, and the same
+request is welcome then. Every answer has an `X-Request-Id`: the client's own if it sent one (1 to 64 letters, digits
+and `._:-`), else a new one. It stays with the instruction.
 """
 
 
@@ -80,6 +89,15 @@ def create_app(
         async with AsyncExitStack() as stack:
             stack.push_async_callback(services.close)
             await check_start(services)
+            await stack.enter_async_context(services.monitor.running())
+            await stack.enter_async_context(
+                endpoint(
+                    settings.metrics_host,
+                    settings.metrics_port,
+                    network.alive,
+                    partial(network.readiness, services),
+                )
+            )
             watching = asyncio.create_task(services.watcher.run())
             try:
                 yield
@@ -98,6 +116,8 @@ def create_app(
         docs_url=None,  # it would load scripts from elsewhere; /openapi.json is the documentation
         redoc_url=None,
         redirect_slashes=False,
+        # Spans of requests, if there is a provider: nothing of what clients sent.
+        telemetry={"metrics": False, "logs": False, "operation_spans": False, "auto_configure": False},
     )
     app.state.services = services
     for router in _ROUTERS:
@@ -105,6 +125,9 @@ def create_app(
     routes = [route for router in _ROUTERS for route in router.routes if isinstance(route, APIRoute)]
     problems.install(app, routes)
     app.add_middleware(BodyGuard)
+    monitor = services.monitor
+    admission = Admission(settings.max_queue, settings.max_requests, lambda: monitor.queue.total)
+    app.add_middleware(Front, admission=admission)
     describe(app)
     return app
 
@@ -119,7 +142,7 @@ def _services(
         database = Database(settings.prepared().database)
         owned.append(database)
     if node is None:
-        node = NodeClient(settings.rpc_url)
+        node = NodeClient(settings.rpc_url, breaker=Breaker())
         owned.append(node)
     return Services(
         settings=settings, database=database, node=node, deployment=deployed, tokens=tokens, owned=owned

@@ -21,11 +21,11 @@ _SCOPES = {
     Scope.AUDITOR.value: "Read the trial balance and the rules of every platform.",
 }
 
-READ = (401, 403, 404, 422, 503)
+READ = (401, 403, 404, 422, 429, 503)
 """Problems that any reading of a named thing can have."""
-LIST = (401, 403, 422, 503)
+LIST = (401, 403, 422, 429, 503)
 """Problems that a listing can have."""
-WRITE = (400, 401, 403, 404, 409, 413, 415, 422, 503)
+WRITE = (400, 401, 403, 404, 409, 413, 415, 422, 429, 503)
 """Problems that any write can have."""
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from fenzhang.domain.errors import FenzhangError
 
 
@@ -21,6 +23,26 @@ class UnsupportedMediaType(FenzhangError):
     """The body is of another media type than the endpoint takes."""
 
     code = "unsupported_media_type"
+
+
+class Overloaded(FenzhangError):
+    """More than this process takes on now; the same request is welcome after `Retry-After`. Nothing was stored."""
+
+    code = "overloaded"
+    retry_after_s: ClassVar[int] = 1
+
+
+class TooManyRequests(Overloaded):
+    """Too many requests are under way in this process."""
+
+    code = "too_many_requests"
+
+
+class QueueFull(Overloaded):
+    """Too many instructions wait for their outcome."""
+
+    code = "queue_full"
+    retry_after_s = 2
 
 
 class InvalidToken(FenzhangError):

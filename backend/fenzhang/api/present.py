@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -18,8 +19,11 @@ from fenzhang.intake.rows import InstructionRow
 from fenzhang.intake.settlement import Answer, Outcome
 from fenzhang.store import feed, payloads
 from fenzhang.store.tables import Instruction, InstructionState, InstructionType, Participant, RuleVersion
+from fenzhang.telemetry import metrics
+from fenzhang.telemetry.logs import fields
 
 _NOBODY = bytes(32)
+_log = logging.getLogger(__name__)
 
 
 def instruction_answer(instruction: InstructionRow) -> dict[str, Any]:
@@ -34,6 +38,7 @@ def instruction_answer(instruction: InstructionRow) -> dict[str, Any]:
         "accepted_at": instruction.accepted_at,
         "block_number": instruction.block_number,
         "tx_hash": None if instruction.tx_hash is None else hex_id(instruction.tx_hash),
+        "request_id": instruction.request_id,
     }
     if instruction.type in _WITH_PAYLOAD:
         answer |= _named(instruction.type, instruction.payload)
@@ -54,6 +59,7 @@ def completion_answer(entry: feed.Entry) -> orjson.Fragment:
         "accepted_at": entry.accepted_at,
         "block_number": entry.block_number,
         "tx_hash": None if entry.tx_hash is None else hex_id(entry.tx_hash),
+        "request_id": entry.request_id,
     }
     content = entry.content
     if entry.type in _WITH_PAYLOAD:
@@ -84,8 +90,14 @@ def answer_of(answer: Answer) -> dict[str, Any]:
 
 
 def status_of_write(answers: Sequence[Answer]) -> int:
-    """202 when something new was accepted, 200 when everything was known or refused."""
-    return 202 if any(isinstance(answer, Outcome) and answer.created for answer in answers) else 200
+    """202 when something new was accepted, 200 when everything was known or refused. What is new is counted."""
+    created = [answer.instruction for answer in answers if isinstance(answer, Outcome) and answer.created]
+    if not created:
+        return 200
+    metrics.count_by_type(metrics.INSTRUCTIONS_ACCEPTED, [instruction.type for instruction in created])
+    level = logging.INFO if len(created) > 1 else logging.DEBUG
+    _log.log(level, "accepted %d instructions", len(created), extra=fields(count=len(created)))
+    return 202
 
 
 def leaf_answers(leaves: Sequence[Leaf], names: Mapping[bytes, str]) -> list[dict[str, Any]]:

@@ -1,11 +1,12 @@
 """The one place where errors become HTTP: RFC 9457 problem details with stable codes.
 
-Precedence when several things are wrong: 413, 415, 404 and 405 of the path, 401, 400, 403, 422, 404, 409, 503.
+Precedence when several things are wrong: 429, 413, 415, 404 and 405 of the path, 401, 400, 403, 422, 404, 409, 503.
 """
 
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Mapping, Sequence
 from enum import Enum
 from http import HTTPStatus
@@ -18,10 +19,11 @@ from starlette.exceptions import HTTPException
 
 from fenzhang.api import errors
 from fenzhang.api.responses import OrjsonResponse
-from fenzhang.chain.errors import ContractError, NodeUnavailable, RpcError, Undecodable
+from fenzhang.chain.errors import ContractError, DeploymentMismatch, NodeUnavailable, RpcError, Undecodable
 from fenzhang.domain.errors import FenzhangError, InvalidInput, InvalidRule, Rejection
 from fenzhang.intake.errors import Conflict, SignatureRefused, Unknown
 from fenzhang.store.errors import DatabaseError
+from fenzhang.telemetry import requestid
 
 PROBLEM_JSON = "application/problem+json"
 RETRY_AFTER_S = 1
@@ -29,6 +31,7 @@ _MAX_JSON_INTEGER = 2**63 - 1
 _log = logging.getLogger(__name__)
 
 STATUS_OF: Mapping[type[FenzhangError], HTTPStatus] = {
+    errors.Overloaded: HTTPStatus.TOO_MANY_REQUESTS,
     errors.MalformedJson: HTTPStatus.BAD_REQUEST,
     errors.InvalidTokenRequest: HTTPStatus.BAD_REQUEST,
     errors.InvalidToken: HTTPStatus.UNAUTHORIZED,
@@ -49,6 +52,7 @@ STATUS_OF: Mapping[type[FenzhangError], HTTPStatus] = {
     NodeUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
     RpcError: HTTPStatus.SERVICE_UNAVAILABLE,
     Undecodable: HTTPStatus.SERVICE_UNAVAILABLE,
+    DeploymentMismatch: HTTPStatus.SERVICE_UNAVAILABLE,
     DatabaseError: HTTPStatus.SERVICE_UNAVAILABLE,
 }
 """Status of each family of errors; a subclass has its nearest ancestor's. Anything else is 500."""
@@ -111,10 +115,13 @@ def plain(value: object) -> Any:
 
 def response_of(error: FenzhangError) -> OrjsonResponse:
     """The answer to a request that failed with `error`."""
-    problem = problem_of(error)
+    problem = _with_request(problem_of(error))
     headers = {}
     if problem["status"] == HTTPStatus.SERVICE_UNAVAILABLE:
-        headers["Retry-After"] = str(RETRY_AFTER_S)
+        known = error.retry_after_s if isinstance(error, NodeUnavailable) else 0.0
+        headers["Retry-After"] = str(max(RETRY_AFTER_S, math.ceil(known)))
+    if isinstance(error, errors.Overloaded):
+        headers["Retry-After"] = str(error.retry_after_s)
     if isinstance(error, errors.InvalidToken):
         headers["WWW-Authenticate"] = 'Bearer realm="fenzhang", error="invalid_token"'
     if isinstance(error, errors.InvalidClient):
@@ -122,6 +129,17 @@ def response_of(error: FenzhangError) -> OrjsonResponse:
     if isinstance(error, errors.MethodNotAllowed):
         headers["Allow"] = str(error.values.get("allow", ""))
     return OrjsonResponse(problem, problem["status"], headers=headers, media_type=PROBLEM_JSON)
+
+
+def internal_error() -> OrjsonResponse:
+    """The answer to a request that failed for a reason that is nobody's business."""
+    problem = _with_request(_internal())
+    return OrjsonResponse(problem, problem["status"], media_type=PROBLEM_JSON)
+
+
+def _with_request(problem: dict[str, Any]) -> dict[str, Any]:
+    request_id = requestid.current.get()
+    return problem if request_id is None else problem | {"request_id": request_id}
 
 
 def _internal() -> dict[str, Any]:
@@ -156,8 +174,7 @@ async def _on_domain_error(request: Request, error: Exception) -> OrjsonResponse
 
 async def _on_unexpected_error(request: Request, error: Exception) -> OrjsonResponse:
     _log.error("%s %s failed", request.method, request.url.path, exc_info=error)
-    problem = _internal()
-    return OrjsonResponse(problem, problem["status"], media_type=PROBLEM_JSON)
+    return internal_error()
 
 
 async def _on_http_error(request: Request, error: Exception) -> OrjsonResponse:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Coroutine
+from dataclasses import replace
 from typing import Any
 
 import orjson
@@ -12,6 +13,7 @@ from fastapi.routing import APIRoute
 
 from fenzhang.api.auth import authenticate
 from fenzhang.api.services import services_of
+from fenzhang.telemetry import requestid
 
 _MAX_NAME = 64
 
@@ -60,7 +62,8 @@ class SecuredRoute(PublicRoute):
         handler = super().get_route_handler()
 
         async def handle(request: Request) -> Response:
-            request.state.actor = authenticate(request, services_of(request).tokens)
+            actor = authenticate(request, services_of(request).tokens)
+            request.state.actor = replace(actor, request_id=requestid.current.get())
             return await handler(request)
 
         return handle

@@ -9,10 +9,12 @@ from typing import TypeVar
 from fastapi import Request
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from fenzhang import crashpoints
 from fenzhang.api.auth import Tokens
 from fenzhang.chain.deployments import Deployment
 from fenzhang.chain.node import NodeClient
 from fenzhang.chain.views import ChainView
+from fenzhang.health.monitor import Monitor
 from fenzhang.intake.gathering import Gatherer
 from fenzhang.intake.signatures import Network, SignatureUndecided, Verifier, contract_confirms
 from fenzhang.intake.watcher import Watcher
@@ -36,10 +38,12 @@ class Services:
     owned: Sequence[Database | NodeClient] = ()
     """What was opened for these services alone, and is closed with them."""
     watcher: Watcher = field(init=False)
+    monitor: Monitor = field(init=False)
     gatherer: Gatherer = field(init=False)
 
     def __post_init__(self) -> None:
         self.watcher = Watcher(self.database)
+        self.monitor = Monitor(self.database, self.node, self.deployment, self.settings.max_queue)
         self.gatherer = Gatherer(self.database, Verifier(self.network))
 
     async def close(self) -> None:
@@ -66,14 +70,20 @@ class Services:
         verifier = Verifier(self.network)
         for _ in range(_CONTRACT_SIGNATURES):
             try:
-                async with self.database.write() as session:
-                    return await work(session, verifier)
+                return await self._write_once(work, verifier)
             except SignatureUndecided as undecided:
                 if not await contract_confirms(self.node, undecided.question):
                     raise
                 verifier = verifier.confirming(undecided.question)
+        return await self._write_once(work, verifier)
+
+    async def _write_once(
+        self, work: Callable[[AsyncSession, Verifier], Awaitable[T]], verifier: Verifier
+    ) -> T:
         async with self.database.write() as session:
-            return await work(session, verifier)
+            result = await work(session, verifier)
+        crashpoints.passed(crashpoints.AFTER_ACCEPT)
+        return result
 
 
 def services_of(request: Request) -> Services:

@@ -59,7 +59,7 @@ class Code(StrEnum):
     NOT_ALLOWED = "not_allowed"
     """Somebody did what only another role, or the party itself, may do."""
     TWO_PARTY_RULE = "two_party_rule"
-    """A rule version was approved by the very party that proposed it."""
+    """A rule version was approved by its own platform, or so that the chain does not show by whom."""
     PARTICIPANT_TRANSITION = "participant_transition"
     """A participant's standing, authority or consent changed in a way that the registry does not allow."""
     RULE_INVALID = "rule_invalid"

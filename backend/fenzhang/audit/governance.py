@@ -27,6 +27,7 @@ from fenzhang.chain.eventtypes import (
     RuleProposed,
     RuleRetired,
 )
+from fenzhang.chain.wallets import WalletQuestion
 from fenzhang.domain.errors import InvalidRule
 from fenzhang.domain.records import ParticipantStatus
 from fenzhang.domain.rules import validate
@@ -238,30 +239,33 @@ class Governance:
         problem = _problem_of(event, rule)
         if problem is not None:
             self._bad_rule(event, at, f"version {version} {problem}")
-        rule.versions[version] = Version(event.legs, event.effective_from)
+        proposer = self.model.world.authority_of(platform)
+        rule.versions[version] = Version(event.legs, event.effective_from, proposer=proposer)
         self.model.content_hashes[platform, rule_id, version] = content_hash
         self.findings.count("rule_versions")
 
     def _approved(self, event: RuleApproved, at: Transaction, actor: bytes) -> None:
         platform, rule_id, number = event.platform, event.rule_id, event.version
-        # When the AccessManager carried the approval out, it is its actor who approved.
-        approver = actor if event.approver == self.model.deployment.access_manager else event.approver
+        # The contract refuses what the AccessManager carries out, which hides who approves: its actor did.
+        hidden = event.approver == self.model.deployment.access_manager
+        approver = actor if hidden else event.approver
         self._check_role(_RULES, ("approve",), at, approver, rule=rule_id)
-        if approver == self.model.world.authority_of(platform):
-            self.findings.report(
-                Code.TWO_PARTY_RULE,
-                f"version {number} was approved by 0x{approver.hex()}, the authority of its own platform",
-                at,
-                participant=platform,
-                rule=rule_id,
-                found=approver,
-            )
         rule = self.model.world.rules.get((platform, rule_id))
         version = None if rule is None else rule.versions.get(number)
         if version is None or version.approved:
             self._bad_rule(event, at, f"version {number} was approved twice, or never proposed")
         if version is None:
             return
+        if hidden or not self.model.world.is_second_party(approver, platform, version):
+            who = "through the AccessManager" if hidden else "an authority of its own platform"
+            self.findings.report(
+                Code.TWO_PARTY_RULE,
+                f"version {number} was approved by 0x{approver.hex()}, {who}",
+                at,
+                participant=platform,
+                rule=rule_id,
+                found=approver,
+            )
         version.approved = True
         content_hash = self.model.content_hashes[platform, rule_id, number]
         if event.content_hash != content_hash:
@@ -293,7 +297,8 @@ class Governance:
         if active and signature is None:
             return
         if active and signature is not None:
-            active = await self.signatures.is_valid(authority, digest, signature, at, taken=True)
+            asked = WalletQuestion(authority, digest, signature)
+            active = await self.signatures.is_valid(asked, at, taken=True)
         if not active:
             self.findings.report(
                 Code.SIGNATURE_INVALID,

@@ -25,6 +25,7 @@ from fenzhang.chain.eventtypes import (
     SplitReturned,
 )
 from fenzhang.chain.evidence import ZERO_HEAD, fold_past
+from fenzhang.chain.wallets import WalletQuestion
 from fenzhang.domain.errors import InvalidSignature, NonceUsed, Rejection
 from fenzhang.domain.records import (
     Attestation,
@@ -96,10 +97,9 @@ class Settling:
         signer = attestor_signer(attestation.attestor)
         digest = attestation_digest(self.model.deployment.ledger_domain(), attestation)
         signed = attestation.attestor in world.attestors and await self.signatures.is_valid(
-            attestation.attestor,
-            digest,
-            attestation.signature,
+            WalletQuestion(attestation.attestor, digest, attestation.signature),
             at,
+            ledger=self.model.deployment.split_ledger,
             taken=self._signature_taken(signer, digest),
         )
         self._learn_nonce(signer, digest, attestation.nonce)
@@ -158,10 +158,9 @@ class Settling:
         authority = world.authority_of(platform)
         may_act = world.status_of(platform) is ParticipantStatus.ACTIVE and authority != NO_AUTHORITY
         signed = may_act and await self.signatures.is_valid(
-            authority,
-            digest,
-            authorization.signature,
+            WalletQuestion(authority, digest, authorization.signature),
             at,
+            ledger=self.model.deployment.split_ledger,
             taken=self._signature_taken(platform, digest),
         )
         self._learn_nonce(platform, digest, authorization.nonce)

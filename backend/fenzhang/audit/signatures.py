@@ -4,27 +4,21 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from eth_abi.abi import encode
-
 from fenzhang.audit.differences import Code, Findings
 from fenzhang.audit.reading import Transaction
 from fenzhang.chain.errors import RpcError
-from fenzhang.chain.keccak import keccak
-from fenzhang.chain.node import BlockTag, NodeClient, block_tag
+from fenzhang.chain.node import BlockTag, NodeClient
 from fenzhang.chain.signer import recover
-
-_IS_VALID = keccak(b"isValidSignature(bytes32,bytes)")[:4]
-"""Selector of the question, and the answer yes."""
+from fenzhang.chain.wallets import WalletQuestion
 
 
 @dataclass(frozen=True, slots=True)
 class _Question:
-    """What a contract account is asked. It never had more gas than its transaction's limit."""
+    """What a contract account is asked: by the SplitLedger `ledger`, or (None) by the RuleBook, with `gas` at most."""
 
-    signer: bytes
-    digest: bytes
-    signature: bytes
-    gas_limit: int
+    asked: WalletQuestion
+    ledger: bytes | None
+    gas: int
 
 
 @dataclass(slots=True)
@@ -37,17 +31,17 @@ class SignatureChecker:
     """Whether an address has code, now."""
 
     async def is_valid(
-        self, signer: bytes, digest: bytes, signature: bytes, at: Transaction, *, taken: bool
+        self, asked: WalletQuestion, at: Transaction, *, ledger: bytes | None = None, taken: bool
     ) -> bool:
-        """Whether `signature` over `digest` was that of `signer` (20 bytes) when the transaction `at` brought it.
+        """Whether a signature was its signer's when the transaction `at` brought it to `ledger`, or to the RuleBook.
 
         `taken` is what the chain made of it. A contract account may change its mind within a block or be gone from
         the node's memory; where that leaves both answers possible, it is the chain's.
         """
         self.findings.count("signatures")
-        if not await self._is_contract(signer):
-            return recover(digest, signature) == signer
-        question = _Question(signer, digest, signature, at.gas_limit)
+        if not await self._is_contract(asked.wallet):
+            return recover(asked.digest, asked.signature) == asked.wallet
+        question = _Question(asked, ledger, at.gas_limit)
         answers: set[bool] = set()
         for block in (at.block_number, at.block_number - 1):
             answer = await self._ask(question, block)
@@ -62,10 +56,10 @@ class SignatureChecker:
         if await self._ask(question, "latest") != taken:
             self.findings.report(
                 Code.SIGNATURE_NOT_VERIFIABLE,
-                f"the contract account 0x{question.signer.hex()} was asked about a signature, and the node no longer "
-                "has the state of that block",
+                f"the contract account 0x{question.asked.wallet.hex()} was asked about a signature, and the node no "
+                "longer has the state of that block",
                 at,
-                found=question.signer,
+                found=question.asked.wallet,
             )
 
     async def _is_contract(self, address: bytes) -> bool:
@@ -76,20 +70,16 @@ class SignatureChecker:
 
     async def _ask(self, question: _Question, block: BlockTag) -> bool | None:
         """The answer at a block, None when the node does not have its state."""
+        asked = question.asked
         try:
-            code = await self.node.code(question.signer, block)
+            code = await self.node.code(asked.wallet, block)
         except RpcError:
             return None
         if not code:
-            return recover(question.digest, question.signature) == question.signer
-        data = _IS_VALID + encode(["bytes32", "bytes"], [question.digest, question.signature])
-        call = {
-            "to": "0x" + question.signer.hex(),
-            "data": "0x" + data.hex(),
-            "gas": hex(question.gas_limit),
-        }
+            return recover(asked.digest, asked.signature) == asked.wallet
         try:
-            answer = await self.node.request("eth_call", call, block_tag(block))
+            if question.ledger is not None:
+                return await asked.by_ledger(self.node, question.ledger, block)
+            return await asked.by_anybody(self.node, block, question.gas)
         except RpcError:
             return False  # the state is there, so it is the contract that failed: a revert, or out of gas
-        return str(answer)[2:66] == _IS_VALID.hex().ljust(64, "0")

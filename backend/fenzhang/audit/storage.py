@@ -255,7 +255,8 @@ class StorageCheck:
     def _rule_header(self, key: tuple[bytes, bytes, int], found: tuple[Any, ...]) -> None:
         platform, rule_id, number = key
         version = self.model.world.rules[platform, rule_id].versions[number]
-        expected = (self.model.content_hashes[key], version.effective_from, version.approved)
+        content_hash = self.model.content_hashes[key]
+        expected = (content_hash, version.effective_from, version.approved, version.proposer)
         if found != expected:
             self._differs(
                 Code.RULE_HEADER,

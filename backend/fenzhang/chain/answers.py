@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from fenzhang.chain.bloom import SIZE as BLOOM_SIZE
 from fenzhang.chain.errors import RpcError
 
 
@@ -22,6 +23,8 @@ class BlockHeader:
     timestamp: int
     gas_limit: int = 0
     base_fee: int | None = None
+    logs_bloom: bytes | None = None
+    """Bloom filter over the block's logs (`chain.bloom`), None from a node that leaves it out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +111,7 @@ def block_header(value: Any) -> BlockHeader | None:
     """A block of eth_getBlockByNumber."""
     if value is None:
         return None
-    base_fee = value.get("baseFeePerGas")
+    base_fee, bloom = value.get("baseFeePerGas"), value.get("logsBloom")
     return BlockHeader(
         number=quantity(value["number"]),
         hash=hash_of(value["hash"]),
@@ -116,6 +119,7 @@ def block_header(value: Any) -> BlockHeader | None:
         timestamp=quantity(value["timestamp"]),
         gas_limit=quantity(value["gasLimit"]),
         base_fee=None if base_fee is None else quantity(base_fee),
+        logs_bloom=None if bloom is None else _exactly(bloom, BLOOM_SIZE),
     )
 
 

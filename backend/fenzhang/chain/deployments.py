@@ -153,20 +153,22 @@ async def genesis_hash(node: NodeClient) -> bytes:
 
 
 async def check_chain(node: NodeClient, deployment: Deployment) -> None:
-    """Raise DeploymentMismatch unless the node's chain is the deployment's, by its id and its block 0."""
-    chain_id = await node.chain_id()
+    """Raise DeploymentMismatch unless the node's chain is the deployment's, by its id and its block 0.
+
+    One request: cheap enough to be repeated before anything is signed.
+    """
+    chain_id, genesis = await node.identity()
     if chain_id != deployment.chain_id:
         raise DeploymentMismatch(
             f"the deployment is for chain {deployment.chain_id}, the node {node.name} serves chain {chain_id}",
             expected=deployment.chain_id,
             found=chain_id,
         )
-    found = await genesis_hash(node)
-    if found != deployment.genesis_hash:
+    if genesis != deployment.genesis_hash:
         raise DeploymentMismatch(
             f"the chain {chain_id} of node {node.name} begins with another block 0 than the deployment's",
             expected=deployment.genesis_hash,
-            found=found,
+            found=genesis or b"",
         )
 
 

@@ -12,6 +12,8 @@ class NodeUnavailable(FenzhangError):
     """The node gave no usable answer: unreachable, too slow, overloaded, or the answer malformed or cut off."""
 
     code = "node_unavailable"
+    retry_after_s: float = 0.0
+    """Before that many seconds another attempt is pointless; 0 when nothing is known."""
 
 
 class RpcError(FenzhangError):

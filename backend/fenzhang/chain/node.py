@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
 from ipaddress import ip_address
 from itertools import count
 from types import TracebackType
@@ -29,6 +30,7 @@ from fenzhang.chain.answers import (
     receipt,
     send_result,
 )
+from fenzhang.chain.breaker import Breaker
 from fenzhang.chain.errors import NodeUnavailable, RpcError
 
 __all__ = [
@@ -68,7 +70,8 @@ _SERVER_ERROR = 500
 class NodeClient:
     """One node. An async context manager; safe for concurrent use within one event loop.
 
-    Every method raises NodeUnavailable or RpcError.
+    Every method raises NodeUnavailable or RpcError. With a `breaker`, a node that keeps failing is left alone for a
+    while, in which they raise CircuitOpen at once.
     """
 
     def __init__(
@@ -77,7 +80,10 @@ class NodeClient:
         timeout_s: float = DEFAULT_TIMEOUT_S,
         *,
         transport: httpx.AsyncBaseTransport | None = None,
+        breaker: Breaker | None = None,
     ) -> None:
+        self.breaker = breaker
+        """What leaves a failing node alone; None for tools that try once."""
         try:
             self._url = httpx.URL(url)
         except httpx.InvalidURL:
@@ -121,13 +127,18 @@ class NodeClient:
 
     async def request(self, method: str, *params: Any) -> Any:
         """Call one method and return its result as the node gave it."""
-        [answer] = await self._post([(method, params)], single=True)
-        if isinstance(answer, RpcError):
-            raise answer
-        return answer
+        return await self._ask(_as_is, method, *params)
 
     async def batch(self, calls: Iterable[tuple[str, Sequence[Any]]]) -> list[Any | RpcError]:
         """Call many methods; one result, or the RpcError that the node gave for it, per call in order."""
+        async with self._guarded():
+            return await self._batch(calls)
+
+    def _guarded(self) -> AbstractAsyncContextManager[None]:
+        """Around a question and the reading of its answer: what is malformed is a failure as well."""
+        return nullcontext() if self.breaker is None else self.breaker.guard()
+
+    async def _batch(self, calls: Iterable[tuple[str, Sequence[Any]]]) -> list[Any | RpcError]:
         results: list[Any | RpcError] = []
         pending: list[tuple[str, Sequence[Any]]] = []
         size = 0
@@ -228,19 +239,30 @@ class NodeClient:
             raise self._malformed(f"an unreadable result of {method}") from None
 
     async def _ask(self, reader: Callable[[Any], T], method: str, *params: Any) -> T:
-        return self._read(method, reader, await self.request(method, *params))
+        async with self._guarded():
+            [answer] = await self._post([(method, params)], single=True)
+            return self._read(method, reader, answer)
 
     async def _ask_all(
         self, reader: Callable[[Any], T], method: str, params: Iterable[Sequence[Any]]
     ) -> list[T]:
-        answers = await self.batch([(method, each) for each in params])
-        return [self._read(method, reader, answer) for answer in answers]
+        async with self._guarded():
+            answers = await self._batch([(method, each) for each in params])
+            return [self._read(method, reader, answer) for answer in answers]
 
     # -------------------------------------------------------------------------- the chain
 
     async def chain_id(self) -> int:
         """Number of the chain."""
         return await self._ask(quantity, "eth_chainId")
+
+    async def identity(self) -> tuple[int, bytes | None]:
+        """Number of the chain and hash of its first block, which tell it from any other, in one request."""
+        chain_id, genesis = await self.batch(
+            [("eth_chainId", ()), ("eth_getBlockByNumber", ("0x0", *_HEADER_ONLY))]
+        )
+        header = self._read("eth_getBlockByNumber", block_header, genesis)
+        return self._read("eth_chainId", quantity, chain_id), None if header is None else header.hash
 
     async def block_number(self) -> int:
         """Number of the newest block."""
@@ -272,15 +294,26 @@ class NodeClient:
             query["topics"] = [_topic(topic) for topic in topics]
         return await self._ask(_log_list, "eth_getLogs", query)
 
+    async def logs_of_blocks(
+        self, addresses: Sequence[bytes], blocks: Iterable[bytes]
+    ) -> list[dict[str, Any]]:
+        """Raw logs of the contracts in blocks given by hash: a node that lacks one says so, and does not say none."""
+        wanted = ["0x" + address.hex() for address in addresses]
+        params = [({"address": wanted, "blockHash": "0x" + block.hex()},) for block in blocks]
+        answers = await self._ask_all(_log_list, "eth_getLogs", params)
+        return [log for logs in answers for log in logs]
+
     # -------------------------------------------------------------------------- transactions
 
     async def send_raw(self, transactions: Sequence[bytes]) -> list[SendResult]:
         """Broadcast signed transactions; one answer for each."""
-        answers = await self.batch([("eth_sendRawTransaction", ("0x" + raw.hex(),)) for raw in transactions])
-        try:
-            return [send_result(answer) for answer in answers]
-        except (ValueError, TypeError):
-            raise self._malformed("no hash of a sent transaction") from None
+        calls = [("eth_sendRawTransaction", ("0x" + raw.hex(),)) for raw in transactions]
+        async with self._guarded():
+            answers = await self._batch(calls)
+            try:
+                return [send_result(answer) for answer in answers]
+            except (ValueError, TypeError):
+                raise self._malformed("no hash of a sent transaction") from None
 
     async def receipts(self, hashes: Sequence[bytes]) -> list[Receipt | None]:
         """Receipts of mined transactions; None for those that are not mined."""
@@ -310,10 +343,18 @@ class NodeClient:
     # -------------------------------------------------------------------------- state
 
     async def call(
-        self, to: bytes, data: bytes, block: BlockTag = "latest", sender: bytes | None = None
+        self,
+        to: bytes,
+        data: bytes,
+        block: BlockTag = "latest",
+        sender: bytes | None = None,
+        gas: int | None = None,
     ) -> bytes:
-        """Result of a call at a block. Raises RpcError with revert data when it reverts."""
-        return await self._ask(raw_bytes, "eth_call", _call_object(to, data, sender), block_reference(block))
+        """Result of a call at a block. Raises RpcError with revert data when it reverts, or needs more than `gas`."""
+        call = _call_object(to, data, sender)
+        if gas is not None:
+            call["gas"] = hex(gas)
+        return await self._ask(raw_bytes, "eth_call", call, block_reference(block))
 
     async def calls(self, calls: Iterable[tuple[bytes, bytes]], block: BlockTag = "latest") -> list[bytes]:
         """Results of many calls (`to`, `data`) at a block. Raises RpcError for the first that reverts."""
@@ -363,6 +404,10 @@ def _call_object(to: bytes | None, data: bytes, sender: bytes | None) -> dict[st
     if sender is not None:
         call["from"] = "0x" + sender.hex()
     return call
+
+
+def _as_is(value: Any) -> Any:
+    return value
 
 
 def _log_list(value: Any) -> list[dict[str, Any]]:

@@ -25,6 +25,7 @@ _TYPES: dict[str, tuple[str, ...]] = {
     "SplitLedger_NonceUsed": ("uint256",),
     "SplitLedger_NotAttestor": ("address",),
     "SplitLedger_PlatformNotActive": ("bytes32",),
+    "SplitLedger_EmptyAuthorization": ("uint256",),
     "SplitLedger_ZeroAmount": (),
     "SplitLedger_AmountAboveLimit": ("uint256", "uint256"),
     "SplitLedger_CurrencyNotEnabled": ("bytes3",),

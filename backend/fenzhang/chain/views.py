@@ -41,11 +41,12 @@ class ParticipantView:
 
 @dataclass(frozen=True, slots=True)
 class RuleHeader:
-    """Content hash, effective time (Unix seconds) and approval of a rule version."""
+    """Content hash, effective time (Unix seconds) and approval of a rule version, and who signed its proposal."""
 
     content_hash: bytes
     effective_from: int
     approved: bool
+    proposer: bytes
 
 
 @dataclass(frozen=True, slots=True)

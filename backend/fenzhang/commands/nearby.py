@@ -47,6 +47,10 @@ async def deployment_file(settings: Settings, given: Path | None, node: NodeClie
     return at_home if at_home.exists() else deployment_path(chain_id)
 
 
-def say_which(node: NodeClient, deployment: Path) -> None:
-    """Say what was looked at where it was not named, on standard error: a verdict means nothing without it."""
-    typer.echo(f"node {node.name}, deployment {deployment}", err=True)
+def say_which(
+    settings: Settings, node: NodeClient, rpc: str | None, deployment: Path, given: Path | None
+) -> None:
+    """Say on standard error what was looked at, unless `rpc` and `given` or the environment named it."""
+    named = settings.model_fields_set
+    if (rpc is None and "rpc_url" not in named) or (given is None and "deployment" not in named):
+        typer.echo(f"node {node.name}, deployment {deployment}", err=True)

@@ -62,8 +62,7 @@ async def _reconcile(rpc: str | None, path: Path | None) -> Reconciliation:
         await database.check()
         file = await deployment_file(settings, path, node)
         result = await reconciliation(database, node, load(file))
-        if rpc is None or path is None:
-            say_which(node, file)
+        say_which(settings, node, rpc, file, path)
         return result
 
 

@@ -31,11 +31,32 @@ def api(
 
 
 @app.command("submission")
-def submission() -> None:
-    """Send pending instructions to the chain. Of several for one key, one works and the others wait."""
+def submission(
+    *,
+    lane: Annotated[
+        list[int] | None,
+        typer.Option(
+            help="0 for the key `submitter`, 1 for `submitter:1` …; repeatable. Default: all keys.",
+            min=0,
+            show_default=False,
+        ),
+    ] = None,
+) -> None:
+    """Send pending instructions to the chain, platforms divided among the submitter keys of the keystore.
+
+    Of several processes for one key, one works and the others wait.
+    """
     from fenzhang.commands.serve_stages import serve_submission
 
-    serve_submission()
+    serve_submission(lane or [])
+
+
+@app.command("all")
+def all_() -> None:
+    """API, submission and mirror side by side, restarted when they crash, until SIGINT or SIGTERM."""
+    from fenzhang.commands.serve_all import serve_all
+
+    serve_all()
 
 
 @app.command("mirror")

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Annotated, Any
@@ -11,9 +15,12 @@ import typer
 import uvicorn
 from fastapi import FastAPI
 
+from fenzhang import crashpoints
 from fenzhang.api.app import check_start, create_app
 from fenzhang.api.services import Services
 from fenzhang.settings import Settings
+from fenzhang.stageloop import outlast
+from fenzhang.telemetry import logs, traces
 
 _GRACE_S = 10
 """How long requests that are under way may take when the process is told to end."""
@@ -31,6 +38,17 @@ class ApiServer(uvicorn.Server):
         self.services.watcher.close()
         super().handle_exit(sig, frame)
 
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """As its base, but a stop that was asked for is no death by the signal: the exit code is 0."""
+        numbers = (signal.SIGINT, signal.SIGTERM)
+        before = {number: signal.signal(number, self.handle_exit) for number in numbers}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
     def end(self) -> None:
         """End as a signal would end it."""
         self.services.watcher.close()
@@ -46,7 +64,7 @@ def server(settings: Settings, **wired: Any) -> ApiServer:
         port=settings.api_port,
         lifespan="on",
         access_log=False,
-        log_level="warning",
+        log_config=None,
         timeout_graceful_shutdown=_GRACE_S,
     )
     return ApiServer(application, config)
@@ -65,6 +83,8 @@ def serve_api(
     settings = Settings.from_environment().model_copy(
         update={name: it for name, it in given.items() if it is not None}
     )
+    logs.configure(settings.log, settings.log_level)
+    traces.configure("api")
     serving = server(settings)
     with asyncio.Runner(loop_factory=serving.config.get_loop_factory()) as runner:
         runner.run(check_and_serve(serving))
@@ -75,8 +95,10 @@ async def check_and_serve(serving: ApiServer) -> None:
 
     Raises what create_app names.
     """
+    crashpoints.arm(serving.services.deployment.chain_id)
     try:
-        await check_start(serving.services)
+        # A supervisor need not start things in order: a database that comes up is waited for.
+        await outlast("api", partial(check_start, serving.services), asyncio.Event())
     except BaseException:
         await serving.services.close()
         raise

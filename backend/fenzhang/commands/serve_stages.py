@@ -3,31 +3,36 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import signal
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
+from functools import partial
 
 import uvloop
 
+from fenzhang import crashpoints
+from fenzhang.chain.breaker import Breaker
 from fenzhang.chain.deployments import Deployment, load
 from fenzhang.chain.node import NodeClient
+from fenzhang.health.watching import watched
 from fenzhang.mirror.mirror import Mirror
 from fenzhang.settings import Settings
+from fenzhang.stageloop import outlast
 from fenzhang.store.session import Database
 from fenzhang.submission.keyring import Keyring
 from fenzhang.submission.submitter import Submitter
+from fenzhang.telemetry import logs, traces
 
 Run = Callable[[asyncio.Event], Awaitable[None]]
 Make = Callable[[Settings, Database, NodeClient, Deployment], Run]
 
 
-def serve_submission() -> None:
-    """Send pending instructions to the chain until SIGINT or SIGTERM.
+def serve_submission(lanes: Sequence[int]) -> None:
+    """Send pending instructions to the chain until SIGINT or SIGTERM, in these lanes or in all.
 
     Needs the submitter's key in the keystore. Of several processes for one key, one works and the others wait.
     """
-    uvloop.run(_serve(_submission))
+    uvloop.run(_serve(partial(_submission, lanes)))
 
 
 def serve_mirror() -> None:
@@ -38,9 +43,25 @@ def serve_mirror() -> None:
     uvloop.run(_serve(_mirror))
 
 
-def _submission(settings: Settings, database: Database, node: NodeClient, deployment: Deployment) -> Run:
+def _submission(
+    lanes: Sequence[int], settings: Settings, database: Database, node: NodeClient, deployment: Deployment
+) -> Run:
     keyring = Keyring(deployment.chain_id, settings.keystore_secret())
-    return Submitter(database, node, deployment, keyring).run
+
+    async def run(stop: asyncio.Event) -> None:
+        async with database.read() as session:
+            count = await keyring.count_submitters(session)
+        # Without any key the first lane says what is missing.
+        numbers = lanes or range(max(count, 1))
+        submitters = [Submitter(database, node, deployment, keyring, lane=number) for number in numbers]
+        try:
+            async with asyncio.TaskGroup() as group:
+                for submitter in submitters:
+                    group.create_task(submitter.run(stop))
+        except BaseExceptionGroup as failed:
+            raise failed.exceptions[0] from None
+
+    return run
 
 
 def _mirror(_settings: Settings, database: Database, node: NodeClient, deployment: Deployment) -> Run:
@@ -49,16 +70,17 @@ def _mirror(_settings: Settings, database: Database, node: NodeClient, deploymen
 
 async def _serve(make: Make) -> None:
     """Run a stage by the settings of the environment. Raises what it stops for, and an outdated database's error."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    # One line per request, several times a second.
-    logging.getLogger("httpx").setLevel(logging.WARNING)
     settings = Settings.from_environment()
+    logs.configure(settings.log, settings.log_level)
+    traces.configure("stage")
     deployment = load(settings.deployment)
+    crashpoints.arm(deployment.chain_id)
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     async with AsyncExitStack() as stack:
         database = await stack.enter_async_context(Database(settings.database))
-        await database.check()
-        node = await stack.enter_async_context(NodeClient(settings.rpc_url))
+        await outlast("database", database.check, stop)
+        node = await stack.enter_async_context(NodeClient(settings.rpc_url, breaker=Breaker()))
+        await stack.enter_async_context(watched(settings, database, node, deployment))
         await make(settings, database, node, deployment)(stop)

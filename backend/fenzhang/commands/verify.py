@@ -85,8 +85,7 @@ async def _verify(
 
             with reading() as progress:
                 report = await verify(node, deployment, order=order, progress=progress)
-        if rpc is None or path is None:
-            say_which(node, file)
+        say_which(settings, node, rpc, file, path)
         return report
 
 

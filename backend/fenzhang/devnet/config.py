@@ -60,6 +60,8 @@ class DevnetConfig:
     snapshot_interval_s: float = 1.0
     """Seconds between snapshots: what a SIGKILL may lose. They use at most a tenth of the time, so a big state
     stretches it to ten times the length of one snapshot."""
+    history_blocks: int = HISTORY_BLOCKS
+    """How far back a reorganisation can reach, which costs a copy of the state for each block."""
     start_timeout_s: float = 30.0
     """Seconds the node may take to answer."""
 
@@ -91,7 +93,7 @@ def anvil_arguments(config: DevnetConfig, *, port: int, cache: Path, state: Path
         # The default livelocks automine at about 1,000 ready transactions.
         *("--max-transactions", "100000"),
         # No state copy per block for ever, and nothing spilled to disk; all blocks, logs and receipts stay.
-        *("--prune-history", str(HISTORY_BLOCKS), "--cache-path", str(cache)),
+        *("--prune-history", str(config.history_blocks), "--cache-path", str(cache)),
         # A JSON-RPC array with hundreds of signed batches is larger than the default 2 MB.
         "--no-request-size-limit",
         # One log line per request costs time and disk; what goes wrong still arrives on stderr.

@@ -128,6 +128,14 @@ class PlatformNotActive(Rejection):
     fields = ("platform",)
 
 
+class EmptyAuthorization(Rejection):
+    """The authorization lists nothing."""
+
+    code = "empty_authorization"
+    contract_error = "SplitLedger_EmptyAuthorization"
+    fields = ("nonce",)
+
+
 class ZeroAmount(Rejection):
     """The amount is zero."""
 

@@ -20,6 +20,7 @@ from fenzhang.domain.errors import (
     BindingCount,
     CurrencyNotEnabled,
     DeadlinePassed,
+    EmptyAuthorization,
     InsufficientHeld,
     InsufficientPosition,
     InvalidSignature,
@@ -87,6 +88,8 @@ def check_attestation(world: World, attestation: Attestation, now: int, *, signe
         raise NotAttestor(attestation.attestor)
     signer = attestor_signer(attestation.attestor)
     _check_authority(world, signer, attestation.nonce, attestation.deadline, now, signed=signed)
+    if not attestation.captures:
+        raise EmptyAuthorization(attestation.nonce)
 
 
 def check_authorization(world: World, authorization: Authorization, now: int, *, signed: bool) -> None:
@@ -98,6 +101,8 @@ def check_authorization(world: World, authorization: Authorization, now: int, *,
     ):
         raise PlatformNotActive(platform)
     _check_authority(world, platform, authorization.nonce, authorization.deadline, now, signed=signed)
+    if not authorization.instructions:
+        raise EmptyAuthorization(authorization.nonce)
 
 
 def _check_authority(

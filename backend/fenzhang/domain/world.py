@@ -22,11 +22,12 @@ class Participant:
 
 @dataclass(slots=True)
 class Version:
-    """A proposed version of a rule. `effective_from` is Unix seconds."""
+    """A proposed version of a rule. `effective_from` is Unix seconds, `proposer` the authority that signed it."""
 
     legs: tuple[Leg, ...]
     effective_from: int
     approved: bool = False
+    proposer: bytes = NO_AUTHORITY
 
 
 @dataclass(slots=True)
@@ -105,6 +106,10 @@ class World:
         """Signing address of a participant, 20 zero bytes for none."""
         found = self.participants.get(participant)
         return NO_AUTHORITY if found is None else found.authority
+
+    def is_second_party(self, approver: bytes, platform: bytes, version: Version) -> bool:
+        """Whether an account may approve a version: neither the authority now nor the one that proposed it."""
+        return approver not in {self.authority_of(platform), version.proposer}
 
     def has_consent(self, recipient: bytes, platform: bytes) -> bool:
         """Whether a recipient agreed to receive from a platform. A platform always agrees to itself."""

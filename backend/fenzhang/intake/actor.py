@@ -24,11 +24,13 @@ class Scope(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Actor:
-    """An app that presented a valid token."""
+    """An app that presented a valid token, in one request."""
 
     client_id: str
     scopes: frozenset[Scope]
     platform_id: bytes | None
+    request_id: str | None = None
+    """Id of the request, to follow what it asks for."""
 
     @property
     def namespace(self) -> bytes:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -84,7 +84,8 @@ class Gatherer:
     async def _write(self, group: Sequence[_Waiting]) -> None:
         by_actor: dict[Actor, list[_Waiting]] = {}
         for waiting in group:
-            by_actor.setdefault(waiting.actor, []).append(waiting)
+            # Requests of one app differ in their id alone.
+            by_actor.setdefault(replace(waiting.actor, request_id=None), []).append(waiting)
         answers: list[tuple[list[_Waiting], list[Answer] | FenzhangError]] = []
         async with self._database.write() as session:
             for actor, members in by_actor.items():
@@ -97,8 +98,9 @@ class Gatherer:
         self, session: AsyncSession, actor: Actor, members: Sequence[_Waiting]
     ) -> list[Answer] | FenzhangError:
         asked = [item for waiting in members for item in waiting.asked]
+        request_ids = [waiting.actor.request_id for waiting in members for _ in waiting.asked]
         try:
-            return await accept(session, actor, asked, self._verifier)
+            return await accept(session, actor, asked, self._verifier, request_ids=request_ids)
         except DatabaseError:
             raise  # nothing of this transaction will be written
         except FenzhangError as refusal:

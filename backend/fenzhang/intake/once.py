@@ -9,6 +9,7 @@ from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from fenzhang.domain.errors import FenzhangError
 from fenzhang.intake.actor import Actor
 from fenzhang.intake.errors import ReferenceConflict
 from fenzhang.intake.requests import content_hash
@@ -58,6 +59,10 @@ async def once(
             return Outcome(instruction, created=True)
         except IntegrityError:
             continue
+        except FenzhangError:
+            # What stands in the way may be this very request, committed by another process a moment ago.
+            if await find(session, namespace, kind, reference) is None:
+                raise
     raise DatabaseUnavailable("others keep writing the same references; try again")
 
 
@@ -84,4 +89,5 @@ async def governance_instruction(
         payload=payloads.to_json(payload),
         state=InstructionState.ACCEPTED.value,
         accepted_at=await chain_time(session),
+        request_id=actor.request_id,
     )

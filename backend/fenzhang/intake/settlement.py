@@ -58,18 +58,23 @@ async def accept(
     requests: Sequence[SettlementRequest | FenzhangError],
     verifier: Verifier,
     signatures: Signatures = _UNSIGNED,
+    *,
+    request_ids: Sequence[str | None] | None = None,
 ) -> list[Answer]:
     """Accept `requests` of the actor's platform in order: one outcome, or the reason of the refusal, per item.
 
     An item that is a reason already (malformed) keeps its place. With `signatures` it is all or nothing, and the first
-    reason is raised. Raises also UnknownPlatform and DatabaseUnavailable.
+    reason is raised. `request_ids` has an entry per item where items come from several requests.
+    Raises also UnknownPlatform and DatabaseUnavailable.
     """
     platform = await platform_of(session, actor.namespace)
     asked = [request for request in requests if not isinstance(request, FenzhangError)]
     await locks.lock_stripes(session, await order_ids_of(session, platform.id, asked))
     for _ in range(_ATTEMPTS):
         snapshot = await load(session, platform, asked)
-        draft = _evaluate(snapshot, actor, requests, await _Keys.load(session, platform.id), signatures)
+        draft = _evaluate(
+            snapshot, actor, requests, await _Keys.load(session, platform.id), signatures, request_ids
+        )
         try:
             async with session.begin_nested():
                 await _insert(session, snapshot, draft, verifier, signatures)
@@ -101,12 +106,13 @@ class _Keys:
             )
 
 
-def _evaluate(
+def _evaluate(  # noqa: PLR0917 -- what is known, who asks, what, and with which signatures
     snapshot: Snapshot,
     actor: Actor,
     requests: Sequence[SettlementRequest | FenzhangError],
     has_key: _Keys,
     signatures: Signatures,
+    request_ids: Sequence[str | None] | None,
 ) -> _Draft:
     draft = _Draft()
     for index, request in enumerate(requests):
@@ -116,6 +122,8 @@ def _evaluate(
             answer = _known(snapshot, request)
             if answer is None:
                 fresh = Fresh(index, *_build(snapshot, actor, request))
+                if request_ids is not None:
+                    fresh.row.request_id = request_ids[index]
                 is_capture = request.type is InstructionType.CAPTURE
                 if not (signatures.attestation if is_capture else signatures.authorization):
                     has_key.require(request.type)
@@ -160,6 +168,7 @@ def _build(
         payload=payloads.to_json(payload),
         state=InstructionState.ACCEPTED.value,
         accepted_at=snapshot.now,
+        request_id=actor.request_id,
     )
     return row, payload
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from eth_abi.abi import encode
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -19,15 +18,12 @@ from fenzhang.chain.eip712 import (
 from fenzhang.chain.errors import NodeUnavailable, RpcError
 from fenzhang.chain.node import NodeClient
 from fenzhang.chain.signer import recover
+from fenzhang.chain.wallets import WalletQuestion
 from fenzhang.domain import records
 from fenzhang.intake.errors import AuthorizationExpired, NonceTaken, SignatureRefused
 from fenzhang.intake.limits import MIN_DEADLINE_AHEAD_S
 from fenzhang.intake.requests import ClientSignature
 from fenzhang.store.tables import Authorization, Participant
-
-_IS_VALID_SIGNATURE = bytes.fromhex("1626ba7e")
-"""Selector of ERC-1271's isValidSignature(bytes32,bytes), and its answer for yes."""
-_WORD = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,11 +47,13 @@ class Network:
 
 @dataclass(frozen=True, slots=True)
 class ContractSignature:
-    """A signature that is no ECDSA signature of `authority`. If that is a contract (ERC-1271), it can be asked."""
+    """A signature that is no ECDSA signature of its authority. If that is a contract (ERC-1271), it can be asked.
 
-    authority: bytes
-    digest: bytes
-    signature: bytes
+    `ledger` is the SplitLedger that will ask, None for a signature that is for the RuleBook.
+    """
+
+    asked: WalletQuestion
+    ledger: bytes | None
 
 
 class SignatureUndecided(SignatureRefused):
@@ -65,8 +63,8 @@ class SignatureUndecided(SignatureRefused):
         super().__init__(
             "the signature is not the signer's for this content on this chain and contract",
             field=field_name,
-            signer="0x" + question.authority.hex(),
-            digest="0x" + question.digest.hex(),
+            signer="0x" + question.asked.wallet.hex(),
+            digest="0x" + question.asked.digest.hex(),
             domain={
                 "name": domain.name,
                 "version": "1",
@@ -79,12 +77,12 @@ class SignatureUndecided(SignatureRefused):
 
 async def contract_confirms(node: NodeClient, question: ContractSignature) -> bool:
     """Whether the authority is a contract that calls the signature valid. A node that is away confirms nothing."""
-    call = _IS_VALID_SIGNATURE + encode(["bytes32", "bytes"], [question.digest, question.signature])
     try:
-        answer = await node.call(question.authority, call)
+        if question.ledger is not None:
+            return await question.asked.by_ledger(node, question.ledger)
+        return await question.asked.by_anybody(node)
     except (NodeUnavailable, RpcError):
         return False
-    return answer[:4] == _IS_VALID_SIGNATURE and len(answer) == _WORD and not any(answer[4:])
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +100,8 @@ class Verifier:
         self, domain: SigningDomain, authority: bytes, digest: bytes, signature: bytes, field_name: str
     ) -> None:
         """Raises SignatureUndecided naming the field, unless `signature` is `authority`'s (20 bytes) over `digest`."""
-        question = ContractSignature(authority, digest, signature)
+        ledger = self.network.split_ledger if domain == self.network.ledger_domain else None
+        question = ContractSignature(WalletQuestion(authority, digest, signature), ledger)
         if recover(digest, signature) != authority and question not in self.confirmed:
             raise SignatureUndecided(question, domain, field_name)
 

@@ -14,8 +14,8 @@ from fenzhang.intake.limits import MAX_SIGNED_BYTES, MAX_SIGNED_GAS, MAX_SIGNED_
 from fenzhang.intake.snapshot import OrderFacts, RuleShape
 
 _NOBODY = bytes(32)
-_BASE_GAS = 190_000
-"""The transaction itself, its batch, and the signature."""
+_BASE_GAS = 430_000
+"""The transaction itself, its batch, and the signature, which may be a contract account's."""
 _BASE_BYTES = 1_200
 _ITEM_GAS = 60_000
 """An instruction, or a capture, with the witness of its order."""

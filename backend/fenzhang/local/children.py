@@ -7,6 +7,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -45,7 +46,8 @@ class Child:
     name: str
     command: Sequence[str]
     environment: Mapping[str, str]
-    log: Path
+    log: Path | None = None
+    """Takes its output; without one it goes where the supervisor's own goes."""
     crashes: int = 0
     _process: subprocess.Popen[bytes] | None = None
     _backoff: Backoff = field(default_factory=Backoff)
@@ -63,13 +65,16 @@ class Child:
 
     def start(self) -> None:
         """Run it, its output appended to its log."""
-        self.log.parent.mkdir(parents=True, exist_ok=True)
-        with self.log.open("ab") as log:
+        with ExitStack() as stack:
+            output = None
+            if self.log is not None:
+                self.log.parent.mkdir(parents=True, exist_ok=True)
+                output = stack.enter_context(self.log.open("ab"))
             self._process = subprocess.Popen(
                 self.command,
                 stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
+                stdout=output,
+                stderr=output,
                 env={**os.environ, **self.environment},
                 start_new_session=True,
                 preexec_fn=die_with_parent(),  # noqa: PLW1509 -- the supervisor has no threads
@@ -86,9 +91,8 @@ class Child:
             self._due = time.monotonic() + pause_s
             self.crashes += 1
             when = f"in {pause_s:g} s" if pause_s else "now"
-            say(
-                f"{self.name} ended with code {self._process.returncode}, see {self.log}; it is started again {when}"
-            )
+            see = f", see {self.log}" if self.log else ""
+            say(f"{self.name} ended with code {self._process.returncode}{see}; it is started again {when}")
         if time.monotonic() < self._due:
             return False
         self.start()
@@ -113,8 +117,10 @@ class Child:
             self._process = None
 
 
-def last_lines(log: Path, lines: int = 5) -> str:
+def last_lines(log: Path | None, lines: int = 5) -> str:
     """The end of a log as one line, for a message about what does not come up."""
+    if log is None:
+        return ""
     try:
         with log.open("rb") as file:
             file.seek(max(0, log.stat().st_size - 4096))

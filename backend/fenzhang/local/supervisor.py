@@ -25,6 +25,7 @@ from fenzhang.chain.signer import LocalKey
 from fenzhang.commands.deploy import devnet_plan
 from fenzhang.devnet.processes import ProcessId, free_port, port_is_free
 from fenzhang.domain.errors import FenzhangError
+from fenzhang.health.endpoint import child_port
 from fenzhang.local.bootstrap import DEVNET_WORK_FACTOR, bootstrap
 from fenzhang.local.chainkeeper import ChainKeeper
 from fenzhang.local.children import Child, last_lines
@@ -197,7 +198,8 @@ class Supervisor:
         }
         for name in (*STAGES, "api"):
             command = [sys.executable, "-m", "fenzhang", "serve", name]
-            child = Child(name, command, environment, self._home.logs / f"{name}.log")
+            own = {**environment, "FENZHANG_METRICS_PORT": child_port(name)}
+            child = Child(name, command, own, self._home.logs / f"{name}.log")
             self._children.append(child)
             child.start()
         self._record()

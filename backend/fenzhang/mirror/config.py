@@ -21,5 +21,7 @@ class MirrorConfig:
     """How many of the newest headers are remembered: the deepest reorganisation that is followed."""
     shrink_patience_s: float = 2.0
     """How long a head below the mirrored one, on the same chain, counts as a node that lags behind."""
-    lease_s: float = 5.0
-    """How long a killed mirror keeps another one waiting."""
+    second_looks: int = 5
+    """So often in a row events that contradict themselves are read again before the mirror stops."""
+    lease_s: float = 4.0
+    """How long a killed mirror keeps another one waiting, but for the time between two looks."""

@@ -10,25 +10,28 @@ from dataclasses import dataclass
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from fenzhang.chain.deployments import Deployment, check_deployment
-from fenzhang.chain.errors import NodeUnavailable, RpcError
+from fenzhang.chain.deployments import Deployment, check_chain, check_deployment
+from fenzhang.chain.errors import NodeUnavailable, RpcError, Undecodable
 from fenzhang.chain.node import BlockHeader, NodeClient
 from fenzhang.chain.views import ChainView
 from fenzhang.domain.errors import FenzhangError
 from fenzhang.ledger.chart import Chart
 from fenzhang.mirror import governance
 from fenzhang.mirror.config import MirrorConfig
-from fenzhang.mirror.errors import ChainMoved
+from fenzhang.mirror.errors import ChainMoved, MirrorError, ReorgTooDeep
 from fenzhang.mirror.fetching import BlockRef, Span, fetch_span
 from fenzhang.mirror.orders import load_orders
 from fenzhang.mirror.reading import Reading, known_orders, read_events
+from fenzhang.mirror.reporting import report
 from fenzhang.mirror.rewinding import find_ancestor, rewind
 from fenzhang.mirror.writing import write_span
 from fenzhang.stageloop import run_stage
 from fenzhang.store.chain_binding import bind_chain
+from fenzhang.store.errors import DatabaseUnavailable
 from fenzhang.store.holding import Holding
 from fenzhang.store.session import Database
 from fenzhang.store.tables import Block, Record
+from fenzhang.telemetry import metrics
 
 LEASE = "mirror"
 log = logging.getLogger("fenzhang.mirror")
@@ -65,6 +68,7 @@ class Mirror:
         self._range = min(16, self._config.max_blocks)
         """Blocks to read at once; adapts to how many logs they have."""
         self._shrunk_since: float | None = None
+        self._contradictions = 0
         self.more = False
         """Whether the last tick left blocks to read."""
 
@@ -72,7 +76,12 @@ class Mirror:
         """Mirror until `stop` is set, outlasting a node or database that is away."""
         try:
             await run_stage(
-                "mirror", self._tick_again, stop, interval_s=self._config.poll_interval_s, outage=self._outage
+                "mirror",
+                self._tick_again,
+                stop,
+                interval_s=self._config.poll_interval_s,
+                outage=self._outage,
+                active=lambda: self._holding.held,
             )
         finally:
             if self._ahead is not None:
@@ -108,13 +117,24 @@ class Mirror:
         return self._tip.number if self._tip else None
 
     async def _tick_again(self) -> bool:
-        await self.tick()
+        try:
+            await self.tick()
+        except (MirrorError, Undecodable) as error:
+            # Half an answer looks like a broken chain. Only a node that insists is believed.
+            self._contradictions += 1
+            if isinstance(error, ReorgTooDeep) or self._contradictions > self._config.second_looks:
+                raise
+            raise NodeUnavailable(f"{error.message}; reading again") from error
+        self._contradictions = 0
         return self.more
 
     def _outage(self, error: FenzhangError) -> None:
         if isinstance(error, NodeUnavailable):
             # Whatever answers next may be another chain.
             self._chain_checked = False
+        if isinstance(error, DatabaseUnavailable):
+            # A commit whose answer was lost may have been done: the checkpoint is read anew.
+            self._tenure = 0
 
     # -------------------------------------------------------------------------- readiness
 
@@ -173,6 +193,7 @@ class Mirror:
     async def _rewind(self) -> None:
         if self._tip is None:
             return
+        await check_chain(self._node, self._deployment)
         before = self._tip
         async with self._database.read() as session:
             ancestor = await find_ancestor(session, self._node, before, self._config.kept_blocks)
@@ -184,6 +205,7 @@ class Mirror:
             lost = await rewind(session, ancestor, standing)
         self._tip = ancestor
         self._shrunk_since = None
+        metrics.REORGANISATIONS.inc()
         log.warning(
             "the chain reorganised: back from block %d to %d, %d records orphaned",
             before.number,
@@ -229,9 +251,10 @@ class Mirror:
         reading = await self._read(span)
         async with self._database.write() as session:
             await self._holding.require(session)
-            await write_span(session, self._chart, span, reading, self._config.kept_blocks)
+            verdicts = await write_span(session, self._chart, span, reading, self._config.kept_blocks)
         self._chart.keep()
         self._tip = span.tip
+        report(verdicts)
 
     async def _read(self, span: Span) -> Reading:
         async with self._database.read() as session:

@@ -48,6 +48,8 @@ class Verdicts:
 
     rows: dict[int, dict[str, Any]] = field(default_factory=dict)
     changes: dict[int, Change] = field(default_factory=dict)
+    instructions: dict[int, Any] = field(default_factory=dict)
+    """The instructions' rows as they were, by seq."""
 
     def settle(self, instruction: Any, at: LogPosition) -> None:
         """The chain did it."""
@@ -65,6 +67,7 @@ class Verdicts:
     def _set(
         self, instruction: Any, state: InstructionState, at: LogPosition, reason: dict[str, Any] | None
     ) -> None:
+        self.instructions[instruction.seq] = instruction
         self.rows[instruction.seq] = {
             "seq": instruction.seq,
             "state": state.value,
@@ -97,6 +100,7 @@ def instruction_columns() -> Select[Any]:
         Instruction.order_id,
         Instruction.payload,
         Instruction.state,
+        Instruction.request_id,
         Authorization.signer,
         Authorization.digest,
     ).outerjoin(Authorization, Authorization.id == Instruction.authorization_id)

@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import delete, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from fenzhang import crashpoints
 from fenzhang.chain.codec import decode_revert
 from fenzhang.chain.node import BlockHeader
 from fenzhang.domain.money import MAX_AMOUNT
@@ -26,11 +27,16 @@ from fenzhang.store.tables import Allocation, Block, Record
 
 async def write_span(
     session: AsyncSession, chart: Chart, span: Span, reading: Reading, kept_blocks: int
-) -> None:
-    """Write what a range of blocks recorded, and the blocks themselves as the new checkpoint."""
+) -> Verdicts:
+    """Write what a range of blocks recorded, and the blocks themselves as the new checkpoint.
+
+    Returns what became of instructions.
+    """
     await _insert_records(session, reading.entries)
     await store_orders(session, list(reading.touched.values()))
     await post(session, chart, reading.postings)
+    if reading.entries:
+        crashpoints.passed(crashpoints.IN_MIRROR)
     verdicts = Verdicts()
     await judge(session, reading.outcomes, verdicts)
     await governance.follow(session, reading.governance, verdicts)
@@ -40,6 +46,7 @@ async def write_span(
     )
     # Last, because the feed's counter stays locked from here to the commit.
     await feed.append(session, list(verdicts.changes.values()))
+    return verdicts
 
 
 async def _insert_records(session: AsyncSession, entries: Sequence[Entry]) -> None:

@@ -14,7 +14,7 @@ class DatabaseError(FenzhangError):
 class DatabaseUnavailable(DatabaseError):
     """The database did not answer, is locked, is full or gave up a transaction.
 
-    Nothing was written; trying again helps.
+    Trying again helps. Nothing was written, unless the connection broke in a commit: then nobody knows.
     """
 
     code = "database_unavailable"

@@ -15,6 +15,18 @@ ATTESTOR = "attestor"
 APPROVER = "approver"
 REGISTRAR = "registrar"
 SUBMITTER = "submitter"
+"""Sends transactions; further ones are `submitter:1`, `submitter:2` …"""
+MAX_SUBMITTERS = 64
+
+
+def submitter_label(number: int) -> str:
+    """Label of the `number`-th key that sends settlements, counted from 0."""
+    return f"{SUBMITTER}:{number}" if number else SUBMITTER
+
+
+def operator_labels() -> list[str]:
+    """Labels of the keys that the operator keeps; all others are platforms'."""
+    return [REGISTRAR, APPROVER, ATTESTOR, *map(submitter_label, range(MAX_SUBMITTERS))]
 
 
 def platform_label(platform_id: bytes) -> str:

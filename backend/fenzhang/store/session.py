@@ -31,9 +31,24 @@ PRAGMAS = ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "cache_siz
 """What every connection to SQLite is set to. 64 MB of cache: ids are random, so an index is used all over."""
 CONNECT_TIMEOUT_S = 10
 POSTGRES_RETRIABLE = frozenset(
-    {"40001", "40P01", "53100", "53200", "53300", "55P03", "57P01", "57P02", "57P03"}
+    {
+        "25P03",
+        "28000",
+        "28P01",
+        "3D000",
+        "40001",
+        "40P01",
+        "53100",
+        "53200",
+        "53300",
+        "55P03",
+        "57P01",
+        "57P02",
+        "57P03",
+    }
 )
-"""Serialization failure, deadlock, disk full, out of memory, too many connections, lock, shutdown."""
+"""Idle in a transaction, login refused, no such database, serialization failure, deadlock, disk full, out of memory,
+too many connections, lock, shutdown."""
 
 
 class Database:
@@ -61,7 +76,8 @@ class Database:
     async def write(self) -> AsyncIterator[AsyncSession]:
         """A session in a write transaction: committed on leaving, rolled back on an exception.
 
-        Raises DatabaseUnavailable when it could not be committed; then nothing was written.
+        Raises DatabaseUnavailable when it could not be committed, or when the answer to the commit was lost: then it
+        may have been done, and what is written must bear being found there.
         """
         async with AsyncExitStack() as stack:
             await stack.enter_async_context(_translating())
@@ -134,7 +150,12 @@ def _with_driver(url: str | URL) -> URL:
 
 def _create_engine(url: URL) -> AsyncEngine:
     # The standard library's JSON keeps integers of any size; orjson turns those above 64 bits into floats.
-    options: dict[str, Any] = {"json_serializer": _dump_json, "json_deserializer": json.loads}
+    options: dict[str, Any] = {
+        "json_serializer": _dump_json,
+        "json_deserializer": json.loads,
+        # What a statement failed with may be logged, what a client sent with it may not.
+        "hide_parameters": True,
+    }
     if url.get_backend_name() == "sqlite":
         if url.database and url.database != ":memory:":
             options |= {"pool_size": 8, "max_overflow": 8}

@@ -127,16 +127,20 @@ class KeystoreKey(Base):
     __tablename__ = "keystore_keys"
     address: Mapped[bytes] = mapped_column(primary_key=True)
     label: Mapped[str] = mapped_column(String(100), unique=True)
-    """`attestor`, `approver`, `registrar`, `submitter`, or `platform:<hex id>`."""
+    """`attestor`, `approver`, `registrar`, `submitter`, `submitter:1` …, or `platform:<hex id>`."""
     keyfile: Mapped[dict[str, Any]]
     created_at: Mapped[int]
 
 
 class NonceWord(Base):
-    """The word of nonces that a keystore signer uses up: random 248 bits, then each of 256 bits in turn."""
+    """The word of nonces that a keystore signer uses up: random 248 bits, then each of 256 bits in turn.
+
+    Each sender of transactions has a word of its own, so that several never wait for each other.
+    """
 
     __tablename__ = "nonce_words"
     signer: Mapped[bytes] = mapped_column(primary_key=True)
+    sender: Mapped[bytes] = mapped_column(primary_key=True)
     word: Mapped[bytes]
     next_bit: Mapped[int]
 
@@ -229,6 +233,8 @@ class Instruction(Base):
     block_number: Mapped[int | None]
     """Block of the event that made it terminal."""
     tx_hash: Mapped[bytes | None]
+    request_id: Mapped[str | None] = mapped_column(String(64))
+    """Of the request that brought it, to follow it through the logs."""
 
 
 class Transaction(Base):

@@ -43,5 +43,5 @@ class SubmissionConfig:
     """Deadline of what the keystore signs, from the time of the newest block."""
     final_depth: int = 256
     """A block this far below the mirror's checkpoint cannot be reorganised away (MirrorConfig.kept_blocks)."""
-    lease_s: float = 5.0
-    """How long a killed submitter keeps another one waiting."""
+    lease_s: float = 4.0
+    """How long a killed submitter keeps another one waiting, but for the time between two looks."""

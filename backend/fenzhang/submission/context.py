@@ -11,11 +11,15 @@ from fenzhang.chain.signer import LocalKey
 from fenzhang.store.session import Database
 from fenzhang.submission.config import SubmissionConfig
 from fenzhang.submission.keyring import Keyring
+from fenzhang.submission.lanes import Lane
 
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """Where a submitter works and as whom. `senders` are the keys that send transactions, by label."""
+    """Where a submitter works and as whom.
+
+    `senders` are the keys that send transactions, by label; settlements go out under the key of `lane`.
+    """
 
     database: Database
     node: NodeClient
@@ -23,3 +27,9 @@ class Context:
     keyring: Keyring
     config: SubmissionConfig
     senders: Mapping[str, LocalKey]
+    lane: Lane
+
+    @property
+    def addresses(self) -> list[bytes]:
+        """Of the senders."""
+        return [key.address for key in self.senders.values()]

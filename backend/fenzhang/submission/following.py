@@ -6,7 +6,9 @@ import logging
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
+from fenzhang import crashpoints
 from fenzhang.chain.codec import decode_revert
+from fenzhang.chain.deployments import check_chain
 from fenzhang.chain.errors import RpcError
 from fenzhang.chain.node import Receipt
 from fenzhang.domain.errors import FenzhangError
@@ -16,6 +18,7 @@ from fenzhang.submission.context import Context
 from fenzhang.submission.errors import GasExhausted, TransactionReverted
 from fenzhang.submission.governance import SENDER, Call, call_of
 from fenzhang.submission.patience import Patience
+from fenzhang.submission.reporting import count_ends
 from fenzhang.submission.sending import Sender
 from fenzhang.submission.tracking import Carried, End, finish, load_carried, load_live, mirrored
 
@@ -34,11 +37,12 @@ class Follower:
         self._keyring = context.keyring
         self._config = context.config
         self._senders = context.senders
+        self._addresses = context.addresses
 
     async def follow(self, holding: Holding, sender: Sender, patience: Patience) -> int:
         """Finish the transactions whose end is known. Returns how many. Raises NodeUnavailable, LeaseLost."""
         async with self._database.read() as session:
-            live = await load_live(session)
+            live = await load_live(session, self._addresses)
         if not live:
             return 0
         receipts = await self._node.receipts([transaction.hash for transaction in live])
@@ -51,8 +55,10 @@ class Follower:
             carried = await load_carried(session, reverted)
         if not ends:
             return 0
+        await check_chain(self._node, self._deployment)
         refusals = await self._refusals(carried, {end.transaction.id: end for end in ends})
         refusals |= self._exhausted(carried, ends)
+        crashpoints.passed(crashpoints.AFTER_MINE)
         async with self._database.write() as session:
             await holding.require(session)
             ends = await mirrored(session, ends, self._config.final_depth) + lost
@@ -61,6 +67,7 @@ class Follower:
         patience.skipped(retries.skipped)
         patience.failed(retries.failed_alone)
         self._report(ends, carried)
+        count_ends(ends)
         return len(ends)
 
     async def _refusals(

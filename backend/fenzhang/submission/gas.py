@@ -13,6 +13,9 @@ TRANSACTION = 110_000
 """Intrinsic gas, cold contracts and totals, sealing of the batch."""
 GROUP = 42_000
 """One attestation or authorization: signature, a fresh nonce word, standing of the signer."""
+WALLET = 240_000
+"""What SplitLedger wants to have left when it asks a contract account for its signature, and what such an account
+usually takes. Counted once in a transaction in which others signed than our own keys."""
 COLD_STANDING = 11_000
 """First look at a recipient: status and consent."""
 COLD_POSITION = 23_000

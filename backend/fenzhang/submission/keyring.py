@@ -46,6 +46,12 @@ class Keyring:
             raise SigningKeyMissing(f"the keystore has no key {label!r}", label=label)
         return key
 
+    async def count_submitters(self, session: AsyncSession) -> int:
+        """How many keys `submitter`, `submitter:1`, `submitter:2` … there are, up to the first that is missing."""
+        labels = [keys.submitter_label(number) for number in range(keys.MAX_SUBMITTERS)]
+        there = {row.label for row in await keys.by_labels(session, labels)}.union(self._keys)
+        return next((number for number, label in enumerate(labels) if label not in there), len(labels))
+
     def _keep(self, label: str, key: LocalKey) -> LocalKey:
         refuse_dev_key(key.address, self._chain_id)
         self._keys[label] = key

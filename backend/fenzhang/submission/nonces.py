@@ -28,16 +28,21 @@ class _Word:
 
 
 class NonceBook:
-    """Unused nonces of some signers (32 bytes each), reserved by `store`."""
+    """Unused nonces of some signers (32 bytes each), reserved by `store`.
 
-    def __init__(self, words: dict[bytes, _Word]) -> None:
+    Every sender of transactions takes from words of its own, so that several never wait for each other.
+    """
+
+    def __init__(self, words: dict[bytes, _Word], sender: bytes = b"") -> None:
         self._words = words
+        self._sender = sender
 
     @classmethod
-    async def load(cls, session: AsyncSession, signers: Collection[bytes]) -> NonceBook:
-        """The nonces of these signers."""
-        rows = await session.execute(select(NonceWord).where(NonceWord.signer.in_(sorted(signers))))
-        return cls({r.signer: _Word(r.word, r.next_bit, (r.word, r.next_bit)) for r in rows.scalars()})
+    async def load(cls, session: AsyncSession, signers: Collection[bytes], sender: bytes) -> NonceBook:
+        """The nonces of these signers that transactions of `sender` may use."""
+        query = select(NonceWord).where(NonceWord.signer.in_(sorted(signers)), NonceWord.sender == sender)
+        rows = (await session.execute(query)).scalars()
+        return cls({r.signer: _Word(r.word, r.next_bit, (r.word, r.next_bit)) for r in rows}, sender)
 
     def take(self, signer: bytes) -> int:
         """A nonce that the signer has not used."""
@@ -52,7 +57,12 @@ class NonceBook:
         """Write what was taken. Raises Superseded when somebody else took nonces of the same signer meanwhile."""
         for signer, word in sorted(self._words.items()):
             if word.stored is None:
-                row = {"signer": signer, "word": word.word, "next_bit": word.next_bit}
+                row = {
+                    "signer": signer,
+                    "sender": self._sender,
+                    "word": word.word,
+                    "next_bit": word.next_bit,
+                }
                 await session.execute(insert(NonceWord).values(row))
                 continue
             if word.stored == (word.word, word.next_bit):
@@ -60,7 +70,12 @@ class NonceBook:
             before, bit = word.stored
             query = (
                 update(NonceWord)
-                .where(NonceWord.signer == signer, NonceWord.word == before, NonceWord.next_bit == bit)
+                .where(
+                    NonceWord.signer == signer,
+                    NonceWord.sender == self._sender,
+                    NonceWord.word == before,
+                    NonceWord.next_bit == bit,
+                )
                 .values(word=word.word, next_bit=word.next_bit)
                 .returning(NonceWord.signer)
                 .execution_options(synchronize_session=False)

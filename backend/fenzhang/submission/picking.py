@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, Select, literal_column, select
+from sqlalchemy import ColumnElement, Row, Select, literal_column, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 
@@ -15,6 +15,8 @@ from fenzhang.domain.records import Capture, Instruction
 from fenzhang.store import payloads, tables
 from fenzhang.store.bulk import chunks
 from fenzhang.store.tables import SETTLEMENT_TYPES, InstructionState, InstructionType, TransactionState
+from fenzhang.submission.lanes import Lane
+from fenzhang.submission.tracking import LIVE_STATES
 
 ACCEPTED: ColumnElement[str] = literal_column("'ACCEPTED'")
 """Written out: the partial index on open instructions serves only a query that names its condition literally."""
@@ -76,12 +78,24 @@ class Queue:
     busy: set[bytes]
 
 
-async def pick(session: AsyncSession, limit: int) -> Queue:
-    """The next pending captures, splits, releases and returns, at most `limit`.
+async def is_anything_to_do(session: AsyncSession, lane: Lane, senders: Collection[bytes]) -> bool:
+    """Whether an instruction of the lane waits, or a transaction of these senders has no end yet."""
+    instruction, transaction = tables.Instruction, tables.Transaction
+    waits = select(instruction.seq).where(instruction.state == ACCEPTED)
+    if not lane.governs:
+        waits = waits.where(lane.carries())
+    live = select(transaction.id).where(
+        transaction.state.in_(LIVE_STATES), transaction.sender.in_(list(senders))
+    )
+    return bool((await session.execute(select(or_(waits.exists(), live.exists())))).scalar_one())
+
+
+async def pick(session: AsyncSession, lane: Lane, limit: int) -> Queue:
+    """The next pending captures, splits, releases and returns of a lane, at most `limit`.
 
     Those of orders that are in flight are passed over, so that they do not fill the limit.
     """
-    rows = (await session.execute(_pending_query(limit))).all()
+    rows = (await session.execute(_pending_query(lane, limit))).all()
     authorization_ids = sorted({row.authorization_id for row in rows if row.authorization_id is not None})
     signed = await _load_signed(session, authorization_ids)
     members = await _load_members(session, authorization_ids)
@@ -105,7 +119,7 @@ async def pick(session: AsyncSession, limit: int) -> Queue:
     return Queue(await _suspect(session, units), busy)
 
 
-def _pending_query(limit: int) -> Select[Any]:
+def _pending_query(lane: Lane, limit: int) -> Select[Any]:
     instruction = tables.Instruction
     in_flight = aliased(tables.Instruction)
     blocked = (
@@ -117,7 +131,7 @@ def _pending_query(limit: int) -> Select[Any]:
     )
     return (
         _columns()
-        .where(instruction.state == ACCEPTED, instruction.type.in_(_SETTLEMENT), ~blocked)
+        .where(instruction.state == ACCEPTED, instruction.type.in_(_SETTLEMENT), lane.carries(), ~blocked)
         .order_by(instruction.seq)
         .limit(limit)
     )

@@ -6,7 +6,8 @@ of this planning. Two plans never touch the same order.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections import defaultdict
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
 from fenzhang.domain.records import Capture, Instruction, InstructionKind
@@ -63,6 +64,7 @@ class Plan:
     _standings: set[bytes] = field(default_factory=set)
     _positions: set[tuple[str, bytes]] = field(default_factory=set)
     _rules: set[RuleKey] = field(default_factory=set)
+    _signed_by_others: bool = False
 
     @property
     def order_ids(self) -> Collection[bytes]:
@@ -114,6 +116,7 @@ class Plan:
         self._positions |= cost.positions
         self._rules |= cost.rules.keys()
         self.units += 1
+        self._signed_by_others |= unit.signed is not None
         place = _CAPTURED_HERE
         if isinstance(unit.items[0].what, Capture):
             self._attestation_for(unit).items.extend(unit.items)
@@ -159,6 +162,8 @@ class Plan:
         cost = _Cost()
         if not self._joins(unit):
             cost.gas, cost.size = model.GROUP, model.GROUP_BYTES
+        if unit.signed is not None and not self._signed_by_others:
+            cost.gas += model.WALLET
         witnessed: set[bytes] = set()
         captured: dict[bytes, Capture] = {}
         for item in unit.items:
@@ -225,6 +230,39 @@ def make_plans(
     return _Planner(queue, facts, config, max_plans, held_back).run()
 
 
+def in_sequence(units: Sequence[Unit]) -> list[Unit]:
+    """The units, each after all those that hold an earlier open instruction of one of its orders.
+
+    A signature may cover much, and its unit stands where its last instruction does: behind some that need its first.
+    Units that need each other come in some order, for nothing is to wait for ever.
+    """
+    places: dict[bytes, list[tuple[int, int]]] = defaultdict(list)
+    for place, unit in enumerate(units):
+        for item in unit.items:
+            if item.open:
+                places[item.order_id].append((item.seq, place))
+    result: list[Unit] = []
+    seen: set[int] = set()
+    for first in range(len(units)):
+        stack = [(first, False)]
+        while stack:
+            place, done = stack.pop()
+            if done:
+                result.append(units[place])
+            elif place not in seen:
+                seen.add(place)
+                stack.append((place, True))
+                earlier = {
+                    other
+                    for item in units[place].items
+                    if item.open
+                    for seq, other in places[item.order_id]
+                    if seq < item.seq and other not in seen
+                }
+                stack += [(other, False) for other in sorted(earlier, reverse=True)]
+    return result
+
+
 class _Planner:
     def __init__(
         self, queue: Queue, facts: Facts, config: SubmissionConfig, max_plans: int, held_back: Collection[int]
@@ -241,7 +279,7 @@ class _Planner:
         self._waiting: set[bytes] = set(queue.busy)
 
     def run(self) -> list[Plan]:
-        for unit in self._queue.units:
+        for unit in in_sequence(self._queue.units):
             plan = self._plan_for(unit)
             if plan is None:
                 self._waiting |= unit.order_ids
@@ -250,9 +288,12 @@ class _Planner:
             self._owner |= dict.fromkeys(unit.order_ids, plan)
         return [plan for plan in self._plans if plan.units]
 
+    def _is_held_back(self, unit: Unit) -> bool:
+        return unit.signed is not None and unit.signed.id in self._held_back
+
     def _plan_for(self, unit: Unit) -> Plan | None:
         orders = unit.order_ids
-        if not orders.isdisjoint(self._waiting) or (unit.signed and unit.signed.id in self._held_back):
+        if not orders.isdisjoint(self._waiting) or self._is_held_back(unit):
             return None
         owners = {id(owner): owner for order in orders if (owner := self._owner.get(order))}
         plan = self._suspects_plan(unit) if unit.suspicion else self._regular

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from fenzhang.chain.deployments import check_chain
 from fenzhang.chain.errors import NodeUnavailable
+from fenzhang.chain.node import BlockHeader
 from fenzhang.chain.signer import LocalKey, TransactionRequest
 from fenzhang.domain.records import Capture
 from fenzhang.store import keys
@@ -25,6 +27,8 @@ from fenzhang.submission.tracking import load_live
 log = logging.getLogger("fenzhang.submission")
 _ITEMS_PER_ORDER = 4
 """Pending instructions per order of a transaction: most have two, and some wait for others."""
+_SPARE_PART = 16
+"""This part of a block is left free where blocks, and not the protocol, limit a transaction."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +60,11 @@ class Preparer:
         self._deployment = context.deployment
         self._keyring = context.keyring
         self._config = context.config
+        self._limits = context.config
+        """The configuration, within what a block of the chain can hold."""
         self._senders = context.senders
+        self._addresses = context.addresses
+        self._lane = context.lane
         self._facts = FactsLoader()
         self._missing: set[str] = set()
 
@@ -65,44 +73,65 @@ class Preparer:
 
         Raises NodeUnavailable, DatabaseUnavailable, and what a keystore file can be wrong with.
         """
-        async with self._database.read() as session:
-            work = await self._gather(session, held_back)
+        work = await self._gather_all(held_back)
         if not work.plans and not work.requests:
             return Prepared()
+        await check_chain(self._node, self._deployment)
+        head = await self._head()
+        if self._keep_to(head.gas_limit) and work.plans:
+            work = await self._gather_all(held_back)
         next_nonces = {
             label: max(last + 1, await self._node.nonce(self._senders[label].address))
             for label, last in work.last_nonces.items()
         }
         built = [self._sign_call(request, call, next_nonces) for request, call in work.requests]
         if work.plans:
-            builder = Builder(
-                self._deployment, self._config, work.signers, work.nonces, await self._deadline()
-            )
-            sender = self._senders[keys.SUBMITTER]
+            deadline = head.timestamp + self._config.authorization_life_s
+            builder = Builder(self._deployment, self._limits, work.signers, work.nonces, deadline)
+            label = self._lane.label
             for plan in work.plans:
-                built.append(builder.build(plan, sender, next_nonces[keys.SUBMITTER]))
-                next_nonces[keys.SUBMITTER] += 1
+                built.append(builder.build(plan, self._senders[label], next_nonces[label]))
+                next_nonces[label] += 1
         return Prepared(built, work.nonces)
 
+    async def _gather_all(self, held_back: set[int]) -> _Work:
+        async with self._database.read() as session:
+            return await self._gather(session, held_back)
+
+    def _keep_to(self, block_gas_limit: int) -> bool:
+        """Plan transactions that a block can hold from now on. Whether that is other than before."""
+        config, before = self._config, self._limits
+        self._limits = replace(
+            config,
+            target_gas=min(config.target_gas, block_gas_limit - block_gas_limit // _SPARE_PART),
+            gas_cap=min(config.gas_cap, block_gas_limit),
+            governance_gas=min(config.governance_gas, block_gas_limit),
+        )
+        return self._limits != before
+
     async def _gather(self, session: AsyncSession, held_back: set[int]) -> _Work:
-        live = len(await load_live(session))
-        governing = await count_in_flight(session) if live else 0
+        live = len(await load_live(session, self._addresses))
+        governing = await count_in_flight(session) if live and self._lane.governs else 0
         work = _Work()
-        room = self._config.max_governance_in_flight - governing
-        if room > 0:
-            for request in await pick_requests(session, room, list(self._senders)):
-                call = await self._call_of(session, request)
-                if call is not None:
-                    work.requests.append((request, call))
+        if self._lane.governs:
+            await self._gather_requests(session, work, self._config.max_governance_in_flight - governing)
         room = self._config.max_in_flight - (live - governing)
         if room > 0:
             await self._gather_plans(session, work, room, held_back)
         labels = {request.sender for request, _ in work.requests}
         if work.plans:
-            labels.add(keys.SUBMITTER)
+            labels.add(self._lane.label)
         for label in sorted(labels):
             work.last_nonces[label] = await last_transaction_nonce(session, self._senders[label].address)
         return work
+
+    async def _gather_requests(self, session: AsyncSession, work: _Work, room: int) -> None:
+        if room <= 0:
+            return
+        for request in await pick_requests(session, room, list(self._senders)):
+            call = await self._call_of(session, request)
+            if call is not None:
+                work.requests.append((request, call))
 
     async def _call_of(self, session: AsyncSession, request: Request) -> Call | None:
         try:
@@ -114,13 +143,15 @@ class Preparer:
     async def _gather_plans(self, session: AsyncSession, work: _Work, room: int, held_back: set[int]) -> None:
         # Not more than fits: what is looked at and left is looked at again the next time.
         fitting = room * self._config.max_orders * _ITEMS_PER_ORDER
-        queue = await pick(session, min(self._config.max_candidates, fitting))
+        queue = await pick(session, self._lane, min(self._config.max_candidates, fitting))
         if not queue.units:
             return
         queue, work.signers = await self._signable(session, queue)
         facts = await self._facts.load(session, queue.units)
-        work.plans = make_plans(queue, facts, self._config, room, held_back)
-        work.nonces = await NonceBook.load(session, _fresh_signers(work.plans, work.signers))
+        work.plans = make_plans(queue, facts, self._limits, room, held_back)
+        work.nonces = await NonceBook.load(
+            session, _fresh_signers(work.plans, work.signers), self._senders[self._lane.label].address
+        )
 
     async def _signable(self, session: AsyncSession, queue: Queue) -> tuple[Queue, Signers]:
         """The queue without what nobody here can sign; those orders wait."""
@@ -159,18 +190,18 @@ class Preparer:
                 nonce=nonce,
                 to=call.to,
                 data=call.data,
-                gas_limit=self._config.governance_gas,
+                gas_limit=self._limits.governance_gas,
                 max_fee=self._config.max_fee,
                 priority_fee=self._config.priority_fee,
             )
         )
-        return Built(sender.address, nonce, signed, self._config.governance_gas, (request.seq,))
+        return Built(sender.address, nonce, signed, self._limits.governance_gas, (request.seq,))
 
-    async def _deadline(self) -> int:
+    async def _head(self) -> BlockHeader:
         head = await self._node.block("latest")
         if head is None:
             raise NodeUnavailable("the node has no newest block")
-        return head.timestamp + self._config.authorization_life_s
+        return head
 
 
 def _can_sign(signers: Signers, unit: Unit) -> bool:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from sqlalchemy import func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from fenzhang import crashpoints
 from fenzhang.chain.node import NodeClient, SendStatus
 from fenzhang.store.bulk import chunks
 from fenzhang.store.holding import Holding
@@ -17,6 +18,7 @@ from fenzhang.store.session import Database
 from fenzhang.store.tables import Block, Transaction, TransactionState
 from fenzhang.submission.config import SubmissionConfig
 from fenzhang.submission.tracking import LIVE_STATES, Live
+from fenzhang.telemetry import metrics
 
 log = logging.getLogger("fenzhang.submission")
 
@@ -37,6 +39,8 @@ class Sender:
     node: NodeClient
     holding: Holding
     config: SubmissionConfig
+    senders: Sequence[bytes]
+    """Addresses whose transactions it broadcasts."""
     _sent_at: dict[int, float] = field(default_factory=dict)
     _refusals: dict[int, str] = field(default_factory=dict)
     _overtaken: dict[int, _Overtaken] = field(default_factory=dict)
@@ -50,7 +54,7 @@ class Sender:
         """Send what is due. Returns how many transactions the node took or had. Raises NodeUnavailable."""
         now = time.monotonic()
         async with self.database.read() as session:
-            live = await _live_ids(session)
+            live = await _live_ids(session, self.senders)
             due = [
                 transaction_id
                 for transaction_id in live
@@ -61,6 +65,7 @@ class Sender:
         if not raws:
             return 0
         results = await self.node.send_raw([raw for _, raw in raws])
+        crashpoints.passed(crashpoints.AFTER_BROADCAST)
         taken = []
         for (transaction_id, _), result in zip(raws, results, strict=True):
             self._sent_at[transaction_id] = now
@@ -79,15 +84,19 @@ class Sender:
     async def _mark_sent(self, taken: Sequence[int]) -> None:
         if not taken:
             return
+        fresh = 0
         async with self.database.write() as session:
             await self.holding.require(session)
             for chunk in chunks(taken):
-                await session.execute(
+                marked = await session.execute(
                     update(Transaction)
                     .where(Transaction.id.in_(chunk), Transaction.state == TransactionState.SIGNED.value)
                     .values(state=TransactionState.SENT.value)
+                    .returning(Transaction.id)
                     .execution_options(synchronize_session=False)
                 )
+                fresh += len(marked.all())
+        metrics.TRANSACTIONS_SENT.inc(fresh)
 
     async def find_overtaken(self, waiting: Collection[Live]) -> list[Live]:
         """Those of the transactions without receipt whose nonce another transaction has used for good.
@@ -155,8 +164,8 @@ class Sender:
             await self.node.send_raw(raws)
 
 
-async def _live_ids(session: AsyncSession) -> Sequence[int]:
-    query = select(Transaction.id).where(Transaction.state.in_(LIVE_STATES))
+async def _live_ids(session: AsyncSession, senders: Sequence[bytes]) -> Sequence[int]:
+    query = select(Transaction.id).where(Transaction.state.in_(LIVE_STATES), Transaction.sender.in_(senders))
     return (await session.execute(query)).scalars().all()
 
 

@@ -15,12 +15,13 @@ from fenzhang.submission.building import Built
 from fenzhang.submission.errors import Superseded
 
 
-async def store(session: AsyncSession, transactions: Sequence[Built]) -> None:
+async def store(session: AsyncSession, transactions: Sequence[Built]) -> dict[int, str]:
     """Store transactions as SIGNED, their authorizations, and their instructions as SUBMITTED, in one write.
 
-    Raises Superseded when one of the instructions is not ACCEPTED any more.
+    Returns ids of the requests that brought the instructions, by seq. Raises Superseded when one of the instructions
+    is not ACCEPTED any more.
     """
-    await _lock_accepted(session, [seq for built in transactions for seq in built.seqs])
+    requests = await _lock_accepted(session, [seq for built in transactions for seq in built.seqs])
     for built in transactions:
         transaction_id = await _insert_transaction(session, built)
         await _store_authorizations(session, built, transaction_id)
@@ -29,20 +30,25 @@ async def store(session: AsyncSession, transactions: Sequence[Built]) -> None:
             for seq in built.seqs
         ]
         await update_rows(session, Instruction, "seq", rows)
+    return requests
 
 
-async def _lock_accepted(session: AsyncSession, seqs: Sequence[int]) -> None:
+async def _lock_accepted(session: AsyncSession, seqs: Sequence[int]) -> dict[int, str]:
     found = 0
+    requests: dict[int, str] = {}
     for chunk in chunks(sorted(seqs)):
         query = (
-            select(Instruction.seq)
+            select(Instruction.seq, Instruction.request_id)
             .where(Instruction.seq.in_(chunk), Instruction.state == InstructionState.ACCEPTED.value)
             .order_by(Instruction.seq)
             .with_for_update()
         )
-        found += len((await session.execute(query)).all())
+        rows = (await session.execute(query)).all()
+        found += len(rows)
+        requests |= {row.seq: row.request_id for row in rows if row.request_id is not None}
     if found != len(seqs):
         raise Superseded("an instruction was settled or submitted meanwhile", expected=len(seqs), found=found)
+    return requests
 
 
 async def _insert_transaction(session: AsyncSession, built: Built) -> int:

@@ -8,6 +8,7 @@ import logging
 from sqlalchemy import select, update
 from sqlalchemy.exc import IntegrityError
 
+from fenzhang import crashpoints
 from fenzhang.chain.deployments import Deployment, check_deployment
 from fenzhang.chain.errors import NodeUnavailable
 from fenzhang.chain.node import NodeClient
@@ -24,8 +25,11 @@ from fenzhang.submission.context import Context
 from fenzhang.submission.errors import Superseded
 from fenzhang.submission.following import Follower
 from fenzhang.submission.keyring import Keyring
+from fenzhang.submission.lanes import Lane
 from fenzhang.submission.patience import Patience
+from fenzhang.submission.picking import is_anything_to_do
 from fenzhang.submission.preparing import Preparer
+from fenzhang.submission.reporting import report_stored
 from fenzhang.submission.sending import Sender
 from fenzhang.submission.storing import store
 from fenzhang.submission.tracking import LIVE_STATES
@@ -34,11 +38,11 @@ log = logging.getLogger("fenzhang.submission")
 
 
 class Submitter:
-    """Sends what is pending. Of several for one signing key, one works and the others wait for its lease.
+    """Sends what is pending in one lane. Of several for one signing key, one works and the others wait for its lease.
 
-    `keys` must have the submitter's key, and the registrar's and approver's for their instructions to be sent.
-    Raises SigningKeyMissing, WrongPassword and DevKeyRefused for keys, DeploymentMismatch and DatabaseOfOtherChain for
-    a node or database of another chain.
+    `keyring` must have the lane's key, and for lane 0 the registrar's and approver's for their instructions to be
+    sent. Raises SigningKeyMissing, WrongPassword and DevKeyRefused for keys, DeploymentMismatch and
+    DatabaseOfOtherChain for a node or database of another chain.
     """
 
     def __init__(
@@ -48,12 +52,15 @@ class Submitter:
         deployment: Deployment,
         keyring: Keyring,
         config: SubmissionConfig | None = None,
+        *,
+        lane: int = 0,
     ) -> None:
         self._database = database
         self._node = node
         self._deployment = deployment
         self._keyring = keyring
         self._config = config or SubmissionConfig()
+        self._lane_number = lane
         self._patience = Patience(self._config)
         self._senders: dict[str, LocalKey] = {}
         self._holding: Holding | None = None
@@ -69,6 +76,7 @@ class Submitter:
                 stop,
                 interval_s=self._config.poll_interval_s,
                 outage=self._outage,
+                active=lambda: self._holding is not None and self._holding.held,
             )
         finally:
             if self._holding is not None and self._holding.held:
@@ -81,6 +89,9 @@ class Submitter:
         """
         if not await self._ready():
             return 0
+        async with self._database.read() as session:
+            if not await is_anything_to_do(session, self._context.lane, self._context.addresses):
+                return 0
         done = await self._follow()
         done += await self.prepare_and_store()
         return done + await self._sender.broadcast()
@@ -90,14 +101,17 @@ class Submitter:
         prepared = await self._preparer.prepare(self._patience.held_back())
         if not prepared.transactions:
             return 0
+        crashpoints.passed(crashpoints.AFTER_SIGN)
         try:
             async with self._database.write() as session:
                 await self._require_holding().require(session)
                 await prepared.nonces.store(session)
-                await store(session, prepared.transactions)
+                requests = await store(session, prepared.transactions)
         except (Superseded, IntegrityError) as error:
             log.info("looking again: %s", error)
             return 0
+        crashpoints.passed(crashpoints.AFTER_STORE)
+        report_stored(prepared.transactions, requests)
         return len(prepared.transactions)
 
     async def _follow(self) -> int:
@@ -129,19 +143,20 @@ class Submitter:
 
     async def _open(self) -> None:
         async with self._database.read() as session:
-            self._senders[keys.SUBMITTER] = await self._keyring.get(session, keys.SUBMITTER)
-            for label in (keys.REGISTRAR, keys.APPROVER):
+            lane = Lane(self._lane_number, await self._keyring.count_submitters(session))
+            self._senders[lane.label] = await self._keyring.get(session, lane.label)
+            for label in (keys.REGISTRAR, keys.APPROVER) if lane.governs else ():
                 key = await self._keyring.find(session, label)
                 if key is not None:
                     self._senders[label] = key
         names = [f"submitter:0x{key.address.hex()}" for key in self._senders.values()]
         self._holding = Holding(self._database, names, self._config.lease_s)
-        context = Context(
-            self._database, self._node, self._deployment, self._keyring, self._config, self._senders
+        self._context = context = Context(
+            self._database, self._node, self._deployment, self._keyring, self._config, self._senders, lane
         )
         self._preparer = Preparer(context)
         self._follower = Follower(context)
-        self._sender = Sender(self._database, self._node, self._holding, self._config)
+        self._sender = Sender(self._database, self._node, self._holding, self._config, context.addresses)
 
     async def _begin(self) -> None:
         """Take over: whatever the last holder left is followed and broadcast from here."""

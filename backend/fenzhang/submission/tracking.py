@@ -86,8 +86,8 @@ class Retries:
     failed_alone: dict[int, End] = field(default_factory=dict)
 
 
-async def load_live(session: AsyncSession) -> list[Live]:
-    """All transactions without an end, in order of sender and nonce."""
+async def load_live(session: AsyncSession, senders: Sequence[bytes]) -> list[Live]:
+    """Transactions of these senders without an end, in order of sender and nonce."""
     query = (
         select(
             Transaction.id,
@@ -97,7 +97,7 @@ async def load_live(session: AsyncSession) -> list[Live]:
             Transaction.state,
             Transaction.gas_limit,
         )
-        .where(Transaction.state.in_(LIVE_STATES))
+        .where(Transaction.state.in_(LIVE_STATES), Transaction.sender.in_(senders))
         .order_by(Transaction.sender, Transaction.nonce)
     )
     return [Live(*row) for row in await session.execute(query)]

@@ -33,8 +33,13 @@ contract OddWallet {
         REVERTS,
         ANSWERS_NOTHING,
         ANSWERS_TOO_LITTLE,
-        ANSWERS_WITH_DIRT
+        ANSWERS_WITH_DIRT,
+        BURNS_ALL_GAS,
+        WANTS_GAS
     }
+
+    /// @notice What WANTS_GAS wants to have left to say yes.
+    uint256 public constant WANTED = 190_000;
 
     Habit public habit;
 
@@ -53,6 +58,13 @@ contract OddWallet {
             }
             case 3 {
                 mstore(0, or(shl(224, 0x1626ba7e), 1))
+                return(0, 32)
+            }
+            case 4 {
+                for {} 1 {} {}
+            }
+            case 5 {
+                if gt(gas(), 190000) { mstore(0, shl(224, 0x1626ba7e)) }
                 return(0, 32)
             }
         }

@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -16,65 +15,7 @@ from fenzhang.chain.errors import NodeUnavailable, RpcError
 from fenzhang.chain.node import BATCH_CALLS, NodeClient, SendStatus
 from fenzhang.chain.signer import LocalKey, TransactionRequest
 from fenzhang.devnet import CHAIN_ID, RunningNode, dev_account, ephemeral_node
-
-Responder = Callable[[Any], bytes | None]
-"""From the JSON of a request to the raw bytes of the whole HTTP response; None closes the connection."""
-
-
-def http(body: bytes, status: str = "200 OK", *, length: int | None = None) -> bytes:
-    size = len(body) if length is None else length
-    return (
-        f"HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: {size}\r\n\r\n".encode()
-        + body
-    )
-
-
-def answer(result: Any) -> Responder:
-    def respond(request: Any) -> bytes:
-        return http(json.dumps({"jsonrpc": "2.0", "id": request["id"], "result": result}).encode())
-
-    return respond
-
-
-def always(response: bytes | None) -> Responder:
-    return lambda _: response
-
-
-@asynccontextmanager
-async def serving(respond: Responder) -> AsyncIterator[tuple[str, list[Any]]]:
-    """A server on a free port; yields its URL and the requests it got."""
-    requests: list[Any] = []
-
-    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            while True:
-                head = await reader.readuntil(b"\r\n\r\n")
-                size = int(head.lower().split(b"content-length: ")[1].split(b"\r\n")[0])
-                request = json.loads(await reader.readexactly(size))
-                requests.append(request)
-                response = respond(request)
-                if response is None:
-                    break
-                writer.write(response)
-                await writer.drain()
-        except (asyncio.IncompleteReadError, ConnectionError):
-            pass
-        finally:
-            await _end(writer)
-
-    server = await asyncio.start_server(handle, "127.0.0.1", 0)
-    port = server.sockets[0].getsockname()[1]
-    try:
-        yield f"http://127.0.0.1:{port}", requests
-    finally:
-        server.close()
-        await server.wait_closed()
-
-
-async def _end(writer: asyncio.StreamWriter) -> None:
-    writer.close()
-    with suppress(ConnectionError):
-        await writer.wait_closed()
+from support.rpcserver import Responder, always, answer, end, http, serving
 
 
 async def failure(respond: Responder, *, timeout_s: float = 5.0) -> NodeUnavailable:
@@ -128,7 +69,7 @@ async def test_an_overloaded_node_is_unavailable_even_with_a_proper_body(status:
 async def test_a_node_that_hangs_is_unavailable_after_the_timeout() -> None:
     async def never(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read()
-        await _end(writer)
+        await end(writer)
 
     server = await asyncio.start_server(never, "127.0.0.1", 0)
     url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
@@ -163,7 +104,7 @@ async def test_credentials_in_the_url_are_sent() -> None:
         heads.append(await reader.readuntil(b"\r\n\r\n"))
         writer.write(http(b'{"jsonrpc":"2.0","id":1,"result":"0x1"}'))
         await writer.drain()
-        await _end(writer)
+        await end(writer)
 
     server = await asyncio.start_server(handle, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]

@@ -116,7 +116,9 @@ async def test_rules(system: System) -> None:
     assert await view.latest_rule(platform, RULES[b"gone"]) == (1, True)
     assert await view.latest_rule(platform, ORDER) == (0, False)
     expected = proposal_hash(platform, RULES[b"late"], 1, 2**63, LEGS[b"fixed"])
-    assert await view.rule_header(platform, RULES[b"late"], 1) == RuleHeader(expected, 2**63, approved=True)
+    proposer = KEYS[0].address
+    header = RuleHeader(expected, 2**63, approved=True, proposer=proposer)
+    assert await view.rule_header(platform, RULES[b"late"], 1) == header
     rule = await view.rule(platform, RULES[b"nested"], 1)
     assert (rule.state, rule.legs, rule.roles) == (
         RuleState.IN_FORCE,

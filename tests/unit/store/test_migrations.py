@@ -5,14 +5,15 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import Connection, inspect, text
+from sqlalchemy import Connection, inspect, select, text
 
 from fenzhang.store import migration
 from fenzhang.store.errors import DatabaseNewer, DatabaseNotMigrated
 from fenzhang.store.session import Database
-from fenzhang.store.tables import Base
+from fenzhang.store.tables import Base, Instruction
 
 
 def _differences(connection: Connection) -> list[object]:
@@ -58,6 +59,37 @@ async def test_upgrading_twice_and_at_the_same_time_changes_nothing(empty_databa
         await asyncio.gather(one.upgrade(), two.upgrade())
         await one.upgrade()
         await two.check()
+
+
+async def test_a_database_of_the_first_version_is_upgraded_with_its_rows(empty_database_url: str) -> None:
+    def first_version(connection: Connection) -> None:
+        command.upgrade(migration.configuration(connection), "0001")
+
+    async with Database(empty_database_url) as database:
+        async with database._writer.begin() as connection:
+            await connection.run_sync(first_version)
+        with pytest.raises(DatabaseNotMigrated):
+            await database.check()
+        async with database.write() as session:
+            await session.execute(_OLD_ROW, {"bytes": b"\x01" * 32})
+
+        await database.upgrade()
+
+        await database.check()
+        async with database.write() as session:
+            [old] = (await session.execute(select(Instruction))).scalars()
+            assert (old.reference, old.content, old.state) == ("old", {"amount": 7}, "ACCEPTED")
+            assert old.request_id is None
+            old.request_id = "x" * 64
+        async with database.read() as session:
+            assert (await session.execute(select(Instruction.request_id))).scalars().all() == ["x" * 64]
+
+
+_OLD_ROW = text(
+    "INSERT INTO instructions (id, type, platform_id, app_id, reference, order_id, content, content_hash, payload, "
+    "state, accepted_at) VALUES (:bytes, 'CAPTURE', :bytes, 'app', 'old', :bytes, '{\"amount\": 7}', :bytes, '{}', "
+    "'ACCEPTED', 1)"
+)
 
 
 async def test_database_of_a_newer_version_is_refused_and_left_alone(database: Database) -> None:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import time
 from typing import Any
 
 import pytest
+from sqlalchemy import text
 
 from fenzhang.domain.records import Capture, Instruction, InstructionKind
 from fenzhang.domain.rules import Leg, LegKind
 from fenzhang.store import chain_binding, feed, keys, leases, payloads, tables
-from fenzhang.store.errors import DatabaseOfOtherChain, LeaseLost
+from fenzhang.store.errors import DatabaseOfOtherChain, DatabaseUnavailable, LeaseLost
+from fenzhang.store.holding import Holding
 from fenzhang.store.session import Database
 from fenzhang.store.tables import InstructionState
 
@@ -144,6 +147,74 @@ async def test_of_many_that_try_at_once_one_gets_the_lease(database_url: str) ->
             )
         )
     assert sorted(result is not None for result in results) == [False] * 9 + [True]
+
+
+async def _set_clock(database: Database, jump_s: float) -> None:
+    """The database's clock jumps: every lease ends so much earlier by it."""
+    async with database.write() as session:
+        await session.execute(text("UPDATE leases SET expires_at = expires_at - :jump_s"), {"jump_s": jump_s})
+
+
+async def _until_held(holding: Holding) -> float:
+    began = time.monotonic()
+    while not await holding.ensure():
+        assert time.monotonic() - began < 20
+        await asyncio.sleep(0.02)
+    return time.monotonic() - began
+
+
+async def test_a_lease_ends_in_its_time_although_the_clock_was_set_back(database: Database) -> None:
+    dead, waiting = Holding(database, ["mirror"], 0.4), Holding(database, ["mirror"], 0.4)
+    assert await dead.ensure()
+    assert not await waiting.ensure()
+    await _set_clock(database, -3_600)
+
+    assert await _until_held(waiting) >= 0.4
+
+
+async def test_a_lease_that_is_renewed_is_kept_whatever_the_clock_does(database: Database) -> None:
+    working, waiting = Holding(database, ["mirror"], 0.4), Holding(database, ["mirror"], 0.4)
+    assert await working.ensure()
+    until = time.monotonic() + 1.2
+    jump_s = -3_600.0
+    while time.monotonic() < until:
+        await _set_clock(database, jump_s)
+        assert not await waiting.ensure()
+        await asyncio.sleep(0.15)
+        assert await working.ensure()
+    assert (working.tenure, waiting.held) == (1, False)
+
+
+async def test_a_clock_set_forward_hands_a_lease_over_and_its_holder_is_fenced_off(
+    database: Database,
+) -> None:
+    surprised, next_one = Holding(database, ["mirror"], 60), Holding(database, ["mirror"], 60)
+    assert await surprised.ensure()
+    await _set_clock(database, 3_600)
+    assert await next_one.ensure()
+    with pytest.raises(LeaseLost):
+        async with database.write() as session:
+            await surprised.require(session)
+    assert not await surprised.ensure()
+
+
+async def _write_slowly(database: Database, stopped: Holding, waiting: Holding) -> None:
+    """A write that stands still until somebody else has the lease."""
+    async with database.write() as session:
+        await stopped.require(session)
+        assert await _until_held(waiting) < 10
+        await stopped.require(session)
+
+
+@pytest.mark.parametrize("database_kind", ["postgresql"], indirect=True)
+async def test_who_stops_in_the_middle_of_a_write_does_not_keep_the_lease(database_url: str) -> None:
+    async with Database(database_url) as one, Database(database_url) as two:
+        stopped, waiting = Holding(one, ["mirror"], 0.4), Holding(two, ["mirror"], 0.4)
+        assert await stopped.ensure()
+        began = time.monotonic()
+        with pytest.raises(DatabaseUnavailable):
+            await _write_slowly(one, stopped, waiting)
+    assert time.monotonic() - began > 2
 
 
 # ------------------------------------------------------------------------------ keys, chain

@@ -44,7 +44,7 @@ _FORM = {
         },
     }
 }
-_DOCUMENTED: dict[str, Any] = operation({200: TokenAnswer}, 400, 401, 413, 415, 503)
+_DOCUMENTED: dict[str, Any] = operation({200: TokenAnswer}, 400, 401, 413, 415, 429, 503)
 _DOCUMENTED["openapi_extra"] = _FORM
 
 

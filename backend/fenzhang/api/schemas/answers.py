@@ -42,6 +42,7 @@ class Problem(BaseModel):
     code: str
     field: str | None = None
     values: dict[str, Any] | None = None
+    request_id: str | None = None
     errors: list[FieldError] | None = None
     error: str | None = Field(
         default=None, description="OAuth2's own name of the error, at the token endpoint."
@@ -79,6 +80,7 @@ class InstructionAnswer(BaseModel):
     accepted_at: int
     block_number: int | None
     tx_hash: str | None
+    request_id: str | None = Field(default=None, description="X-Request-Id of the request that brought it.")
     out_order_no: str | None = None
     out_split_no: str | None = None
     out_release_no: str | None = None
@@ -288,9 +290,40 @@ class HealthAnswer(BaseModel):
     status: Literal["ok"]
 
 
+class NodeHealth(BaseModel):
+    """The chain node as this process meets it; `breaker` open or half_open means that it is being left alone."""
+
+    reachable: bool
+    head: int | None
+    breaker: Literal["closed", "open", "half_open"]
+    retry_after_s: float
+    error: str | None
+
+
+class MirrorHealth(BaseModel):
+    """The newest mirrored block. `lag_s`: how long a newer one has been known; `lag_blocks`: null without a node."""
+
+    block: int
+    timestamp: int
+    age_s: int
+    lag_blocks: int | None
+    lag_s: float
+
+
+class QueueHealth(BaseModel):
+    """Instructions without an outcome by state, and the number at which intake answers 429."""
+
+    accepted: int
+    submitted: int
+    limit: int
+
+
 class ReadyAnswer(BaseModel):
-    """The process can accept writes. `mirror` is the newest mirrored block, null before the first."""
+    """The process accepts writes; `degraded` names parts that fail. `mirror` is null before the first block."""
 
     status: Literal["ready"]
-    mirror: dict[str, int] | None
+    degraded: list[Literal["node", "mirror", "queue"]]
+    node: NodeHealth
+    mirror: MirrorHealth | None
+    queue: QueueHealth
     open_instructions: int

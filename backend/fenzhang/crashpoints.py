@@ -1,0 +1,54 @@
+"""Named places at which a process dies when it is told to, as `kill -9` at that moment would end it.
+
+The fault campaign starts a process with FENZHANG_CRASH_AT=after-store (or after-store:3, to pass it twice first).
+Without that variable, or on any chain but the devnet, `passed` does nothing at all.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from dataclasses import dataclass
+from typing import Final
+
+from fenzhang.chain.keystore import DEVNET_CHAIN_ID
+
+VARIABLE: Final = "FENZHANG_CRASH_AT"
+AFTER_ACCEPT: Final = "after-accept"
+"""API: the instruction is committed, the client has no answer yet."""
+AFTER_SIGN: Final = "after-sign"
+"""Submission: a transaction is signed and stored nowhere."""
+AFTER_STORE: Final = "after-store"
+"""Submission: the transaction is stored, and no node has heard of it."""
+AFTER_BROADCAST: Final = "after-broadcast"
+"""Submission: the node has it, and the database does not know."""
+AFTER_MINE: Final = "after-mine"
+"""Submission: its receipt is here, its end not stored."""
+IN_MIRROR: Final = "in-mirror"
+"""Mirror: records and postings are written, states and checkpoint are not, nothing is committed."""
+POINTS: Final = (AFTER_ACCEPT, AFTER_SIGN, AFTER_STORE, AFTER_BROADCAST, AFTER_MINE, IN_MIRROR)
+
+
+@dataclass(slots=True)
+class _Armed:
+    point: str = ""
+    left: int = 0
+
+
+_armed = _Armed()
+
+
+def arm(chain_id: int) -> None:
+    """Read the variable. Called once by a process that knows which chain it works on."""
+    point, _, number = os.environ.get(VARIABLE, "").partition(":")
+    if chain_id == DEVNET_CHAIN_ID and point in POINTS:
+        _armed.point, _armed.left = point, int(number or 1)
+
+
+def passed(point: str) -> None:
+    """Die here, if this is the place and the time."""
+    if _armed.point != point:
+        return
+    _armed.left -= 1
+    if _armed.left <= 0:
+        os.kill(os.getpid(), signal.SIGKILL)

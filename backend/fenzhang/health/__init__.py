@@ -1,0 +1,1 @@
+"""Whether a process can do its job, and where it says so."""
