@@ -59,6 +59,7 @@ def completion_answer(entry: feed.Entry) -> orjson.Fragment:
         "accepted_at": entry.accepted_at,
         "block_number": entry.block_number,
         "tx_hash": None if entry.tx_hash is None else hex_id(entry.tx_hash),
+        "request_id": entry.request_id,
     }
     content = entry.content
     if entry.type in _WITH_PAYLOAD:

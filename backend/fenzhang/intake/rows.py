@@ -23,6 +23,7 @@ class NewInstruction:
     payload: dict[str, Any]
     state: str
     accepted_at: int
+    request_id: str | None = None
     authorization_id: int | None = None
     position: int | None = None
     request_id: str | None = None
@@ -56,6 +57,7 @@ COLUMNS = (
     "payload",
     "state",
     "accepted_at",
+    "request_id",
     "authorization_id",
     "position",
     "request_id",

@@ -82,6 +82,7 @@ class Entry:
     accepted_at: int
     block_number: int | None
     tx_hash: bytes | None
+    request_id: str | None
     content: str
     payload: str
 
@@ -98,6 +99,7 @@ _ENTRY = select(
     Instruction.accepted_at,
     Instruction.block_number,
     Instruction.tx_hash,
+    Instruction.request_id,
     type_coerce(Instruction.content, Text),
     type_coerce(Instruction.payload, Text),
 ).join(Instruction, Instruction.seq == Completion.instruction_seq)

@@ -27,8 +27,8 @@ from fenzhang.store.errors import DatabaseError, DatabaseUnavailable
 
 BUSY_TIMEOUT_MS = 15_000
 """How long SQLite waits for another process's write transaction."""
-PRAGMAS = ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "cache_size=-65536")
-"""What every connection to SQLite is set to. 64 MB of cache: ids are random, so an index is used all over."""
+PRAGMAS = ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON")
+"""What every connection to SQLite is set to."""
 CONNECT_TIMEOUT_S = 10
 POSTGRES_RETRIABLE = frozenset(
     {
