@@ -26,7 +26,6 @@ class NewInstruction:
     request_id: str | None = None
     authorization_id: int | None = None
     position: int | None = None
-    request_id: str | None = None
 
     # What a row has later, for those who read both kinds.
     @property
@@ -60,7 +59,6 @@ COLUMNS = (
     "request_id",
     "authorization_id",
     "position",
-    "request_id",
 )
 """What is inserted."""
 InstructionRow = Instruction | NewInstruction
