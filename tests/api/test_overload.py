@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -143,12 +144,18 @@ async def test_the_client_library_waits_as_long_as_it_is_told(database: Database
             writing = asyncio.create_task(
                 client.release(NewRelease(out_release_no="patient", out_order_no="o-0"))
             )
+
+            async def refused() -> bool:
+                return _refusals() > before
+
+            await _until(refused)
+            began = time.monotonic()
             await asyncio.sleep(1.0)
             assert not writing.done()
             await _set_all(database, "SETTLED")
             released = await asyncio.wait_for(writing, 20)
-        # With pauses of its own it would have come back many times.
-        assert 1 <= _refusals() - before <= 4
+        # It is told to wait for 2 seconds each time; with pauses of its own it would have come back many times.
+        assert _refusals() - before <= 2 + (time.monotonic() - began) / 2
         assert (released.out_release_no, released.state) == ("patient", "ACCEPTED")
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 import pytest
@@ -16,7 +15,6 @@ from fenzhang.store.tables import (
     AccountKind,
     Allocation,
     Base,
-    Block,
     InstructionState,
     Order,
     Posting,
@@ -315,18 +313,10 @@ async def test_network_says_what_a_client_needs_to_sign(shared_api: Api) -> None
     assert (await shared_api.anybody.get("/v1/network")).status_code == 401
 
 
-async def test_health_needs_no_token_and_ready_tells_how_far_the_mirror_is(api: Api) -> None:
+async def test_health_and_readiness_need_no_token(api: Api) -> None:
     assert (await api.anybody.get("/healthz")).json() == {"status": "ok"}
     ready = (await api.anybody.get("/readyz")).json()
-    assert ready == {"status": "ready", "mirror": None, "open_instructions": 0}
-    now = int(time.time())
-    await api.add(Block(number=41, hash=b"a", parent_hash=b"b", timestamp=now - 60))
-    await api.add(Block(number=42, hash=b"b", parent_hash=b"c", timestamp=now - 30))
-    await api.mall.post("/v1/orders", json=order())
-    ready = (await api.anybody.get("/readyz")).json()
-    assert (ready["mirror"]["block"], ready["mirror"]["timestamp"]) == (42, now - 30)
-    assert 30 <= ready["mirror"]["age_s"] < 60
-    assert ready["open_instructions"] == 1
+    assert (ready["status"], ready["mirror"], ready["open_instructions"]) == ("ready", None, 0)
 
 
 @pytest.mark.parametrize("kind", ["REFUND", "split", ""])

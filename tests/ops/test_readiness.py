@@ -138,7 +138,13 @@ class Chain:
     code: bytes = b"code"
 
     def respond(self, request: Any) -> bytes:
-        """One request."""
+        """One request, or an array of them."""
+        answers = (
+            [self._answer(one) for one in request] if isinstance(request, list) else self._answer(request)
+        )
+        return http(json.dumps(answers).encode())
+
+    def _answer(self, request: Any) -> dict[str, Any]:
         block = {
             "number": "0x7",
             "hash": "0x" + self.genesis.hex(),
@@ -152,7 +158,7 @@ class Chain:
             "eth_getBlockByNumber": block,
             "eth_getCode": "0x" + self.code.hex(),
         }[request["method"]]
-        return http(json.dumps({"jsonrpc": "2.0", "id": request["id"], "result": result}).encode())
+        return {"jsonrpc": "2.0", "id": request["id"], "result": result}
 
 
 CODE_HASHES = dict.fromkeys(DEPLOYMENT.addresses, keccak(b"code"))

@@ -47,10 +47,9 @@ async def test_a_platform_whose_contract_eats_all_gas_harms_only_itself(pipeline
     await pipeline.settle_all()
 
     assert await pipeline.states(*seqs) == ["SETTLED"] * len(seqs)
-    # Alone it has all the gas of a transaction; what the contract leaves suffices to say that it refused.
+    # What it may use up is limited, and running out of that is a refusal.
     assert await pipeline.reasons(poisoned) == ["invalid_signature"]
-    reverted = [t for t in await pipeline.transactions() if t.state == "REVERTED"]
-    assert 1 <= len(reverted) <= 4
+    assert not [t for t in await pipeline.transactions() if t.state == "REVERTED"]
     await pipeline.check_reconciled()
 
 

@@ -6,6 +6,8 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import orjson
+
 from fenzhang.api.problems import plain, problem_of
 from fenzhang.domain.errors import FenzhangError
 from fenzhang.domain.identifiers import hex_id
@@ -13,8 +15,9 @@ from fenzhang.domain.records import ParticipantStatus, RecordKind
 from fenzhang.domain.rules import roles_of
 from fenzhang.intake import rulestate
 from fenzhang.intake.reading import Leaf, OrderReading, Terms
+from fenzhang.intake.rows import InstructionRow
 from fenzhang.intake.settlement import Answer, Outcome
-from fenzhang.store import payloads
+from fenzhang.store import feed, payloads
 from fenzhang.store.tables import Instruction, InstructionState, InstructionType, Participant, RuleVersion
 from fenzhang.telemetry import metrics
 from fenzhang.telemetry.logs import fields
@@ -23,7 +26,7 @@ _NOBODY = bytes(32)
 _log = logging.getLogger(__name__)
 
 
-def instruction_answer(instruction: Instruction) -> dict[str, Any]:
+def instruction_answer(instruction: InstructionRow) -> dict[str, Any]:
     """An instruction: what was asked, and what became of it."""
     answer: dict[str, Any] = {
         **instruction.content,
@@ -37,11 +40,48 @@ def instruction_answer(instruction: Instruction) -> dict[str, Any]:
         "tx_hash": None if instruction.tx_hash is None else hex_id(instruction.tx_hash),
         "request_id": instruction.request_id,
     }
-    if instruction.type == InstructionType.CAPTURE:
-        answer["rule_version"] = instruction.payload["rule_version"]
-    if instruction.type == InstructionType.PROPOSE:
-        answer |= {name: instruction.payload[name] for name in ("version", "effective_from")}
+    if instruction.type in _WITH_PAYLOAD:
+        answer |= _named(instruction.type, instruction.payload)
     return answer
+
+
+def completion_answer(entry: feed.Entry) -> orjson.Fragment:
+    """A state change with its instruction, as `instruction_answer` has it; the client's content is copied as text.
+
+    The feed repeats every instruction once or twice, so this is the busiest of the answers.
+    """
+    rest: dict[str, Any] = {
+        "type": entry.type,
+        "id": hex_id(entry.instruction_id),
+        "order_id": None if entry.order_id is None else hex_id(entry.order_id),
+        "state": entry.instruction_state,
+        "reason": plain(entry.reason),
+        "accepted_at": entry.accepted_at,
+        "block_number": entry.block_number,
+        "tx_hash": None if entry.tx_hash is None else hex_id(entry.tx_hash),
+        "request_id": entry.request_id,
+    }
+    content = entry.content
+    if entry.type in _WITH_PAYLOAD:
+        rest = {**orjson.loads(content), **rest, **_named(entry.type, orjson.loads(entry.payload))}
+        content = "{}"
+    head = f'{{"id":{entry.id},"state":"{entry.state}","at":{entry.at},"instruction":'.encode()
+    members = orjson.dumps(rest)
+    if content != "{}":
+        members = content[:-1].encode() + b"," + members[1:]
+    return orjson.Fragment(head + members + b"}")
+
+
+_WITH_PAYLOAD = frozenset({InstructionType.CAPTURE.value, InstructionType.PROPOSE.value})
+
+
+def _named(kind: str, payload: Mapping[str, Any]) -> dict[str, Any]:
+    """What intake decided for the client: it is named beside what the client asked."""
+    if kind == InstructionType.CAPTURE:
+        return {"rule_version": payload["rule_version"]}
+    if kind == InstructionType.PROPOSE:
+        return {name: payload[name] for name in ("version", "effective_from")}
+    return {}
 
 
 def answer_of(answer: Answer) -> dict[str, Any]:
@@ -122,7 +162,7 @@ def order_answer(
     }
 
 
-def participant_answer(participant: Participant, enrolment: Instruction | None) -> dict[str, Any]:
+def participant_answer(participant: Participant, enrolment: InstructionRow | None) -> dict[str, Any]:
     """A participant."""
     return {
         "out_participant_no": participant.reference,

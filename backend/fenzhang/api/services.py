@@ -15,6 +15,7 @@ from fenzhang.chain.deployments import Deployment
 from fenzhang.chain.node import NodeClient
 from fenzhang.chain.views import ChainView
 from fenzhang.health.monitor import Monitor
+from fenzhang.intake.gathering import Gatherer
 from fenzhang.intake.signatures import Network, SignatureUndecided, Verifier, contract_confirms
 from fenzhang.intake.watcher import Watcher
 from fenzhang.settings import Settings
@@ -38,10 +39,12 @@ class Services:
     """What was opened for these services alone, and is closed with them."""
     watcher: Watcher = field(init=False)
     monitor: Monitor = field(init=False)
+    gatherer: Gatherer = field(init=False)
 
     def __post_init__(self) -> None:
         self.watcher = Watcher(self.database)
         self.monitor = Monitor(self.database, self.node, self.deployment, self.settings.max_queue)
+        self.gatherer = Gatherer(self.database, Verifier(self.network))
 
     async def close(self) -> None:
         """Close what is owned."""

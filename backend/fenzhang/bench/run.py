@@ -26,6 +26,7 @@ from fenzhang.store.session import Database
 from fenzhang.store.tables import Block, Transaction
 
 _HALF = 0.5
+_SHORTEST_S = 0.001
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -158,12 +159,17 @@ class Bench:
         return Growth(
             splits=count,
             rate=grown.rate,
-            first_fifth=fifth / (moments[fifth - 1] - began),
-            last_fifth=fifth / (moments[-1] - moments[-1 - fifth]),
+            first_fifth=_rate(fifth, moments[fifth - 1] - began),
+            last_fifth=_rate(fifth, moments[-1] - moments[-1 - fifth]),
             memory=memory.between(began, moments[-1]),
             catch_up_splits=splits,
             catch_up_seconds=seconds,
         )
+
+
+def _rate(count: int, seconds: float) -> float:
+    """Per second; splits of one block are seen at one moment, which in a tiny run is all there is."""
+    return count / max(seconds, _SHORTEST_S)
 
 
 async def _gas_used(database: Database, after_block: int) -> int:

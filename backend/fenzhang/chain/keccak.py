@@ -1,7 +1,7 @@
 """Keccak-256, the hash of the chain: the one place that says which implementation is used.
 
-Everything that is signed or sealed is hashed, about twenty times per split. The C module `sha3` takes 1 microsecond for
-a short input where eth-hash with pycryptodome takes 7.
+Everything that is signed or sealed is hashed, about twenty times per split. The C module `sha3` takes a microsecond for
+a short input where eth-hash with pycryptodome takes seven.
 """
 
 from __future__ import annotations

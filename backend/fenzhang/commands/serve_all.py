@@ -8,6 +8,7 @@ import threading
 
 import typer
 
+from fenzhang.health.endpoint import child_port
 from fenzhang.local.children import Child
 
 STAGES = ("mirror", "submission", "api")
@@ -21,7 +22,14 @@ def serve_all() -> None:
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
-    children = [Child(name, [sys.executable, "-m", "fenzhang", "serve", name], {}) for name in STAGES]
+    children = [
+        Child(
+            name,
+            [sys.executable, "-m", "fenzhang", "serve", name],
+            {"FENZHANG_METRICS_PORT": child_port(name)},
+        )
+        for name in STAGES
+    ]
     try:
         for child in children:
             child.start()

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from operator import attrgetter
 
-from sqlalchemy import insert
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -20,30 +20,16 @@ from fenzhang.intake.actor import Actor
 from fenzhang.intake.build import build
 from fenzhang.intake.errors import AuthorizationMixed, NoSigningKey, ReferenceConflict
 from fenzhang.intake.requests import SettlementRequest, content_hash
+from fenzhang.intake.rows import COLUMNS, InstructionRow, NewInstruction
 from fenzhang.intake.signatures import Verifier
 from fenzhang.intake.signing import Fresh, Signatures, sign
 from fenzhang.intake.snapshot import Snapshot, load, order_ids_of, platform_of
 from fenzhang.store import keys, locks, payloads
+from fenzhang.store.bulk import insert_tuples
 from fenzhang.store.errors import DatabaseUnavailable
 from fenzhang.store.tables import Instruction, InstructionState, InstructionType
 
 _ATTEMPTS = 4
-_COLUMNS = (
-    "id",
-    "type",
-    "platform_id",
-    "app_id",
-    "reference",
-    "order_id",
-    "content",
-    "content_hash",
-    "payload",
-    "state",
-    "authorization_id",
-    "position",
-    "accepted_at",
-    "request_id",
-)
 _UNSIGNED = Signatures()
 
 
@@ -51,7 +37,7 @@ _UNSIGNED = Signatures()
 class Outcome:
     """An instruction that is durably known once the caller has committed; `created` if this request brought it."""
 
-    instruction: Instruction
+    instruction: InstructionRow
     created: bool
 
 
@@ -72,18 +58,22 @@ async def accept(
     requests: Sequence[SettlementRequest | FenzhangError],
     verifier: Verifier,
     signatures: Signatures = _UNSIGNED,
+    *,
+    request_ids: Sequence[str | None] | None = None,
 ) -> list[Answer]:
     """Accept `requests` of the actor's platform in order: one outcome, or the reason of the refusal, per item.
 
     An item that is a reason already (malformed) keeps its place. With `signatures` it is all or nothing, and the first
-    reason is raised. Raises also UnknownPlatform and DatabaseUnavailable.
+    reason is raised. `request_ids` tell which HTTP request brought each item; by default it is the actor's.
+    Raises also UnknownPlatform and DatabaseUnavailable.
     """
     platform = await platform_of(session, actor.namespace)
+    brought = list(zip(requests, request_ids or [actor.request_id] * len(requests), strict=True))
     asked = [request for request in requests if not isinstance(request, FenzhangError)]
     await locks.lock_stripes(session, await order_ids_of(session, platform.id, asked))
     for _ in range(_ATTEMPTS):
         snapshot = await load(session, platform, asked)
-        draft = _evaluate(snapshot, actor, requests, await _Keys.load(session, platform.id), signatures)
+        draft = _evaluate(snapshot, actor, brought, await _Keys.load(session, platform.id), signatures)
         try:
             async with session.begin_nested():
                 await _insert(session, snapshot, draft, verifier, signatures)
@@ -118,22 +108,22 @@ class _Keys:
 def _evaluate(
     snapshot: Snapshot,
     actor: Actor,
-    requests: Sequence[SettlementRequest | FenzhangError],
+    brought: Sequence[tuple[SettlementRequest | FenzhangError, str | None]],
     has_key: _Keys,
     signatures: Signatures,
 ) -> _Draft:
     draft = _Draft()
-    for index, request in enumerate(requests):
+    for index, (request, request_id) in enumerate(brought):
         try:
             if isinstance(request, FenzhangError):
                 raise request
             answer = _known(snapshot, request)
             if answer is None:
-                fresh = Fresh(index, *_build(snapshot, actor, request))
+                fresh = Fresh(index, *_build(snapshot, actor, request, request_id))
                 is_capture = request.type is InstructionType.CAPTURE
                 if not (signatures.attestation if is_capture else signatures.authorization):
                     has_key.require(request.type)
-                snapshot.remember(fresh.row)
+                snapshot.remember(fresh.row, fresh.payload)
                 draft.fresh.append(fresh)
                 answer = Outcome(fresh.row, created=True)
             draft.answers.append(answer)
@@ -155,14 +145,14 @@ def _known(snapshot: Snapshot, request: SettlementRequest) -> Outcome | None:
 
 
 def _build(
-    snapshot: Snapshot, actor: Actor, request: SettlementRequest
-) -> tuple[Instruction, Capture | records.Instruction]:
+    snapshot: Snapshot, actor: Actor, request: SettlementRequest, request_id: str | None
+) -> tuple[NewInstruction, Capture | records.Instruction]:
     payload = build(snapshot, request)
     content = request.content()
     digest = content_hash(content)
     if request.type is InstructionType.RETURN:
         content["out_order_no"] = snapshot.split(content["out_split_no"]).content["out_order_no"]
-    row = Instruction(
+    row = NewInstruction(
         id=payload.order_id if isinstance(payload, Capture) else payload.id,
         type=request.type.value,
         platform_id=snapshot.platform.id,
@@ -174,7 +164,7 @@ def _build(
         payload=payloads.to_json(payload),
         state=InstructionState.ACCEPTED.value,
         accepted_at=snapshot.now,
-        request_id=actor.request_id,
+        request_id=request_id,
     )
     return row, payload
 
@@ -192,5 +182,5 @@ async def _insert(
                 accepted_items=[index for index in range(len(draft.answers)) if index not in fresh],
             )
         await sign(session, snapshot, draft.fresh, verifier, signatures)
-    rows = [{column: getattr(item.row, column) for column in _COLUMNS} for item in draft.fresh]
-    await session.execute(insert(Instruction), rows)
+    values = attrgetter(*COLUMNS)
+    await insert_tuples(session, Instruction, COLUMNS, [values(item.row) for item in draft.fresh])

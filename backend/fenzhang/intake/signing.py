@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from fenzhang.domain.records import Capture, Instruction, InstructionKind
 from fenzhang.intake.errors import AuthorizationMissing, ReturnNotFirst
 from fenzhang.intake.requests import ClientSignature
+from fenzhang.intake.rows import NewInstruction
 from fenzhang.intake.signatures import Verifier
 from fenzhang.intake.size import TransactionSize
 from fenzhang.intake.snapshot import Snapshot
@@ -32,7 +33,7 @@ class Fresh:
     """A new item of a request: its place there, its row, which is not inserted yet, and what goes on chain."""
 
     index: int
-    row: tables.Instruction
+    row: NewInstruction
     payload: Capture | Instruction
 
 
@@ -70,7 +71,7 @@ async def sign(
 
 
 async def _attach(
-    session: AsyncSession, row: tables.Authorization, instructions: Sequence[tables.Instruction]
+    session: AsyncSession, row: tables.Authorization, instructions: Sequence[NewInstruction]
 ) -> None:
     session.add(row)
     await session.flush()

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from sqlalchemy import func, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from fenzhang.domain import identifiers
+from fenzhang.domain import identifiers, records
 from fenzhang.domain.records import Capture, ParticipantStatus
 from fenzhang.domain.rules import leaf_indices, roles_of
 from fenzhang.intake import rulestate
@@ -31,6 +31,7 @@ from fenzhang.intake.requests import (
     SettlementRequest,
     SplitRequest,
 )
+from fenzhang.intake.rows import InstructionRow, NewInstruction
 from fenzhang.store import payloads
 from fenzhang.store.tables import (
     Block,
@@ -82,11 +83,12 @@ class Snapshot:
 
     platform: Participant
     now: int
-    known: dict[tuple[str, str], Instruction] = field(default_factory=dict)
+    known: dict[tuple[str, str], InstructionRow] = field(default_factory=dict)
     participants: dict[str, Participant] = field(default_factory=dict)
     rules: dict[bytes, list[RuleVersion]] = field(default_factory=lambda: defaultdict(list))
     shapes: dict[tuple[bytes, int], RuleShape] = field(default_factory=dict)
     orders: dict[bytes, OrderFacts] = field(default_factory=dict)
+    _usable: dict[tuple[str, int | None], RuleVersion] = field(default_factory=dict)
 
     def require_active_platform(self) -> None:
         """Raises PlatformNotActive."""
@@ -104,6 +106,9 @@ class Snapshot:
 
     def rule_for_capture(self, reference: str, version: int | None) -> RuleVersion:
         """The version to capture by: the named one, else the one in force. Raises why it cannot be used."""
+        usable = self._usable.get((reference, version))
+        if usable is not None:
+            return usable
         versions = self.rules.get(identifiers.rule_id(self.platform.id, reference), [])
         if not versions:
             raise UnknownRule(reference, "out_rule_no")
@@ -116,6 +121,7 @@ class Snapshot:
             # None in force: the newest approved version, else the newest, says best why.
             found = found or max(versions, key=lambda v: (v.approved, v.version))
         rulestate.require_in_force(found, versions, self.now)
+        self._usable[reference, version] = found
         return found
 
     def shape(self, rule_id: bytes, version: int) -> RuleShape:
@@ -162,28 +168,26 @@ class Snapshot:
             raise OrderNotCaptured("the capture of the order was rejected", reference=reference)
         return facts
 
-    def split(self, reference: str) -> Instruction:
+    def split(self, reference: str) -> InstructionRow:
         """A split instruction. Raises UnknownSplitReference."""
         found = self.known.get((InstructionType.SPLIT, reference))
         if found is None:
             raise UnknownSplitReference(reference, "out_split_no")
         return found
 
-    def remember(self, instruction: Instruction) -> None:
+    def remember(self, instruction: NewInstruction, payload: Capture | records.Instruction) -> None:
         """Take up an instruction that was just accepted, so that later items of the request can refer to it."""
         self.known[instruction.type, instruction.reference] = instruction
-        if instruction.type == InstructionType.CAPTURE:
-            facts = _facts_of_capture(instruction)
-            self.orders[facts.order_id] = facts
-        elif instruction.order_id is not None:
-            self.orders[instruction.order_id].instructions += 1
+        if isinstance(payload, Capture):
+            self.orders[payload.order_id] = _facts_of_capture(payload, InstructionState.ACCEPTED)
+        else:
+            self.orders[payload.order_id].instructions += 1
 
 
-def _facts_of_capture(instruction: Instruction) -> OrderFacts:
-    capture: Capture = payloads.capture_from(instruction.payload)
+def _facts_of_capture(capture: Capture, state: str) -> OrderFacts:
     return OrderFacts(
         order_id=capture.order_id,
-        rejected=instruction.state == InstructionState.REJECTED,
+        rejected=state == InstructionState.REJECTED,
         rule_id=capture.rule_id,
         rule_version=capture.rule_version,
         currency=capture.currency,
@@ -295,13 +299,13 @@ async def _load_instructions(
 async def _load_orders(session: AsyncSession, snapshot: Snapshot, order_ids: set[bytes]) -> None:
     if not order_ids:
         return
-    captures = select(Instruction).where(
+    captures = select(Instruction.payload, Instruction.state).where(
         Instruction.id.in_(order_ids),
         Instruction.type == InstructionType.CAPTURE,
         Instruction.platform_id == snapshot.platform.id,
     )
-    for instruction in (await session.execute(captures)).scalars():
-        facts = _facts_of_capture(instruction)
+    for payload, state in await session.execute(captures):
+        facts = _facts_of_capture(payloads.capture_from(payload), state)
         snapshot.orders[facts.order_id] = facts
     missing = order_ids - snapshot.orders.keys()
     if missing:

@@ -7,7 +7,7 @@ Debit normal: bank custody (what the bank holds). Credit normal: order held, rec
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -18,32 +18,33 @@ from fenzhang.store.tables import Account, AccountKind
 NO_PARTICIPANT = bytes(32)
 """`participant_id` of accounts that belong to nobody in particular."""
 
+_PAYABLE = AccountKind.RECIPIENT_PAYABLE.value
 CURRENCY_ACCOUNTS = (AccountKind.BANK_CUSTODY, AccountKind.ORDER_HELD, AccountKind.BUYER_REFUND_PAYABLE)
 """Accounts that every currency has once; they are opened together, so that a trial balance shows them all."""
 
 
-@dataclass(frozen=True, slots=True)
-class AccountKey:
-    """What an account is for."""
+class AccountKey(NamedTuple):
+    """What an account is for. A tuple of plain values, because every posting looks two of them up."""
 
-    kind: AccountKind
+    kind: str
+    """An AccountKind's value."""
     currency: str
     participant_id: bytes = NO_PARTICIPANT
 
 
 def custody(currency: str) -> AccountKey:
     """Asset: captured money that the bank holds."""
-    return AccountKey(AccountKind.BANK_CUSTODY, currency)
+    return AccountKey(AccountKind.BANK_CUSTODY.value, currency)
 
 
 def order_held(currency: str) -> AccountKey:
     """Liability: captured, and not split or released."""
-    return AccountKey(AccountKind.ORDER_HELD, currency)
+    return AccountKey(AccountKind.ORDER_HELD.value, currency)
 
 
 def payable(currency: str, participant_id: bytes) -> AccountKey:
     """Liability: the position of a participant."""
-    return AccountKey(AccountKind.RECIPIENT_PAYABLE, currency, participant_id)
+    return AccountKey(_PAYABLE, currency, participant_id)
 
 
 class Chart:
@@ -66,7 +67,7 @@ class Chart:
         """Make sure that these accounts exist, and with the first of a currency its own accounts."""
         wanted = set(keys)
         wanted |= {
-            AccountKey(kind, currency)
+            AccountKey(kind.value, currency)
             for currency in {key.currency for key in wanted}
             for kind in CURRENCY_ACCOUNTS
         }
@@ -89,7 +90,7 @@ class Chart:
             [
                 {
                     "id": number,
-                    "kind": key.kind.value,
+                    "kind": key.kind,
                     "currency": key.currency,
                     "participant_id": key.participant_id,
                 }
@@ -106,6 +107,4 @@ class Chart:
         rows = await session.execute(
             select(Account.id, Account.kind, Account.currency, Account.participant_id)
         )
-        self._kept = {
-            AccountKey(AccountKind(kind), currency, owner): number for number, kind, currency, owner in rows
-        }
+        self._kept = {AccountKey(kind, currency, owner): number for number, kind, currency, owner in rows}

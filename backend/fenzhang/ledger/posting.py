@@ -7,7 +7,7 @@ RETURN: debit recipient payable, credit order held. REJECTION: none. A leaf of 0
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -15,12 +15,13 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from fenzhang.domain.allocation import Allocation
 from fenzhang.domain.records import RecordKind
 from fenzhang.ledger.chart import AccountKey, Chart, custody, order_held, payable
-from fenzhang.store.bulk import insert_rows
+from fenzhang.store.bulk import insert_rows, insert_tuples
 from fenzhang.store.tables import Posting, Record
 
+_COLUMNS = ("id", "debit_account_id", "credit_account_id", "amount", "record_id", "block_number")
 
-@dataclass(frozen=True, slots=True)
-class Draft:
+
+class Draft(NamedTuple):
     """A posting to be written: `amount` minor units from the debit to the credit account, because of a record."""
 
     debit: AccountKey
@@ -66,22 +67,12 @@ async def post(session: AsyncSession, chart: Chart, drafts: Sequence[Draft]) -> 
         return
     await chart.open_accounts(session, {key for item in drafts for key in (item.debit, item.credit)})
     number = await _last_id(session)
-    await insert_rows(
-        session,
-        Posting,
-        [
-            {
-                "id": number + place,
-                "debit_account_id": chart.id_of(item.debit),
-                "credit_account_id": chart.id_of(item.credit),
-                "amount": item.amount,
-                "record_id": item.record_id,
-                "block_number": item.block_number,
-                "reverses_id": None,
-            }
-            for place, item in enumerate(drafts, start=1)
-        ],
-    )
+    id_of = chart.id_of
+    rows = [
+        (number, id_of(debit), id_of(credit), amount, record_id, block_number)
+        for number, (debit, credit, amount, record_id, block_number) in enumerate(drafts, number + 1)
+    ]
+    await insert_tuples(session, Posting, _COLUMNS, rows)
 
 
 async def reverse_after(session: AsyncSession, block_number: int) -> int:

@@ -138,7 +138,7 @@ async def _ask(view: ChainView, books: dict[bytes, Book], rows: Sequence[TrialBa
 def _compare_accounts(chain: _ChainSide, rows: Sequence[TrialBalanceRow]) -> list[Difference]:
     found: list[Difference] = []
     balances = {row.key: row.balance for row in rows}
-    kinds: dict[tuple[AccountKind, str], int] = defaultdict(int)
+    kinds: dict[tuple[str, str], int] = defaultdict(int)
     for key, balance in balances.items():
         kinds[key.kind, key.currency] += balance
     for currency, totals in chain.totals.items():

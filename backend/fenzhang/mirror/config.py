@@ -15,7 +15,7 @@ class MirrorConfig:
     """How many blocks to stay behind the head."""
     max_blocks: int = 500
     """Longest range read at once."""
-    target_logs: int = 4_000
+    target_logs: int = 8_000
     """A range with more logs than this makes the next one shorter."""
     kept_blocks: int = 256
     """How many of the newest headers are remembered: the deepest reorganisation that is followed."""

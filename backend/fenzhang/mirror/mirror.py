@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from dataclasses import dataclass
 
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -36,6 +37,14 @@ LEASE = "mirror"
 log = logging.getLogger("fenzhang.mirror")
 
 
+@dataclass(frozen=True, slots=True)
+class _Ahead:
+    """A range that is being read before its turn, and the block that it must follow."""
+
+    parent: BlockRef
+    span: asyncio.Task[Span]
+
+
 class Mirror:
     """Follows the events of `deployment` into `database`. Of several, one works and the others wait for its lease.
 
@@ -55,6 +64,7 @@ class Mirror:
         self._chain_checked = False
         self._chart = Chart()
         self._tip: BlockRef | None = None
+        self._ahead: _Ahead | None = None
         self._range = min(16, self._config.max_blocks)
         """Blocks to read at once; adapts to how many logs they have."""
         self._shrunk_since: float | None = None
@@ -74,6 +84,8 @@ class Mirror:
                 active=lambda: self._holding.held,
             )
         finally:
+            if self._ahead is not None:
+                self._ahead.span.cancel()
             if self._holding.held:
                 await self._holding.release()
 
@@ -207,17 +219,33 @@ class Mirror:
         first = self._tip.number + 1 if self._tip else self._deployment.block_number
         if target < first:
             return 0
-        last = min(target, first + self._range - 1)
         try:
-            span = await fetch_span(self._node, self._deployment.contracts, first, last, self._tip)
+            span = await self._fetch(first, min(target, first + self._range - 1))
         except (NodeUnavailable, RpcError):
             # The answer may have been too large or too slow for the node.
             self._range = max(1, self._range // 2)
             raise
-        await self._write(span)
         self._adapt(len(span.events))
+        last = span.tip.number
         self.more = last < target
+        if self.more:
+            self._read_ahead(last + 1, min(target, last + self._range), span.tip)
+        await self._write(span)
         return len(span.headers)
+
+    async def _fetch(self, first: int, last: int) -> Span:
+        """Blocks from `first` on: those read ahead if they follow the tip, else up to `last`."""
+        ahead, self._ahead = self._ahead, None
+        if ahead is not None:
+            if ahead.parent == self._tip:
+                return await ahead.span
+            ahead.span.cancel()
+        return await fetch_span(self._node, self._deployment.contracts, first, last, self._tip)
+
+    def _read_ahead(self, first: int, last: int, parent: BlockRef) -> None:
+        """While one range is written, the node answers for the next."""
+        reading = fetch_span(self._node, self._deployment.contracts, first, last, parent)
+        self._ahead = _Ahead(parent, asyncio.create_task(reading))
 
     async def _write(self, span: Span) -> None:
         reading = await self._read(span)

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Row, Select, null, select
+from sqlalchemy import Row, Select, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from fenzhang.chain.codec import decode_revert
@@ -86,7 +86,7 @@ class Verdicts:
             for row in rows
             if row["reason"] is None
         ]
-        await update_rows(session, Instruction, "seq", settled, {"reason": null()})
+        await update_rows(session, Instruction, "seq", settled, clear=["reason"])
         await update_rows(session, Instruction, "seq", rejected)
 
 

@@ -8,7 +8,7 @@ carries them. Participants and rules: see `governance`.
 
 from __future__ import annotations
 
-from sqlalchemy import delete, null, select, update
+from sqlalchemy import delete, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from fenzhang.chain.node import NodeClient
@@ -86,8 +86,7 @@ async def _reopen_instructions(session: AsyncSession, ancestor: int) -> None:
     rows, changes = [], []
     for seq, platform_id, carried_by in await session.execute(query):
         state = InstructionState.SUBMITTED if carried_by in _LIVE else InstructionState.ACCEPTED
-        rows.append({"seq": seq, "state": state.value, "reason": None, "block_number": None, "tx_hash": None})
+        rows.append({"seq": seq, "state": state.value})
         changes.append(Change(platform_id, seq, state))
-    nothing = {"reason": null(), "block_number": None, "tx_hash": None}
-    await update_rows(session, Instruction, "seq", rows, nothing)
+    await update_rows(session, Instruction, "seq", rows, clear=["reason", "block_number", "tx_hash"])
     await feed.append(session, changes)

@@ -20,7 +20,7 @@ from fenzhang.mirror.orders import store_orders
 from fenzhang.mirror.outcomes import Verdicts, judge
 from fenzhang.mirror.reading import Entry, Reading
 from fenzhang.store import feed
-from fenzhang.store.bulk import insert_rows
+from fenzhang.store.bulk import insert_rows, insert_tuples
 from fenzhang.store.reasons import reason_to_json
 from fenzhang.store.tables import Allocation, Block, Record
 
@@ -58,11 +58,11 @@ async def _insert_records(session: AsyncSession, entries: Sequence[Entry]) -> No
     ]
     await insert_rows(session, Record, rejected)
     leaves = [
-        {"record_id": entry.id, "leaf": place, "recipient": leaf.recipient, "amount": leaf.amount}
+        (entry.id, place, leaf.recipient, leaf.amount)
         for entry in entries
         for place, leaf in enumerate(entry.allocations)
     ]
-    await insert_rows(session, Allocation, leaves)
+    await insert_tuples(session, Allocation, ("record_id", "leaf", "recipient", "amount"), leaves)
 
 
 def _record_row(entry: Entry) -> dict[str, Any]:

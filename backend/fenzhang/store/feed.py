@@ -9,10 +9,12 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from sqlalchemy import func, insert, select, text
+from sqlalchemy import Text, func, select, text, type_coerce
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from fenzhang.store.bulk import insert_tuples
 from fenzhang.store.tables import Completion, Instruction, InstructionState
 
 _COUNTER = "completions"
@@ -38,16 +40,12 @@ async def append(session: AsyncSession, changes: Sequence[Change]) -> None:
     last: int = (await session.execute(_TAKE_IDS, {"name": _COUNTER, "count": len(changes)})).scalar_one()
     first = last - len(changes) + 1
     now = int(time.time())
-    await session.execute(
-        insert(Completion),
+    await insert_tuples(
+        session,
+        Completion,
+        ("id", "platform_id", "instruction_seq", "state", "at"),
         [
-            {
-                "id": first + offset,
-                "platform_id": change.platform_id,
-                "instruction_seq": change.seq,
-                "state": change.state,
-                "at": now,
-            }
+            (first + offset, change.platform_id, change.seq, change.state.value, now)
             for offset, change in enumerate(changes)
         ],
     )
@@ -69,15 +67,49 @@ async def read_ids(session: AsyncSession, after: int, limit: int) -> Sequence[tu
     return [(row[0], row[1], row[2]) for row in await session.execute(query)]
 
 
-async def read(
-    session: AsyncSession, platform_id: bytes, after: int, limit: int
-) -> Sequence[tuple[Completion, Instruction]]:
-    """Up to `limit` completions of one platform after `after`, each with its instruction as it is now."""
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A completion with its instruction as it is now. `content` is the JSON text that is stored."""
+
+    id: int
+    state: str
+    at: int
+    type: str
+    instruction_id: bytes
+    order_id: bytes | None
+    instruction_state: str
+    reason: dict[str, Any] | None
+    accepted_at: int
+    block_number: int | None
+    tx_hash: bytes | None
+    request_id: str | None
+    content: str
+    payload: str
+
+
+_ENTRY = select(
+    Completion.id,
+    Completion.state,
+    Completion.at,
+    Instruction.type,
+    Instruction.id,
+    Instruction.order_id,
+    Instruction.state,
+    Instruction.reason,
+    Instruction.accepted_at,
+    Instruction.block_number,
+    Instruction.tx_hash,
+    Instruction.request_id,
+    type_coerce(Instruction.content, Text),
+    type_coerce(Instruction.payload, Text),
+).join(Instruction, Instruction.seq == Completion.instruction_seq)
+
+
+async def read(session: AsyncSession, platform_id: bytes, after: int, limit: int) -> list[Entry]:
+    """Up to `limit` completions of one platform after `after`."""
     query = (
-        select(Completion, Instruction)
-        .join(Instruction, Instruction.seq == Completion.instruction_seq)
-        .where(Completion.platform_id == platform_id, Completion.id > after)
+        _ENTRY.where(Completion.platform_id == platform_id, Completion.id > after)
         .order_by(Completion.id)
         .limit(limit)
     )
-    return [(row[0], row[1]) for row in await session.execute(query)]
+    return [Entry(*row) for row in await session.execute(query)]

@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from typing import Any, Self
 
+import orjson
 from asyncpg import PostgresError  # type: ignore[import-untyped]  # asyncpg ships no types
 from sqlalchemy import event
 from sqlalchemy.engine import URL, Connection, make_url
@@ -26,7 +27,7 @@ from fenzhang.store.errors import DatabaseError, DatabaseUnavailable
 
 BUSY_TIMEOUT_MS = 15_000
 """How long SQLite waits for another process's write transaction."""
-PRAGMAS = (f"busy_timeout={BUSY_TIMEOUT_MS}", "journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON")
+PRAGMAS = ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON")
 """What every connection to SQLite is set to."""
 CONNECT_TIMEOUT_S = 10
 POSTGRES_RETRIABLE = frozenset(
@@ -173,7 +174,10 @@ def _create_engine(url: URL) -> AsyncEngine:
 
 
 def _dump_json(value: object) -> str:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    try:
+        return orjson.dumps(value).decode()
+    except TypeError:  # an integer above 64 bits
+        return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
 class _SqliteConnection(sqlite3.Connection):

@@ -27,6 +27,8 @@ from fenzhang.submission.tracking import load_live
 log = logging.getLogger("fenzhang.submission")
 _SPARE_PART = 16
 """This part of a block is left free where blocks, and not the protocol, limit a transaction."""
+_ITEMS_PER_ORDER = 4
+"""Pending instructions per order of a transaction: most have two, and some wait for others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +141,9 @@ class Preparer:
             return None
 
     async def _gather_plans(self, session: AsyncSession, work: _Work, room: int, held_back: set[int]) -> None:
-        queue = await pick(session, self._lane, self._config.max_candidates)
+        # Not more than fits: what is looked at and left is looked at again the next time.
+        fitting = room * self._config.max_orders * _ITEMS_PER_ORDER
+        queue = await pick(session, self._lane, min(self._config.max_candidates, fitting))
         if not queue.units:
             return
         queue, work.signers = await self._signable(session, queue)

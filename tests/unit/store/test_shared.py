@@ -56,11 +56,8 @@ async def test_feed_numbers_changes_in_order_and_shows_each_platform_its_own(dat
         )
     async with database.read() as session:
         found = await feed.read(session, PLATFORM, 0, 10)
-        assert [(completion.id, completion.state) for completion, _ in found] == [
-            (1, "SUBMITTED"),
-            (3, "SETTLED"),
-        ]
-        assert [row.id for row, _ in await feed.read(session, PLATFORM, 1, 10)] == [3]
+        assert [(entry.id, entry.state) for entry in found] == [(1, "SUBMITTED"), (3, "SETTLED")]
+        assert [entry.id for entry in await feed.read(session, PLATFORM, 1, 10)] == [3]
         assert await feed.read_ids(session, 1, 1) == [(2, OTHER, theirs)]
         assert await feed.last_id(session) == 3
 

@@ -10,7 +10,7 @@ from fastapi import APIRouter, Depends, Query, Request
 
 from fenzhang.api.auth import allow
 from fenzhang.api.documentation import LIST, READ, operation
-from fenzhang.api.present import instruction_answer
+from fenzhang.api.present import completion_answer, instruction_answer
 from fenzhang.api.responses import OrjsonResponse
 from fenzhang.api.routing import SecuredRoute
 from fenzhang.api.schemas.answers import CompletionList, InstructionAnswer
@@ -22,7 +22,7 @@ from fenzhang.intake import participants
 from fenzhang.intake.actor import Actor, Scope
 from fenzhang.intake.errors import UnknownInstruction
 from fenzhang.store import feed
-from fenzhang.store.tables import Completion, Instruction, InstructionType
+from fenzhang.store.tables import InstructionType
 
 router = APIRouter(route_class=SecuredRoute, tags=["State changes"])
 _WRITERS = (Scope.PLATFORM, Scope.OPERATOR, Scope.APPROVER)
@@ -91,22 +91,12 @@ async def list_completions(
                 if remaining <= 0 or services.watcher.closing or not await waiting.wait(remaining):
                     break
     answer = {
-        "completions": [
-            {
-                "id": completion.id,
-                "state": completion.state,
-                "at": completion.at,
-                "instruction": instruction_answer(instruction),
-            }
-            for completion, instruction in found
-        ],
-        "next": found[-1][0].id if found else after,
+        "completions": [completion_answer(entry) for entry in found],
+        "next": found[-1].id if found else after,
     }
     return OrjsonResponse(answer)
 
 
-async def _read(
-    services: Services, namespace: bytes, after: int, limit: int
-) -> Sequence[tuple[Completion, Instruction]]:
+async def _read(services: Services, namespace: bytes, after: int, limit: int) -> Sequence[feed.Entry]:
     async with services.database.read() as session:
         return await feed.read(session, namespace, after, limit)

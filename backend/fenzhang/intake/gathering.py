@@ -1,0 +1,118 @@
+"""Group commit: requests that arrive while a transaction is under way share the next one.
+
+A request that came alone would pay for a transaction and for every query by itself. Here whoever finds nobody writing
+begins to write; all who come meanwhile are written together. Each has its own answers, errors included, and none has
+them before the transaction has committed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from fenzhang.domain.errors import FenzhangError
+from fenzhang.intake.actor import Actor
+from fenzhang.intake.requests import SettlementRequest
+from fenzhang.intake.settlement import Answer, accept
+from fenzhang.intake.signatures import Verifier
+from fenzhang.store.errors import DatabaseError
+from fenzhang.store.session import Database
+
+Asked = Sequence[SettlementRequest | FenzhangError]
+MAX_TOGETHER = 2_000
+"""Items of one transaction, unless one request alone has more."""
+
+
+@dataclass(slots=True)
+class _Waiting:
+    actor: Actor
+    asked: Asked
+    answer: asyncio.Future[list[Answer]]
+
+
+class Gatherer:
+    """Accepts requests that are not signed. One per process; `verifier` is not asked for anything."""
+
+    def __init__(self, database: Database, verifier: Verifier) -> None:
+        self._database = database
+        self._verifier = verifier
+        self._waiting: list[_Waiting] = []
+        self._writing: asyncio.Task[None] | None = None
+
+    async def accept(self, actor: Actor, asked: Asked) -> list[Answer]:
+        """As `settlement.accept`, durable when it returns. Raises UnknownPlatform and DatabaseUnavailable."""
+        waiting = _Waiting(actor, asked, asyncio.get_running_loop().create_future())
+        self._waiting.append(waiting)
+        if self._writing is None:
+            self._writing = asyncio.create_task(self._write_all())
+        return await waiting.answer
+
+    async def _write_all(self) -> None:
+        try:
+            while self._waiting:
+                await self._try(self._next_group())
+        finally:
+            self._writing = None
+
+    async def _try(self, group: Sequence[_Waiting]) -> None:
+        try:
+            await self._write(group)
+        except Exception as error:  # noqa: BLE001 -- it belongs to those who wait, and their requests report it
+            if len(group) > 1 and not isinstance(error, DatabaseError):
+                # Something is wrong with one of them, and the others are not to suffer.
+                for waiting in group:
+                    await self._try([waiting])
+                return
+            for waiting in group:
+                if not waiting.answer.done():
+                    waiting.answer.set_exception(error)
+
+    def _next_group(self) -> list[_Waiting]:
+        count = items = 0
+        for waiting in self._waiting:
+            items += len(waiting.asked)
+            if count and items > MAX_TOGETHER:
+                break
+            count += 1
+        group, self._waiting = self._waiting[:count], self._waiting[count:]
+        # Whoever has gone away in the meantime was promised nothing.
+        return [waiting for waiting in group if not waiting.answer.done()]
+
+    async def _write(self, group: Sequence[_Waiting]) -> None:
+        by_actor: dict[Actor, list[_Waiting]] = {}
+        for waiting in group:
+            by_actor.setdefault(replace(waiting.actor, request_id=None), []).append(waiting)
+        answers: list[tuple[list[_Waiting], list[Answer] | FenzhangError]] = []
+        async with self._database.write() as session:
+            for actor, members in by_actor.items():
+                answers.append((members, await self._accept(session, actor, members)))
+        # Only now: the transaction has committed.
+        for members, found in answers:
+            _hand_out(members, found)
+
+    async def _accept(
+        self, session: AsyncSession, actor: Actor, members: Sequence[_Waiting]
+    ) -> list[Answer] | FenzhangError:
+        asked = [item for waiting in members for item in waiting.asked]
+        request_ids = [waiting.actor.request_id for waiting in members for _ in waiting.asked]
+        try:
+            return await accept(session, actor, asked, self._verifier, request_ids=request_ids)
+        except DatabaseError:
+            raise  # nothing of this transaction will be written
+        except FenzhangError as refusal:
+            return refusal
+
+
+def _hand_out(members: Sequence[_Waiting], found: list[Answer] | FenzhangError) -> None:
+    start = 0
+    for waiting in members:
+        end = start + len(waiting.asked)
+        if not waiting.answer.done():
+            if isinstance(found, FenzhangError):
+                waiting.answer.set_exception(found)
+            else:
+                waiting.answer.set_result(found[start:end])
+        start = end
