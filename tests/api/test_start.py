@@ -24,7 +24,6 @@ from fenzhang.store.errors import (
     DatabaseNewer,
     DatabaseNotMigrated,
     DatabaseOfOtherChain,
-    DatabaseUnavailable,
 )
 from fenzhang.store.session import Database
 from support.api import DEAD_NODE, DEPLOYMENT, JWT_KEY, Api, order, populate, running_api
@@ -110,10 +109,22 @@ def test_deployment_file_that_is_none_is_refused(tmp_path: Path, content: bytes 
         server(_settings(tmp_path))
 
 
-async def test_unreachable_or_nonsensical_database_is_refused(tmp_path: Path) -> None:
+async def test_an_unreachable_database_is_waited_for(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     save(tmp_path / "deployment.json", replace(DEPLOYMENT, code_hashes=_hashes()))
-    with pytest.raises(DatabaseUnavailable):
-        await _start(_settings(tmp_path, database_url="postgresql://u:p@127.0.0.1:1/x"))
+    starting = asyncio.create_task(_start(_settings(tmp_path, database_url="postgresql://u:p@127.0.0.1:1/x")))
+    async with asyncio.timeout(30):
+        while "api waits: the database cannot be reached" not in caplog.text:
+            assert not starting.done()
+            await asyncio.sleep(0.05)
+    starting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await starting
+
+
+def test_a_nonsensical_database_is_refused(tmp_path: Path) -> None:
+    save(tmp_path / "deployment.json", replace(DEPLOYMENT, code_hashes=_hashes()))
     with pytest.raises(DatabaseError):
         server(_settings(tmp_path, database_url="mysql://x/y"))
 

@@ -119,7 +119,7 @@ async def test_a_nonce_used_elsewhere_costs_another_transaction_and_nothing_else
 
 
 async def test_a_second_submitter_waits_for_the_lease_and_then_goes_on(pipeline: Pipeline) -> None:
-    config = dataclasses.replace(FAST, lease_s=0.5)
+    config = dataclasses.replace(FAST, lease_s=3.0)
     pipeline.config = config
     first, second = pipeline.new_submitter(), pipeline.new_submitter()
     seqs = await pipeline.accept(pipeline.world.capture(1_000))
@@ -129,7 +129,7 @@ async def test_a_second_submitter_waits_for_the_lease_and_then_goes_on(pipeline:
     assert await second.tick() == 0
     assert await pipeline.transactions() == []
     assert await first.prepare_and_store() == 1
-    await asyncio.sleep(0.6)  # the first one is stopped for longer than its lease
+    await asyncio.sleep(3.2)  # the first one is stopped for longer than its lease
 
     assert await second.tick() == 1
     with pytest.raises(LeaseLost):

@@ -124,7 +124,8 @@ class World:
         return Saved(self.node.snapshot(), self.twin.copy())
 
     def restore(self, saved: Saved) -> None:
-        """Back to a saved state, which is used up."""
+        """Back to a saved state, which is used up. What the node had not mined yet is forgotten."""
+        self.node.request("anvil_dropAllTransactions")
         self.node.revert(saved.snapshot)
         self.twin = saved.twin
 

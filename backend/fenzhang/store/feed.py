@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Text, func, select, text, type_coerce
+from sqlalchemy import Text, cast, func, select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from fenzhang.store.bulk import insert_tuples
@@ -100,8 +100,8 @@ _ENTRY = select(
     Instruction.block_number,
     Instruction.tx_hash,
     Instruction.request_id,
-    type_coerce(Instruction.content, Text),
-    type_coerce(Instruction.payload, Text),
+    cast(Instruction.content, Text),
+    cast(Instruction.payload, Text),
 ).join(Instruction, Instruction.seq == Completion.instruction_seq)
 
 
