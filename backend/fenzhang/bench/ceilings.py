@@ -12,7 +12,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 
 import asyncpg  # type: ignore[import-untyped]  # asyncpg ships no types
-from sqlalchemy import URL, select
+from sqlalchemy import URL
 
 from fenzhang.bench.http import Connection, LoadFailed
 from fenzhang.bench.load import BATCH, CLIENTS, LANES
@@ -20,7 +20,7 @@ from fenzhang.bench.market import Market, batch_body, capture_body, cut
 from fenzhang.chain.node import NodeClient, SendStatus
 from fenzhang.devnet import ephemeral_node
 from fenzhang.store.session import PRAGMAS, Database
-from fenzhang.store.tables import Base, Transaction
+from fenzhang.store.tables import Base
 
 _TOGETHER = 16
 """Transactions per JSON-RPC array, and per block of the node's ceiling."""
@@ -40,20 +40,29 @@ class ReadyMade:
     splits: int
 
 
-async def ready_made(node: NodeClient, database: Database, first: int, splits: int) -> ReadyMade:
-    """The transactions of the batches phase, which began after block `first`, and all of the chain before it."""
-    async with database.read() as session:
-        query = (
-            select(Transaction.raw).where(Transaction.block_number > first).order_by(Transaction.block_number)
-        )
-        measured = (await session.execute(query.order_by(Transaction.id))).scalars().all()
-    before: list[list[bytes]] = []
-    for number in range(1, first + 1):
+async def ready_made(node: NodeClient, first: int, splits: int) -> ReadyMade:
+    """The transactions of the batches phase, which began after block `first`, and all of the chain before it.
+
+    From the node: the database hears later than a split is settled what its transaction came to.
+    """
+    before = [await _raws(node, number) for number in range(1, first + 1)]
+    after = [await _raws(node, number) for number in range(first + 1, await node.block_number() + 1)]
+    return ReadyMade([raws for raws in before if raws], [raw for raws in after for raw in raws], splits)
+
+
+async def _raws(node: NodeClient, number: int) -> list[bytes]:
+    block = await node.request("eth_getBlockByNumber", hex(number), False)  # noqa: FBT003 -- positional
+    calls = [("eth_getRawTransactionByHash", (tx_hash,)) for tx_hash in block["transactions"]]
+    return [bytes.fromhex(str(raw)[2:]) for raw in await node.batch(calls)] if calls else []
+
+
+async def gas_used(node: NodeClient, first: int, last: int) -> int:
+    """Gas of the blocks from `first` to `last`."""
+    total = 0
+    for number in range(first, last + 1):
         block = await node.request("eth_getBlockByNumber", hex(number), False)  # noqa: FBT003 -- positional
-        calls = [("eth_getRawTransactionByHash", (tx_hash,)) for tx_hash in block["transactions"]]
-        if calls:
-            before.append([bytes.fromhex(str(raw)[2:]) for raw in await node.batch(calls)])
-    return ReadyMade(before, measured, splits)
+        total += int(block["gasUsed"], 16)
+    return total
 
 
 async def node_rate(given: ReadyMade) -> float:
@@ -63,18 +72,18 @@ async def node_rate(given: ReadyMade) -> float:
             for block in given.before:
                 await _send(node, block)
                 await node.request("evm_mine")
-            gas = 0
             began = time.perf_counter()
             for start in range(0, len(given.measured), _TOGETHER):
                 await _send(node, given.measured[start : start + _TOGETHER])
                 await node.request("evm_mine")
             took = time.perf_counter() - began
             last = await node.block_number()
-            for number in range(last - -(-len(given.measured) // _TOGETHER) + 1, last + 1):
-                block = await node.request("eth_getBlockByNumber", hex(number), False)  # noqa: FBT003 -- positional
-                gas += int(block["gasUsed"], 16)
+            gas = await gas_used(node, last - -(-len(given.measured) // _TOGETHER) + 1, last)
             if gas < given.splits * 21_000:
-                raise LoadFailed("the fresh node did not do what the first one did")
+                raise LoadFailed(
+                    f"the fresh node did not do what the first one did: {gas:,} gas for {given.splits:,} splits in "
+                    f"{len(given.measured):,} transactions"
+                )
     return given.splits / took
 
 

@@ -13,7 +13,7 @@ from sqlalchemy import func, select
 from fenzhang.bench import load
 from fenzhang.bench.baseline import baseline
 from fenzhang.bench.catchup import catch_up
-from fenzhang.bench.ceilings import database_rate, http_rates, node_rate, ready_made
+from fenzhang.bench.ceilings import database_rate, gas_used, http_rates, node_rate, ready_made
 from fenzhang.bench.databases import Databases
 from fenzhang.bench.figures import Ceilings, Figures, Growth, Load
 from fenzhang.bench.market import Market, open_markets
@@ -23,7 +23,7 @@ from fenzhang.chain.node import NodeClient
 from fenzhang.local.spawned import spawned_system
 from fenzhang.local.supervisor import Endpoints, UpOptions
 from fenzhang.store.session import Database
-from fenzhang.store.tables import Block, Transaction
+from fenzhang.store.tables import Block
 
 _HALF = 0.5
 _SHORTEST_S = 0.001
@@ -73,7 +73,7 @@ class Bench:
         before = await node.block_number()
         self.say(f"batches: {options.orders:,} orders in requests of {load.BATCH}")
         batches = await self._costed(endpoints, load.batches(api, market, "batch", options.orders))
-        gas = await _gas_used(database, before) / options.orders
+        gas = await gas_used(node, before + 1, await node.block_number()) / options.orders
         ceilings = await self._ceilings(endpoints, database, node, market, before)
         self.say(f"batches at half load: {options.half:,} orders")
         rate = _HALF * batches.rate
@@ -120,7 +120,7 @@ class Bench:
         splits = self.options.orders
         self.say("ceilings: the node, the database and the HTTP server, each alone")
         with standing_still(system_processes(endpoints.home)):
-            on_node = await node_rate(await ready_made(node, database, before, splits))
+            on_node = await node_rate(await ready_made(node, before, splits))
             async with Database(await self.databases.make("fenzhang_bench_ceiling")) as target:
                 in_database = await database_rate(database, target, splits)
             in_batches, singly = await http_rates(market, splits)
@@ -170,12 +170,6 @@ class Bench:
 def _rate(count: int, seconds: float) -> float:
     """Per second; splits of one block are seen at one moment, which in a tiny run is all there is."""
     return count / max(seconds, _SHORTEST_S)
-
-
-async def _gas_used(database: Database, after_block: int) -> int:
-    async with database.read() as session:
-        query = select(func.sum(Transaction.gas_used)).where(Transaction.block_number > after_block)
-        return int((await session.execute(query)).scalar() or 0)
 
 
 async def _until_mirrored(database: Database, number: int) -> None:

@@ -17,9 +17,8 @@ from fenzhang.store import tables
 from support.faults.nodeproxy import Fault, NodeProxy
 from support.faults.processes import until
 from support.faults.rig import Rig, Scenario
-from support.faults.system import BLOCK_TIME_S, STAGES, FaultSystem
+from support.faults.system import BLOCK_TIME_S, MAX_DEPTH, STAGES, FaultSystem
 
-MAX_DEPTH = 20
 _LOOKS = 200
 _BAD_ANSWERS_S = 120.0
 _BAD_SHARE, _BAD_ANSWERS = 0.15, 2
@@ -45,6 +44,7 @@ async def reorganisations(rig: Rig) -> int:
     rig.chosen.shuffle(depths)
     for number in range(rig.rounds):
         depth = depths[number % len(depths)]
+        await rig.system.bury()
         async with rig.endless_traffic():
             await asyncio.sleep(rig.chosen.uniform(0.0, 1.0))
             kept, lost = await _reorganise(rig, depth)
@@ -93,6 +93,7 @@ async def rollbacks(rig: Rig) -> int:
     """The chain is suddenly shorter, and goes on from there."""
     for _ in range(rig.rounds):
         depth = rig.chosen.randint(1, MAX_DEPTH)
+        await rig.system.bury()
         async with rig.endless_traffic():
             await asyncio.sleep(rig.chosen.uniform(1.0, 2.5))
             await _request(rig.system, "anvil_rollback", depth)

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gzip
+import json
 import os
 import random
 import shutil
@@ -47,7 +49,9 @@ PROCESSES = (*STAGES, "api")
 NODE, DATABASE = "node", "database"
 BLOCK_TIME_S = 0.4
 HISTORY_BLOCKS = 64
-"""anvil can reorganise this far back; enough for a depth of 20 while new blocks come."""
+"""anvil can reorganise this far back; enough for MAX_DEPTH while new blocks come."""
+MAX_DEPTH = 20
+"""Blocks that a fault takes back at most."""
 READY_S = 180.0
 MAX_REQUESTS = 48
 """Writes that the API takes on at a time: few, so that a test's flood is one."""
@@ -71,7 +75,10 @@ class FaultSystem:
     processes: dict[str, Process] = field(default_factory=dict)
     restarts: bool = True
     """Whether what ends is started again."""
+    final_block: int = 0
+    """No fault takes this block back: it holds what administers the platforms. See `make_final`."""
     _port: int = 0
+    _final_saved: bool = False
 
     # -------------------------------------------------------------------------- where it is
 
@@ -193,6 +200,24 @@ class FaultSystem:
 
     # -------------------------------------------------------------------------- faults
 
+    async def make_final(self) -> None:
+        """See to it that no fault takes back what is on the chain now.
+
+        Enrolments and approvals have senders of their own. Taken back together with orders, nothing makes the node
+        mine them first again, and an order that comes before its platform or rule is rejected for good.
+        """
+        async with self.node() as node:
+            self.final_block = await node.block_number()
+        self._final_saved = False
+        await self.bury()
+
+    async def bury(self) -> None:
+        """Mine, if it takes that, until there are MAX_DEPTH blocks above the final one."""
+        async with self.node() as node:
+            missing = self.final_block + MAX_DEPTH - await node.block_number()
+            if missing > 0:
+                await node.request("anvil_mine", hex(missing))
+
     async def kill(self, name: str) -> None:
         """`kill -9` of a process by its name, or of node or database, which are started again at once."""
         if name == NODE:
@@ -216,11 +241,13 @@ class FaultSystem:
 
     async def until_saved(self) -> None:
         """Wait for a snapshot of the last seconds. What a node forgets must be within what the mirror remembers."""
-        await until(
-            lambda: time.time() - self.snapshot.stat().st_mtime < _FRESH_S,
-            "a snapshot of the chain",
-            _SAVED_S,
-        )
+        await until(self._is_saved, "a snapshot of the chain", _SAVED_S)
+
+    def _is_saved(self) -> bool:
+        if not self._final_saved:
+            state = json.loads(gzip.decompress(self.snapshot.read_bytes()))
+            self._final_saved = state["best_block_number"] >= self.final_block
+        return self._final_saved and time.time() - self.snapshot.stat().st_mtime < _FRESH_S
 
     @property
     def snapshot(self) -> Path:

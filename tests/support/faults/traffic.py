@@ -159,6 +159,7 @@ class Traffic:
     async def join(self, name: str, key: LocalKey | None) -> Platform:
         """A new platform, ready for orders. It signs with `key`, or the keystore does."""
         platform = await asyncio.to_thread(self._join, name, key)
+        await self.system.make_final()
         self.platforms.append(platform)
         return platform
 
