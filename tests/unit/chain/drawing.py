@@ -196,9 +196,11 @@ class Chooser:
         return self.system.attest(drawn, attestor if self.chance(95) else KEYS[1])
 
     def authorization(self) -> Authorization:
-        """A signed list of instructions."""
+        """A signed list of instructions; now and then an empty one."""
         orders = [self.order_id() for _ in range(self.dice.randrange(1, 6))]
-        if self.chance(25):
+        if self.chance(4):
+            orders = []
+        elif self.chance(25):
             # Several instructions for one order, one after the other.
             orders = [orders[0]] * len(orders)
         instructions = tuple(map(self.instruction, orders))
