@@ -122,6 +122,8 @@ struct OrderWitness {
 /// skipped, stays valid, and can be relayed again.
 /// Warning: a RETURN opens the order's past as it was before its authorization, so it stands before any other
 /// instruction of the same order in that authorization; behind one that settled it is rejected.
+/// Warning: positions and totals are written at the end of a transaction. A contract account that is asked for a
+/// signature in the middle of it sees some orders moved on and their money not yet.
 /// Warning: money released or returned is only moved between held and positions; paying out is not done here.
 interface ISplitLedger {
     /// @notice An order's money was attested and is now held.

@@ -51,7 +51,7 @@ library Settlement {
     /// @notice Takes up a witness. One that does not match the order's slot leaves the order unknown to this transaction.
     function witness(Books storage books, Run memory run, OrderWitness calldata given) internal view {
         Capture calldata capture_ = given.capture;
-        (bytes32 captureHash,) = Typed.hash(capture_);
+        bytes32 captureHash = Typed.hash(given, capture_);
         run.addCursor(capture_, captureHash);
         Cursor memory cursor = run.cursor;
         cursor.head = given.head;

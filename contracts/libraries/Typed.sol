@@ -1,7 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
-import {Attestation, Authorization, Capture, ISplitLedger, Instruction} from "../interfaces/ISplitLedger.sol";
+import {
+    Attestation,
+    Authorization,
+    Capture,
+    ISplitLedger,
+    Instruction,
+    OrderWitness
+} from "../interfaces/ISplitLedger.sol";
 import {Words} from "./Words.sol";
 
 /// @title EIP-712 struct hashes of what attestors and platforms sign, and where its parts stand in calldata
@@ -83,6 +90,16 @@ library Typed {
             }
         }
         if (irregular != 0) revert ISplitLedger.SplitLedger_IrregularCalldata();
+    }
+
+    /// @notice Hash of the capture of a witness, which stands right behind the witness's head.
+    function hash(OrderWitness calldata given, Capture calldata c) internal pure returns (bytes32 result) {
+        bool behind;
+        assembly ("memory-safe") {
+            behind := eq(c, add(given, 0x60))
+        }
+        if (!behind) revert ISplitLedger.SplitLedger_IrregularCalldata();
+        (result,) = hash(c);
     }
 
     /// @notice Hashes of captures, as consecutive words of memory at `list`.
