@@ -8,13 +8,19 @@ import {IParticipantRegistry, ParticipantStatus} from "./interfaces/IParticipant
 /// @title Participants, authorities and consent
 /// @notice See IParticipantRegistry.
 contract ParticipantRegistry is IParticipantRegistry, AccessManaged {
+    /// @dev `home` is the number of the platform for which a recipient was enrolled, while it consents to it; 0 for none. It
+    /// stands beside the status, so that most recipients are looked up in one slot.
     struct Participant {
         address authority;
         ParticipantStatus status;
+        uint64 home;
     }
 
     mapping(bytes32 participant => Participant) private _participants;
     mapping(bytes32 recipient => mapping(bytes32 platform => bool)) private _consents;
+    /// @dev Of platforms for which recipients were enrolled, counting from 1.
+    mapping(bytes32 platform => uint64 number) private _numbers;
+    uint64 private _lastNumber;
 
     constructor(address accessManager) AccessManaged(accessManager) {}
 
@@ -27,7 +33,8 @@ contract ParticipantRegistry is IParticipantRegistry, AccessManaged {
     function enrollRecipient(bytes32 participant, bytes32 platform) external restricted {
         _known(platform);
         _enroll(participant, address(0));
-        _consents[participant][platform] = true;
+        if (_numbers[platform] == 0) _numbers[platform] = ++_lastNumber;
+        _participants[participant].home = _numbers[platform];
         emit ConsentChanged(participant, platform, true);
     }
 
@@ -66,6 +73,7 @@ contract ParticipantRegistry is IParticipantRegistry, AccessManaged {
         _known(platform);
         _requireAuthorityOrRegistrar(recipient, p.authority);
         _consents[recipient][platform] = granted;
+        if (!granted && _isHome(p.home, platform)) p.home = 0;
         emit ConsentChanged(recipient, platform, granted);
     }
 
@@ -76,8 +84,8 @@ contract ParticipantRegistry is IParticipantRegistry, AccessManaged {
     }
 
     /// @inheritdoc IParticipantRegistry
-    function hasConsent(bytes32 recipient, bytes32 platform) public view returns (bool) {
-        return recipient == platform || _consents[recipient][platform];
+    function hasConsent(bytes32 recipient, bytes32 platform) external view returns (bool) {
+        return _consented(recipient, platform, _participants[recipient].home);
     }
 
     /// @inheritdoc IParticipantRegistry
@@ -86,7 +94,16 @@ contract ParticipantRegistry is IParticipantRegistry, AccessManaged {
         view
         returns (ParticipantStatus status, bool consented)
     {
-        return (_participants[recipient].status, hasConsent(recipient, platform));
+        Participant storage p = _participants[recipient];
+        return (p.status, _consented(recipient, platform, p.home));
+    }
+
+    function _consented(bytes32 recipient, bytes32 platform, uint64 home) private view returns (bool) {
+        return recipient == platform || _isHome(home, platform) || _consents[recipient][platform];
+    }
+
+    function _isHome(uint64 home, bytes32 platform) private view returns (bool) {
+        return home != 0 && home == _numbers[platform];
     }
 
     function _enroll(bytes32 participant, address authority_) private {

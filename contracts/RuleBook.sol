@@ -9,6 +9,7 @@ import {IRuleBook, Leg, RuleProposal, RuleState} from "./interfaces/IRuleBook.so
 import {Allocator} from "./libraries/Allocator.sol";
 import {CodeStore} from "./libraries/CodeStore.sol";
 import {RuleTree} from "./libraries/RuleTree.sol";
+import {Words} from "./libraries/Words.sol";
 
 /// @title Rule versions
 /// @notice See IRuleBook.
@@ -150,15 +151,15 @@ contract RuleBook is IRuleBook, AccessManaged, EIP712 {
     {
         Leg[] memory tree = legs;
         uint256 inner = RuleTree.validateTree(tree);
-        (uint256[] memory taken, Allocator.Failure memory failure) = Allocator.allocate(tree, amount);
-        if (failure.failed) return (leaves, true, failure.leg);
-        leaves = new uint256[](taken.length);
-        uint256 count;
-        for (uint256 i = 0; i < taken.length; ++i) {
-            if (inner >> i & 1 == 0) leaves[count++] = taken[i];
-        }
-        assembly ("memory-safe") {
-            mstore(leaves, count)
+        leaves = new uint256[](RuleTree.leafCount(tree));
+        // It pays nobody: all leaves have payee 0, some word of memory.
+        uint256[] memory packed = Allocator.pack(tree, inner, leaves);
+        uint256 list = Words.allocate(Allocator.words(packed.length));
+        (errorLeg,,) = Allocator.allocate(packed, amount, leaves.length, list, list);
+        if (errorLeg != Allocator.NONE) return (new uint256[](0), true, errorLeg);
+        errorLeg = 0;
+        for (uint256 k = 0; k < leaves.length; ++k) {
+            leaves[k] = Allocator.amountAt(list, k);
         }
     }
 

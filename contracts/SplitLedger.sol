@@ -22,9 +22,10 @@ import {
 import {BatchRoot} from "./libraries/BatchRoot.sol";
 import {OrderSlot} from "./libraries/OrderSlot.sol";
 import {Roles} from "./libraries/Roles.sol";
-import {Cursor, Run, Runs} from "./libraries/Runs.sol";
+import {Run, Runs} from "./libraries/Runs.sol";
 import {Settlement} from "./libraries/Settlement.sol";
 import {Typed} from "./libraries/Typed.sol";
+import {Words} from "./libraries/Words.sol";
 
 /// @title The ledger of captures, splits, releases and returns
 /// @notice See ISplitLedger.
@@ -92,7 +93,7 @@ contract SplitLedger is ISplitLedger, AccessManaged, EIP712 {
     function orderSlots(bytes32[] calldata orderIds) external view returns (uint256[] memory slots) {
         slots = new uint256[](orderIds.length);
         for (uint256 i = 0; i < orderIds.length; ++i) {
-            slots[i] = _books.orders[orderIds[i]];
+            slots[i] = _books.orders[orderIds[i]].slot;
         }
     }
 
@@ -126,17 +127,15 @@ contract SplitLedger is ISplitLedger, AccessManaged, EIP712 {
     }
 
     function _attest(Run memory run, Attestation calldata attestation) private {
-        bytes32[] memory hashes = new bytes32[](attestation.captures.length);
-        for (uint256 i = 0; i < hashes.length; ++i) {
-            hashes[i] = Typed.hash(attestation.captures[i]);
-        }
+        Capture[] calldata captures = attestation.captures;
+        uint256 hashes = Typed.hashes(captures);
         bytes32 signer = bytes32(uint256(uint160(attestation.attestor)));
         bytes32 digest = _hashTypedDataV4(Typed.hash(attestation, hashes));
         // check
         bytes memory reason = _refusal(
             attestation.attestor,
             signer,
-            hashes.length,
+            captures.length,
             _isAttestor(attestation.attestor),
             abi.encodeWithSelector(SplitLedger_NotAttestor.selector, attestation.attestor),
             digest,
@@ -148,13 +147,21 @@ contract SplitLedger is ISplitLedger, AccessManaged, EIP712 {
         // effect
         if (refused) emit AuthorizationRejected(signer, digest, attestation.nonce, reason);
         else _useNonce(signer, attestation.nonce);
-        for (uint256 i = 0; i < hashes.length; ++i) {
-            Capture calldata capture = attestation.captures[i];
-            Cursor memory cursor = run.addCursor(capture);
-            if (refused) continue;
-            reason = Settlement.capture(_books, run, cursor, capture, hashes[i]);
-            if (reason.length != 0) {
-                _reject(run, signer, capture.orderId, capture.orderId, RecordKind.CAPTURE, capture.amount, reason);
+        _capture(run, signer, captures, hashes, refused);
+    }
+
+    /// @dev Captures of an attestation that was refused have their place as well, as orders that are not known.
+    function _capture(Run memory run, bytes32 signer, Capture[] calldata captures, uint256 hashes, bool refused) private {
+        if (captures.length == 0) return;
+        unchecked {
+            for (uint256 k = 0; k < captures.length * 32; k += 32) {
+                Capture calldata capture = Typed.captureAt(captures, k);
+                run.addCursor(capture, bytes32(Words.ofMemory(hashes + k)));
+                if (refused) continue;
+                bytes memory reason = Settlement.capture(_books, run);
+                if (reason.length != 0) {
+                    _reject(run, signer, capture.orderId, capture.orderId, RecordKind.CAPTURE, capture.amount, reason);
+                }
             }
         }
     }
@@ -181,22 +188,48 @@ contract SplitLedger is ISplitLedger, AccessManaged, EIP712 {
                 return;
             }
         }
-        for (uint256 i = 0; i < authorization.instructions.length; ++i) {
-            Instruction calldata instruction = authorization.instructions[i];
-            if (!Settlement.isReady(_books, run, instruction, Runs.indexAt(orderIndex, i))) {
-                emit AuthorizationSkipped(platform, digest, authorization.nonce, instruction.orderId);
-                return;
-            }
+        Instruction[] calldata instructions = authorization.instructions;
+        (bool ready, bytes32 orderId) = _isReady(run, instructions, orderIndex);
+        if (!ready) {
+            emit AuthorizationSkipped(platform, digest, authorization.nonce, orderId);
+            return;
         }
         // effect
         _useNonce(platform, authorization.nonce);
-        for (uint256 i = 0; i < authorization.instructions.length; ++i) {
-            Instruction calldata instruction = authorization.instructions[i];
-            bytes memory reason =
-                Settlement.execute(_books, run, platform, instruction, Runs.indexAt(orderIndex, i));
-            if (reason.length != 0) {
-                RecordKind kind = RecordKind(uint8(instruction.kind) + 1);
-                _reject(run, platform, instruction.id, instruction.orderId, kind, instruction.amount, reason);
+        run.selectPlatform(platform);
+        _execute(run, platform, instructions, orderIndex);
+    }
+
+    /// @return ready whether all instructions can be decided; if not, `orderId` is the first whose order is in doubt.
+    function _isReady(Run memory run, Instruction[] calldata instructions, bytes calldata orderIndex)
+        private
+        view
+        returns (bool ready, bytes32 orderId)
+    {
+        unchecked {
+            for (uint256 i = run.countReady(instructions, orderIndex); i < instructions.length; ++i) {
+                Instruction calldata instruction = Typed.instructionAt(instructions, i * 32);
+                if (!Settlement.isReady(_books, run, instruction, Runs.indexAt(orderIndex, i))) {
+                    return (false, instruction.orderId);
+                }
+            }
+        }
+        return (true, orderId);
+    }
+
+    function _execute(Run memory run, bytes32 platform, Instruction[] calldata instructions, bytes calldata orderIndex)
+        private
+    {
+        if (instructions.length == 0) return;
+        unchecked {
+            for (uint256 i = 0; i < instructions.length; ++i) {
+                Instruction calldata instruction = Typed.instructionAt(instructions, i * 32);
+                bytes memory reason =
+                    Settlement.execute(_books, run, platform, instruction, Runs.indexAt(orderIndex, i));
+                if (reason.length != 0) {
+                    RecordKind kind = RecordKind(uint8(instruction.kind) + 1);
+                    _reject(run, platform, instruction.id, instruction.orderId, kind, instruction.amount, reason);
+                }
             }
         }
     }
@@ -260,10 +293,12 @@ contract SplitLedger is ISplitLedger, AccessManaged, EIP712 {
     }
 
     function _seal(Run memory run) private returns (uint256 batch) {
-        if (run.leafCount == 0) return 0;
+        Settlement.close(_books, run);
+        uint256 count = run.leafCount();
+        if (count == 0) return 0;
         batch = ++batchCount;
-        bytes32 root = BatchRoot.root(run.leaves, run.leafCount);
+        bytes32 root = BatchRoot.root(run.leavesEnd, count);
         batchRoot[batch] = root;
-        emit BatchSealed(batch, root, run.leafCount);
+        emit BatchSealed(batch, root, count);
     }
 }

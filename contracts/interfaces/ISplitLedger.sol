@@ -112,15 +112,18 @@ struct OrderWitness {
 /// A signer that is a contract (ERC-1271) is asked for its signature with 200,000 gas; needing more means no.
 /// A transaction that has less than that left when it comes to ask reverts with SplitLedger_GasTooLow.
 ///
-/// Warning: calldata that is no ABI encoding of its types (say an instruction's `kind` or `amount` out of range) reverts
-/// the transaction, whatever was signed. Only the words of a RETURN's `amounts` are judged one by one: too large a word
-/// is a MalformedInstruction.
+/// Warning: captures and instructions stand in calldata as every ABI encoder puts them: fields in range, lists and their
+/// structs one behind the other. A transaction with other calldata reverts (SplitLedger_IrregularCalldata, or without
+/// data), whatever was signed. Only the words of a RETURN's `amounts` are judged one by one: one that is too large makes
+/// that instruction a MalformedInstruction.
 /// Warning: an instruction that arrives before what it depends on (a split before its capture) is rejected for good,
 /// whoever relayed it in that order.
 /// Warning: an outdated or missing witness is the relayer's mistake and never the signer's: the authorization is
 /// skipped, stays valid, and can be relayed again.
 /// Warning: a RETURN opens the order's past as it was before its authorization, so it stands before any other
 /// instruction of the same order in that authorization; behind one that settled it is rejected.
+/// Warning: positions and totals are written at the end of a transaction. A contract account that is asked for a
+/// signature in the middle of it sees some orders moved on and their money not yet.
 /// Warning: money released or returned is only moved between held and positions; paying out is not done here.
 interface ISplitLedger {
     /// @notice An order's money was attested and is now held.
@@ -199,6 +202,7 @@ interface ISplitLedger {
     // The transaction as a whole
     error SplitLedger_OrderChanged(bytes32 orderId);
     error SplitLedger_IndexCount(uint256 length, uint256 expected);
+    error SplitLedger_IrregularCalldata();
     error SplitLedger_GasTooLow(uint256 gas, uint256 needed);
 
     /// @notice Applies attestations, then authorizations, in the given order, and seals what was recorded.

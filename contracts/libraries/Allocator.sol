@@ -2,61 +2,138 @@
 pragma solidity 0.8.37;
 
 import {Leg, LegKind} from "../interfaces/IRuleBook.sol";
+import {Words} from "./Words.sol";
 
 /// @title The one piece of arithmetic
 /// @notice How an amount becomes the amounts of leaves, and how a return is spread over them. All rounding is down;
 /// every leftover belongs to the REMAINDER leg of its pool. The readable specification is domain/allocation.py.
 library Allocator {
     uint256 internal constant BASIS_POINTS = 10_000;
+    /// @notice No leg failed.
+    uint256 internal constant NONE = type(uint256).max;
 
-    /// @notice Why a leg failed: it would take `taken` of a pool in which only `remaining` is left.
-    struct Failure {
-        bool failed;
-        uint256 leg;
-        uint256 taken;
-        uint256 remaining;
-    }
+    /// @dev A packed leg is two words. The first holds, from the lowest bit, the place of its pool, that of the pool it
+    /// becomes itself (an inner leg), that of its payee (a leaf), what it is, and its value; the second max << 128 | min.
+    /// Places are distances in bytes: of a pool behind the last allocation, of a payee behind the first one.
+    uint256 private constant LEG = 64;
+    uint256 private constant PLACE = 0xffff;
+    uint256 private constant BECOMES = 16;
+    uint256 private constant PAYEE = 32;
+    uint256 private constant FIXED = 1 << 48;
+    uint256 private constant SHARE = 1 << 49;
+    uint256 private constant INNER = 1 << 50;
+    /// @dev Anything but a leaf that takes a share without bounds of the same pool as the leg before.
+    uint256 private constant UNUSUAL = 1 << 51;
+    uint256 private constant VALUE = 64;
+    uint256 private constant MAX = 128;
+    /// @dev An allocation, recipient and amount, takes two words; and so does a pool: what remains of it, and the whole.
+    uint256 private constant PAIR = 64;
 
-    /// @notice What each leg takes of `amount`, inner legs included, in leg order.
+    /// @notice Legs in the form that `allocate` reads.
     /// @param legs a tree as RuleTree.validateTree accepts it.
-    /// @dev With `amount` and leg values below 2^96 no product reaches 2^256.
-    function allocate(Leg[] memory legs, uint256 amount)
+    /// @param inner bit i is set if leg i has children.
+    /// @param payees of each leaf, by its index among those that `allocate` is given.
+    function pack(Leg[] memory legs, uint256 inner, uint256[] memory payees)
         internal
         pure
-        returns (uint256[] memory taken, Failure memory failure)
+        returns (uint256[] memory packed)
     {
-        unchecked {
-            uint256 count = legs.length;
-            taken = new uint256[](count);
-            // remaining[0] is the root pool, remaining[i + 1] the pool of leg i.
-            uint256[] memory remaining = new uint256[](count + 1);
-            remaining[0] = amount;
-            for (uint256 i = 0; i < count; ++i) {
-                Leg memory leg = legs[i];
-                uint256 pool = uint256(int256(leg.parent) + 1);
-                uint256 left = remaining[pool];
-                uint256 take;
-                if (leg.kind == LegKind.SHARE) {
-                    take = shareDown(leg, pool == 0 ? amount : taken[pool - 1]);
-                } else {
-                    take = leg.kind == LegKind.FIXED ? leg.value : left;
-                }
-                if (take > left) {
-                    return (taken, Failure({failed: true, leg: i, taken: take, remaining: left}));
-                }
-                remaining[pool] = left - take;
-                remaining[i + 1] = take;
-                taken[i] = take;
+        packed = new uint256[](2 * legs.length);
+        uint256[] memory pools = new uint256[](legs.length + 1);
+        uint256 leaves;
+        uint256 pool;
+        for (uint256 i = 0; i < legs.length; ++i) {
+            Leg memory leg = legs[i];
+            uint256 word = uint256(leg.value) << VALUE | pools[uint256(int256(leg.parent) + 1)];
+            if (leg.kind == LegKind.FIXED) word |= FIXED;
+            if (leg.kind == LegKind.SHARE) word |= SHARE;
+            bool samePool = leg.parent == (i == 0 ? int8(-1) : legs[i - 1].parent);
+            bool plainShare = leg.kind == LegKind.SHARE && leg.min == 0 && leg.max == 0;
+            if (!samePool || !plainShare || inner >> i & 1 == 1) word |= UNUSUAL;
+            if (inner >> i & 1 == 1) {
+                pool += PAIR;
+                pools[i + 1] = pool;
+                word |= INNER | pool << BECOMES;
+            } else {
+                word |= payees[leaves++] * 32 << PAYEE;
             }
+            packed[2 * i] = word;
+            packed[2 * i + 1] = uint256(leg.max) << MAX | leg.min;
         }
     }
 
-    /// @notice floor(pool * value / 10_000), raised to `min`, then cut to `max` if there is one.
-    function shareDown(Leg memory leg, uint256 pool) internal pure returns (uint256 share) {
+    /// @notice Words that `allocate` writes for packed legs: a pair for each, and one for the root.
+    /// @param length of the packed legs.
+    function words(uint256 length) internal pure returns (uint256) {
         unchecked {
-            share = pool * leg.value / BASIS_POINTS;
-            if (share < leg.min) share = leg.min;
-            if (leg.max != 0 && share > leg.max) share = leg.max;
+            return length + PAIR / 32;
+        }
+    }
+
+    /// @notice Shares `amount` among the leaves.
+    /// @param leaves how many there are.
+    /// @param payees position of the recipients to choose from.
+    /// @param list position for the allocations, one behind the other.
+    /// @return failed the first leg that would take more than remains of its pool, or NONE.
+    /// @return take what the failed leg would take.
+    /// @return remaining what remains of its pool.
+    /// @dev With `amount` and leg values below 2^96 no product reaches 2^256. Every place is one that `pack` made.
+    /// The pool at hand is `pool`, `remaining` of `whole`; in memory it stands only when another one's turn comes.
+    function allocate(uint256[] memory packed, uint256 amount, uint256 leaves, uint256 payees, uint256 list)
+        internal
+        pure
+        returns (uint256 failed, uint256 take, uint256 remaining)
+    {
+        unchecked {
+            uint256 pools = list + leaves * PAIR;
+            uint256 pool;
+            uint256 whole = amount;
+            remaining = amount;
+            uint256 leg = _first(packed);
+            for (uint256 end = leg + packed.length * 32; leg != end; leg += LEG) {
+                uint256 word = Words.ofMemory(leg);
+                if (word & UNUSUAL == 0) {
+                    take = whole * (word >> VALUE) / BASIS_POINTS;
+                } else {
+                    if (word & PLACE != pool) {
+                        _put(pools + pool, remaining, whole);
+                        pool = word & PLACE;
+                        remaining = Words.ofMemory(pools + pool);
+                        whole = Words.ofMemory(pools + pool + 32);
+                    }
+                    if (word & SHARE != 0) take = shareDown(whole, word >> VALUE, Words.ofMemory(leg + 32));
+                    else take = word & FIXED != 0 ? word >> VALUE : remaining;
+                }
+                if (take > remaining) return ((leg - _first(packed)) / LEG, take, remaining);
+                remaining -= take;
+                if (word & INNER != 0) {
+                    _put(pools + (word >> BECOMES & PLACE), take, take);
+                    continue;
+                }
+                Words.put(list, Words.ofMemory(payees + (word >> PAYEE & PLACE)));
+                Words.put(list + 32, take);
+                list += PAIR;
+            }
+            return (NONE, 0, 0);
+        }
+    }
+
+    /// @notice Amount of allocation k.
+    function amountAt(uint256 list, uint256 k) internal pure returns (uint256) {
+        return Words.ofMemory(list + k * PAIR + 32);
+    }
+
+    /// @notice floor(pool * value / 10_000), raised to `min`, then cut to `max` if there is one.
+    /// @param bounds max << 128 | min.
+    function shareDown(uint256 pool, uint256 value, uint256 bounds) internal pure returns (uint256 share) {
+        unchecked {
+            share = pool * value / BASIS_POINTS;
+            if (bounds != 0) {
+                uint256 min = uint128(bounds);
+                uint256 max = bounds >> MAX;
+                if (share < min) share = min;
+                if (max != 0 && share > max) share = max;
+            }
         }
     }
 
@@ -75,6 +152,17 @@ library Allocator {
             uint256 upToHere = weights * amount / total;
             takes[k] = upToHere - given;
             given = upToHere;
+        }
+    }
+
+    function _put(uint256 position, uint256 first, uint256 second) private pure {
+        Words.put(position, first);
+        Words.put(position + 32, second);
+    }
+
+    function _first(uint256[] memory packed) private pure returns (uint256 position) {
+        assembly ("memory-safe") {
+            position := add(packed, 0x20)
         }
     }
 }

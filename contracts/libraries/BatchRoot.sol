@@ -1,13 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
-import {Hashes} from "@openzeppelin/contracts/utils/cryptography/Hashes.sol";
 import {RecordKind} from "../interfaces/ISplitLedger.sol";
+import {Words} from "./Words.sol";
 
 /// @title Leaves and roots of batches
 /// @notice The tree has the layout of OpenZeppelin's StandardMerkleTree: 2n - 1 nodes, node i the hash of its children
-/// 2i + 1 and 2i + 2 in ascending order, leaf k at node 2n - 2 - k.
+/// 2i + 1 and 2i + 2 in ascending order, leaf k at node 2n - 2 - k. So leaves are filled in from the end of the memory
+/// for the tree, and the inner nodes before them, without knowing n beforehand.
 library BatchRoot {
+    /// @notice Memory for the tree of up to `most` leaves. Returns its end: leaf k is the word at end - 32 (k + 1).
+    function allocate(uint256 most) internal pure returns (uint256 end) {
+        return Words.allocate(2 * most) + 64 * most;
+    }
+
     /// @notice Leaf of one record: keccak256(keccak256(abi.encode(kind, id, orderId, amount, content))).
     function leaf(RecordKind kind, bytes32 id, bytes32 orderId, uint256 amount, bytes32 content)
         internal
@@ -26,17 +32,24 @@ library BatchRoot {
         }
     }
 
-    /// @notice Root over the first `count` of `leaves`; `count` is at least 1.
-    function root(bytes32[] memory leaves, uint256 count) internal pure returns (bytes32) {
-        unchecked {
-            bytes32[] memory tree = new bytes32[](2 * count - 1);
-            for (uint256 k = 0; k < count; ++k) {
-                tree[2 * count - 2 - k] = leaves[k];
+    /// @notice Root over the `count` leaves that end at `end`; `count` is at least 1.
+    /// @dev Two neighbours are the children of the node that many words further down: nodes are made from the last to
+    /// the first, always of the next two words.
+    function root(uint256 end, uint256 count) internal pure returns (bytes32 result) {
+        assembly ("memory-safe") {
+            let node := sub(end, shl(5, count))
+            let last := sub(end, shl(5, sub(shl(1, count), 1)))
+            for { let child := end } gt(node, last) {} {
+                child := sub(child, 0x40)
+                node := sub(node, 0x20)
+                let a := mload(child)
+                let b := mload(add(child, 0x20))
+                let place := shl(5, lt(b, a))
+                mstore(place, a)
+                mstore(xor(place, 0x20), b)
+                mstore(node, keccak256(0, 0x40))
             }
-            for (uint256 i = count - 1; i > 0; --i) {
-                tree[i - 1] = Hashes.commutativeKeccak256(tree[2 * i - 1], tree[2 * i]);
-            }
-            return tree[0];
+            result := mload(last)
         }
     }
 }

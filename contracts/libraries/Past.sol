@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
-import {Allocation, ISplitLedger, Instruction, PastRecord, RecordKind} from "../interfaces/ISplitLedger.sol";
+import {Allocation, Capture, ISplitLedger, Instruction, PastRecord, RecordKind} from "../interfaces/ISplitLedger.sol";
 import {Allocator} from "./Allocator.sol";
 import {BatchRoot} from "./BatchRoot.sol";
 import {OrderSlot} from "./OrderSlot.sol";
@@ -14,15 +14,44 @@ library Past {
     /// @notice Head of the hash chain over the opened records; it equals the order's head if and only if they are its past.
     function head(Cursor memory cursor) internal pure returns (bytes32 result) {
         PastRecord[] calldata past = cursor.pastOf();
+        Capture calldata c = cursor.captureOf();
         for (uint256 k = 0; k < past.length; ++k) {
             PastRecord calldata record = past[k];
             bytes32 content;
-            if (record.kind == RecordKind.SPLIT) content = keccak256(abi.encode(record.allocations));
-            else if (record.kind == RecordKind.RELEASE) content = cursor.captureOf().merchant;
-            else content = keccak256(abi.encode(record.splitId, record.allocations));
-            result = OrderSlot.advance(
-                result, BatchRoot.leaf(record.kind, record.id, cursor.orderId, record.amount, content)
-            );
+            if (record.kind == RecordKind.SPLIT) content = _contentOfSplit(record.allocations);
+            else if (record.kind == RecordKind.RELEASE) content = c.merchant;
+            else content = _contentOfReturn(record.splitId, record.allocations);
+            bytes32 leaf = BatchRoot.leaf(record.kind, record.id, c.orderId, record.amount, content);
+            result = OrderSlot.advance(result, leaf);
+        }
+    }
+
+    /// @dev keccak256(abi.encode(allocations)). The words are hashed as they are: those that were recorded were in range.
+    function _contentOfSplit(Allocation[] calldata allocations) private pure returns (bytes32 content) {
+        assembly ("memory-safe") {
+            let m := mload(0x40)
+            let size := shl(6, allocations.length)
+            mstore(m, 0x20)
+            mstore(add(m, 0x20), allocations.length)
+            calldatacopy(add(m, 0x40), allocations.offset, size)
+            content := keccak256(m, add(size, 0x40))
+        }
+    }
+
+    /// @dev keccak256(abi.encode(splitId, allocations)), likewise.
+    function _contentOfReturn(bytes32 splitId, Allocation[] calldata allocations)
+        private
+        pure
+        returns (bytes32 content)
+    {
+        assembly ("memory-safe") {
+            let m := mload(0x40)
+            let size := shl(6, allocations.length)
+            mstore(m, splitId)
+            mstore(add(m, 0x20), 0x40)
+            mstore(add(m, 0x40), allocations.length)
+            calldatacopy(add(m, 0x60), allocations.offset, size)
+            content := keccak256(m, add(size, 0x60))
         }
     }
 

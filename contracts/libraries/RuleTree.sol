@@ -62,6 +62,14 @@ library RuleTree {
         }
     }
 
+    /// @notice How many legs of a validated tree have no children.
+    function leafCount(Leg[] memory legs) internal pure returns (uint256 count) {
+        uint256 inner = innerLegs(legs);
+        for (uint256 i = 0; i < legs.length; ++i) {
+            if (inner >> i & 1 == 0) ++count;
+        }
+    }
+
     /// @notice Distinct role names in order of first use.
     function rolesOf(Leg[] memory legs) internal pure returns (bytes32[] memory roles) {
         roles = new bytes32[](legs.length);

@@ -3,56 +3,98 @@ pragma solidity 0.8.37;
 
 import {IParticipantRegistry, ParticipantStatus} from "../interfaces/IParticipantRegistry.sol";
 import {IRuleBook, Leg, RuleState} from "../interfaces/IRuleBook.sol";
-import {Attestation, Authorization, Capture, PastRecord} from "../interfaces/ISplitLedger.sol";
+import {
+    Attestation,
+    Authorization,
+    Capture,
+    Instruction,
+    InstructionKind,
+    OrderWitness,
+    PastRecord
+} from "../interfaces/ISplitLedger.sol";
+import {Allocations} from "./Allocations.sol";
+import {Allocator} from "./Allocator.sol";
+import {BatchRoot} from "./BatchRoot.sol";
 import {RuleTree} from "./RuleTree.sol";
-import {StandingCache} from "./StandingCache.sol";
+import {Recipients} from "./Recipients.sol";
+import {Typed} from "./Typed.sol";
+import {Words} from "./Words.sol";
 
-/// @notice What this transaction knows of one order. Not `known`: no valid witness was given and none made here.
-/// `capture` and `past` are calldata positions, so that nothing is copied.
+/// @notice What this transaction knows of one order. `slot` is 0 while it is not known: no valid witness was given, and it
+/// was not captured here. `capture` and `witness` are calldata positions, so that nothing is copied; `witness` is 0 for
+/// an order captured here. `bound`: captured here with every role bound, so that all its recipients were looked at.
+/// `rule` is there for an order captured here only.
 struct Cursor {
-    bytes32 orderId;
-    bool known;
     uint256 slot;
     bytes32 captureHash;
     bytes32 head;
     uint256 capture;
-    uint256 past;
-    uint256 pastLength;
+    uint256 witness;
+    bool bound;
+    LoadedRule rule;
 }
 
-/// @notice A rule version, loaded once a transaction. `leafLegs[k]` is the leg of leaf k, `leafRoles[k]` the index of its
-/// role, or FIXED_RECIPIENT.
+/// @notice A rule version, loaded once a transaction. The payees of a split are the participants bound to its `roles`,
+/// followed by the `recipients` that legs fix. `legs` are packed for Allocator.
 struct LoadedRule {
     bytes32 platform;
     bytes32 ruleId;
-    uint32 version;
+    uint256 version;
     RuleState state;
-    Leg[] legs;
     bytes32[] roles;
-    uint256[] leafLegs;
-    uint256[] leafRoles;
+    bytes32[] recipients;
+    uint256[] legs;
+    uint256 leaves;
 }
 
-/// @notice Working memory of one `settle` transaction.
+/// @notice Working memory of one `settle` transaction. What is worked on is kept at hand: an order's `cursor`, a `rule`, a
+/// platform, a currency; `select…` changes it.
+/// `platformNumber` is what Recipients knows the platform by (0 if it has no number), `platformActive` whether it was
+/// seen to be. `positions` is the slot of the currency's mapping of positions; its totals are written back when
+/// another currency's turn comes, `totals` is what storage holds; and so are positions that have something `pending`.
+/// `cursors`, `leavesEnd`, `lastLeaf`, `recipients` and `pending` are positions in memory.
 struct Run {
+    Cursor cursor; // the first field, see selectCursor
+    LoadedRule rule;
+    uint256 currency;
+    uint256 positions;
+    uint256 totals;
+    uint256 captured;
+    uint256 held;
+    bool enabled;
+    bytes32 platform;
+    uint256 platformNumber;
+    bool platformActive;
+    uint256 terms;
+    uint256 cursors;
+    uint256 cursorCount;
+    uint256 leavesEnd;
+    uint256 lastLeaf;
+    uint256 recipients;
+    uint256 recipientsMask;
+    uint256 pending;
+    bool witnessed;
     IParticipantRegistry registry;
     IRuleBook ruleBook;
     uint256 instructions;
-    Cursor[] cursors;
-    uint256 cursorCount;
-    bytes32[] leaves;
-    uint256 leafCount;
     LoadedRule[] rules;
     uint256 ruleCount;
-    uint256[] standings;
+    bytes32[] platforms;
+    uint256 platformCount;
 }
 
 /// @title Working memory of a transaction: orders by index, leaves, and what registry and rule book said
 library Runs {
-    uint256 internal constant FIXED_RECIPIENT = type(uint256).max;
     /// @notice Index of an order that the chain does not know.
     uint256 internal constant UNKNOWN = 0xffff;
+    /// @notice Standing of a recipient that is ACTIVE and consented. See `standing`.
+    uint256 internal constant GOOD = CONSENTED | uint256(ParticipantStatus.ACTIVE) << 1 | 1;
+    uint256 private constant CONSENTED = 0x80;
+    /// @dev No three letters.
+    uint256 private constant NO_CURRENCY = type(uint256).max;
     uint256 private constant MAX_RULES = 64;
+    uint256 private constant MAX_PLATFORMS = 64;
+    uint256 private constant CURSOR = 0xe0;
 
     function open(
         Attestation[] calldata attestations,
@@ -70,125 +112,282 @@ library Runs {
         }
         run.registry = registry;
         run.ruleBook = ruleBook;
-        run.cursors = _cursors(captures + witnesses);
-        run.leaves = new bytes32[](captures + run.instructions);
+        run.cursors = _cleared((captures + witnesses) * (CURSOR / 32));
+        run.lastLeaf = run.leavesEnd = BatchRoot.allocate(captures + run.instructions);
+        run.currency = NO_CURRENCY;
         run.rules = _rules();
-        run.standings = StandingCache.create(captures + run.instructions);
+        run.platforms = new bytes32[](MAX_PLATFORMS);
+        run.witnessed = witnesses != 0;
+        (run.recipients, run.recipientsMask) = Recipients.create(captures + run.instructions);
     }
 
-    /// @notice Appends the place of the order of `capture`, not known yet.
-    function addCursor(Run memory run, Capture calldata capture) internal pure returns (Cursor memory cursor) {
-        cursor.orderId = capture.orderId;
+    // ---------------------------------------------------------------------- orders
+
+    /// @notice Appends and selects a cursor for the order of `capture`, not known yet.
+    function addCursor(Run memory run, Capture calldata capture, bytes32 captureHash) internal pure {
         uint256 position;
-        assembly {
+        assembly ("memory-safe") {
             position := capture
         }
+        unchecked {
+            selectCursor(run, run.cursorCount++);
+        }
+        Cursor memory cursor = run.cursor;
+        cursor.captureHash = captureHash;
         cursor.capture = position;
-        run.cursors[run.cursorCount++] = cursor;
+    }
+
+    /// @notice How many of the leading instructions are no RETURN and of orders that are known at their index.
+    function countReady(Run memory run, Instruction[] calldata instructions, bytes calldata orderIndex)
+        internal
+        pure
+        returns (uint256 count)
+    {
+        uint256 cursors = run.cursors;
+        uint256 known = run.cursorCount;
+        uint256 returning = uint256(InstructionKind.RETURN);
+        if (instructions.length == 0) return 0; // not to be inlined, see Recipients.credit
+        assembly ("memory-safe") {
+            for {} lt(count, instructions.length) { count := add(count, 1) } {
+                let index := shr(240, calldataload(add(orderIndex.offset, shl(1, count))))
+                if iszero(lt(index, known)) { break }
+                let cursor := add(cursors, mul(index, CURSOR))
+                let instruction := add(instructions.offset, calldataload(add(instructions.offset, shl(5, count))))
+                let orderId := calldataload(mload(add(cursor, 0x60)))
+                if or(
+                    iszero(mload(cursor)),
+                    or(xor(calldataload(add(instruction, 0x40)), orderId), eq(calldataload(instruction), returning))
+                ) { break }
+            }
+        }
+    }
+
+    /// @param index below run.cursorCount.
+    function selectCursor(Run memory run, uint256 index) internal pure {
+        unchecked {
+            uint256 position = run.cursors + index * CURSOR;
+            assembly ("memory-safe") {
+                mstore(run, position)
+            }
+        }
     }
 
     function captureOf(Cursor memory cursor) internal pure returns (Capture calldata capture) {
         uint256 position = cursor.capture;
-        assembly {
+        assembly ("memory-safe") {
             capture := position
         }
     }
 
+    /// @notice The opened past that its witness gives; empty for an order captured here.
     function pastOf(Cursor memory cursor) internal pure returns (PastRecord[] calldata past) {
-        uint256 position = cursor.past;
-        uint256 length = cursor.pastLength;
-        assembly {
-            past.offset := position
-            past.length := length
+        uint256 position = cursor.witness;
+        if (position == 0) return _nothing();
+        OrderWitness calldata given;
+        assembly ("memory-safe") {
+            given := position
         }
+        return given.past;
     }
 
-    function setPast(Cursor memory cursor, PastRecord[] calldata past) internal pure {
+    function setWitness(Cursor memory cursor, OrderWitness calldata given) internal pure {
         uint256 position;
-        assembly {
-            position := past.offset
+        assembly ("memory-safe") {
+            position := given
         }
-        cursor.past = position;
-        cursor.pastLength = past.length;
+        cursor.witness = position;
     }
 
+    /// @notice The i-th two-byte entry of `orderIndex`, which must have so many.
+    function indexAt(bytes calldata orderIndex, uint256 i) internal pure returns (uint256 index) {
+        assembly ("memory-safe") {
+            index := shr(240, calldataload(add(orderIndex.offset, shl(1, i))))
+        }
+    }
+
+    /// @notice Whether a capture has the platform, rule version and currency of the last one that was looked at in full.
+    function hasTermsOf(Run memory run, Capture calldata c) internal pure returns (bool same) {
+        uint256 last = run.terms;
+        assembly ("memory-safe") {
+            function differs(a, b, field) -> difference {
+                difference := xor(calldataload(add(a, field)), calldataload(add(b, field)))
+            }
+            same :=
+                iszero(
+                    or(
+                        or(differs(last, c, 0x20), differs(last, c, 0x60)),
+                        or(differs(last, c, 0x80), or(differs(last, c, 0xa0), iszero(last)))
+                    )
+                )
+        }
+    }
+
+    /// @param found whether the terms of the order at hand were found good.
+    function setTerms(Run memory run, bool found) internal pure {
+        run.terms = found ? run.cursor.capture : 0;
+    }
+
+    // ---------------------------------------------------------------------- leaves
+
+    function leafCount(Run memory run) internal pure returns (uint256) {
+        return (run.leavesEnd - run.lastLeaf) / 32;
+    }
+
+    /// @dev There are as many places as captures and instructions, and each adds one leaf at most.
     function addLeaf(Run memory run, bytes32 leaf) internal pure {
         unchecked {
-            run.leaves[run.leafCount++] = leaf;
+            uint256 position = run.lastLeaf - 32;
+            run.lastLeaf = position;
+            Words.put(position, uint256(leaf));
         }
     }
 
-    /// @notice The i-th two-byte entry of `orderIndex`.
-    function indexAt(bytes calldata orderIndex, uint256 i) internal pure returns (uint256) {
-        return uint16(bytes2(orderIndex[2 * i:2 * i + 2]));
+    // ---------------------------------------------------------------------- participants
+
+    /// @notice From now on, standings are those of recipients of `platform`.
+    function selectPlatform(Run memory run, bytes32 platform) internal view {
+        if (run.platform == platform) return;
+        run.platform = platform;
+        run.platformNumber = _numberOf(run, platform);
+        run.platformActive = isActive(standing(run, platform));
     }
 
-    /// @notice Status and consent of a recipient. The registry is asked once per transaction and pair.
-    function standing(Run memory run, bytes32 recipient, bytes32 platform)
-        internal
-        view
-        returns (ParticipantStatus status, bool consented)
-    {
-        (uint256 place, uint256 known) = StandingCache.find(run.standings, recipient, platform);
-        if (known != 0) return (ParticipantStatus(known >> 1 & 7), known & 16 != 0);
-        (status, consented) = run.registry.standing(recipient, platform);
-        StandingCache.put(run.standings, place, recipient, platform, 1 | uint256(status) << 1 | (consented ? 16 : 0));
+    /// @notice How many of the leading `recipients` are known to be GOOD. This is the quick look; ask for `standing` then.
+    function countGood(Run memory run, bytes32[] calldata recipients) internal pure returns (uint256) {
+        uint256 known = run.platformNumber << 8 | GOOD;
+        return Recipients.countKnown(run.recipients, run.recipientsMask, known, recipients);
     }
 
-    /// @notice A rule version. The rule book is asked once per transaction and version.
-    function ruleOf(Run memory run, bytes32 platform, bytes32 ruleId, uint32 version)
-        internal
-        view
-        returns (LoadedRule memory rule)
-    {
+    /// @notice Status and consent of a recipient towards the platform, in one word: GOOD, or other. The registry is asked
+    /// once per transaction and pair.
+    function standing(Run memory run, bytes32 recipient) internal view returns (uint256) {
+        (uint256 place, uint256 known) =
+            Recipients.find(run.recipients, run.recipientsMask, recipient, run.platformNumber);
+        return known != 0 ? known : _ask(run, recipient, place);
+    }
+
+    /// @notice Whether a standing is that of an ACTIVE participant.
+    function isActive(uint256 standing_) internal pure returns (bool) {
+        return standing_ & ~CONSENTED == uint256(ParticipantStatus.ACTIVE) << 1 | 1;
+    }
+
+    function _ask(Run memory run, bytes32 recipient, uint256 place) private view returns (uint256 answer) {
+        // run.registry.standing(recipient, run.platform): a transaction may ask a thousand times.
+        IParticipantRegistry registry = run.registry;
+        bytes32 platform = run.platform;
+        bytes4 selector = IParticipantRegistry.standing.selector;
+        bool answered;
+        assembly ("memory-safe") {
+            let m := mload(0x40)
+            mstore(m, selector)
+            mstore(add(m, 0x04), recipient)
+            mstore(add(m, 0x24), platform)
+            answered := staticcall(gas(), registry, m, 0x44, 0, 0x40)
+            answered := and(answered, eq(returndatasize(), 0x40))
+            answer := or(or(shl(1, mload(0)), 1), mul(CONSENTED, mload(0x20)))
+        }
+        require(answered);
+        if (run.platformNumber != 0) Recipients.put(place, recipient, run.platformNumber, answer);
+    }
+
+    function _numberOf(Run memory run, bytes32 platform) private pure returns (uint256) {
+        uint256 count = run.platformCount;
+        for (uint256 i = 0; i < count; ++i) {
+            if (run.platforms[i] == platform) return i + 1;
+        }
+        if (count == MAX_PLATFORMS) return 0;
+        run.platforms[count] = platform;
+        return run.platformCount = count + 1;
+    }
+
+    /// @notice Adds allocations to their recipients' positions.
+    /// @param list as Allocations has them.
+    function credit(Run memory run, uint256 list) internal {
+        run.pending = Recipients.credit(
+            run.recipients,
+            run.recipientsMask,
+            run.pending,
+            run.positions,
+            Allocations.first(list),
+            Allocations.count(list)
+        );
+    }
+
+    /// @notice Writes positions that have something pending.
+    function flush(Run memory run) internal {
+        Recipients.flush(run.pending, run.positions);
+        run.pending = 0;
+    }
+
+    // ---------------------------------------------------------------------- rules
+
+    /// @notice Selects the rule version of a capture. The rule book is asked once per transaction and version.
+    function selectRule(Run memory run, Capture calldata c) internal view {
+        if (_isOf(run.rule, c)) return;
         for (uint256 i = run.ruleCount; i > 0; --i) {
-            rule = run.rules[i - 1];
-            if (rule.ruleId == ruleId && rule.version == version && rule.platform == platform) return rule;
+            run.rule = run.rules[i - 1];
+            if (_isOf(run.rule, c)) return;
         }
-        rule = _load(run, platform, ruleId, version);
-        if (run.ruleCount < MAX_RULES) run.rules[run.ruleCount++] = rule;
+        run.rule = _load(run, c);
+        if (run.ruleCount < MAX_RULES) run.rules[run.ruleCount++] = run.rule;
     }
 
-    function _load(Run memory run, bytes32 platform, bytes32 ruleId, uint32 version)
-        private
-        view
-        returns (LoadedRule memory rule)
-    {
-        rule.platform = platform;
-        rule.ruleId = ruleId;
-        rule.version = version;
-        (rule.state, rule.legs, rule.roles) = run.ruleBook.load(platform, ruleId, version);
+    /// @dev Nothing was loaded while the state is UNKNOWN and the version 0, which no rule book knows either.
+    function _isOf(LoadedRule memory rule, Capture calldata c) private pure returns (bool) {
+        uint256 differs = uint256(rule.ruleId ^ c.ruleId) | uint256(rule.platform ^ c.platform);
+        return differs | rule.version ^ Typed.versionOf(c) == 0;
+    }
+
+    function _load(Run memory run, Capture calldata c) private view returns (LoadedRule memory rule) {
+        rule.platform = c.platform;
+        rule.ruleId = c.ruleId;
+        rule.version = c.ruleVersion;
+        Leg[] memory legs;
+        (rule.state, legs, rule.roles) = run.ruleBook.load(c.platform, c.ruleId, c.ruleVersion);
         if (rule.state == RuleState.UNKNOWN) return rule;
-        uint256 inner = RuleTree.innerLegs(rule.legs);
-        rule.leafLegs = new uint256[](rule.legs.length);
-        rule.leafRoles = new uint256[](rule.legs.length);
+        uint256 inner = RuleTree.innerLegs(legs);
+        uint256[] memory payees = new uint256[](legs.length);
+        bytes32[] memory recipients = new bytes32[](legs.length);
         uint256 count;
-        for (uint256 i = 0; i < rule.legs.length; ++i) {
+        uint256 fixedCount;
+        for (uint256 i = 0; i < legs.length; ++i) {
             if (inner >> i & 1 == 1) continue;
-            bytes32 role = rule.legs[i].role;
-            rule.leafLegs[count] = i;
-            rule.leafRoles[count] =
-                role == bytes32(0) ? FIXED_RECIPIENT : RuleTree.indexOf(rule.roles, rule.roles.length, role);
-            ++count;
+            uint256 payee;
+            if (legs[i].role == bytes32(0)) {
+                payee = rule.roles.length + fixedCount;
+                recipients[fixedCount++] = legs[i].recipient;
+            } else {
+                payee = RuleTree.indexOf(rule.roles, rule.roles.length, legs[i].role);
+            }
+            payees[count++] = payee;
         }
-        uint256[] memory leafLegs = rule.leafLegs;
         assembly ("memory-safe") {
-            mstore(leafLegs, count)
+            mstore(recipients, fixedCount)
+        }
+        rule.legs = Allocator.pack(legs, inner, payees);
+        rule.leaves = count;
+        rule.recipients = recipients;
+    }
+
+    function _cleared(uint256 count) private pure returns (uint256 position) {
+        uint256[] memory words = new uint256[](count);
+        assembly ("memory-safe") {
+            position := add(words, 0x20)
         }
     }
 
-    /// @dev Arrays of null pointers: their entries are written before they are read, so no default structs are made.
-    function _cursors(uint256 length) private pure returns (Cursor[] memory cursors) {
-        bytes32[] memory words = new bytes32[](length);
-        assembly ("memory-safe") {
-            cursors := words
-        }
-    }
-
+    /// @dev An array of null pointers: its entries are written before they are read, so no default structs are made.
     function _rules() private pure returns (LoadedRule[] memory rules) {
         bytes32[] memory words = new bytes32[](MAX_RULES);
         assembly ("memory-safe") {
             rules := words
+        }
+    }
+
+    function _nothing() private pure returns (PastRecord[] calldata past) {
+        assembly ("memory-safe") {
+            past.offset := 0
+            past.length := 0
         }
     }
 }

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
-import {ParticipantStatus} from "../interfaces/IParticipantRegistry.sol";
 import {RuleState} from "../interfaces/IRuleBook.sol";
 import {
     Allocation,
@@ -12,12 +11,14 @@ import {
     OrderWitness,
     RecordKind
 } from "../interfaces/ISplitLedger.sol";
+import {Allocations} from "./Allocations.sol";
 import {Allocator} from "./Allocator.sol";
 import {BatchRoot} from "./BatchRoot.sol";
 import {OrderSlot} from "./OrderSlot.sol";
 import {Past} from "./Past.sol";
 import {Cursor, LoadedRule, Run, Runs} from "./Runs.sol";
 import {Typed} from "./Typed.sol";
+import {Words} from "./Words.sol";
 
 /// @title What an instruction does to an order, positions and totals
 /// @notice Functions return the reason of a rejection (an encoded custom error), or nothing when it settled.
@@ -30,13 +31,18 @@ library Settlement {
     /// @notice Largest amount of one order, so that every mirror can keep amounts as signed 64-bit integers.
     uint256 internal constant MAX_AMOUNT = type(uint64).max >> 1;
 
+    /// @dev Amounts are at most MAX_AMOUNT per order, and what an order holds is part of `held`, so unchecked sums hold.
     struct Totals {
         uint128 captured;
         uint128 held;
     }
 
+    struct Order {
+        uint256 slot;
+    }
+
     struct Books {
-        mapping(bytes32 orderId => uint256 slot) orders;
+        mapping(bytes32 orderId => Order) orders;
         mapping(bytes3 currency => mapping(bytes32 participant => uint256 amount)) positions;
         mapping(bytes3 currency => Totals) totals;
         mapping(bytes3 currency => bool) enabled;
@@ -45,54 +51,62 @@ library Settlement {
     /// @notice Takes up a witness. One that does not match the order's slot leaves the order unknown to this transaction.
     function witness(Books storage books, Run memory run, OrderWitness calldata given) internal view {
         Capture calldata capture_ = given.capture;
-        Cursor memory cursor = run.addCursor(capture_);
-        cursor.captureHash = Typed.hash(capture_);
+        bytes32 captureHash = Typed.hash(given, capture_);
+        run.addCursor(capture_, captureHash);
+        Cursor memory cursor = run.cursor;
         cursor.head = given.head;
-        cursor.slot = books.orders[capture_.orderId];
-        cursor.known = cursor.slot != 0 && cursor.slot.matches(cursor.captureHash, cursor.head);
-        cursor.setPast(given.past);
+        cursor.setWitness(given);
+        uint256 slot = books.orders[capture_.orderId].slot;
+        if (slot != 0 && slot.matches(captureHash, given.head)) cursor.slot = slot;
     }
 
-    /// @notice Captures the order of `cursor`.
-    function capture(
-        Books storage books,
-        Run memory run,
-        Cursor memory cursor,
-        Capture calldata c,
-        bytes32 captureHash
-    ) internal returns (bytes memory) {
+    /// @notice Captures the order that was selected.
+    function capture(Books storage books, Run memory run) internal returns (bytes memory reason) {
+        Cursor memory cursor = run.cursor;
+        Capture calldata c = cursor.captureOf();
+        uint256 amount = Typed.amountOf(c);
         // check
-        if (c.amount == 0) return _reason(ISplitLedger.SplitLedger_ZeroAmount.selector);
-        if (c.amount > MAX_AMOUNT) {
-            return abi.encodeWithSelector(
-                ISplitLedger.SplitLedger_AmountAboveLimit.selector, uint256(c.amount), MAX_AMOUNT
-            );
+        if (amount == 0) return _reason(ISplitLedger.SplitLedger_ZeroAmount.selector);
+        if (amount > MAX_AMOUNT) {
+            return abi.encodeWithSelector(ISplitLedger.SplitLedger_AmountAboveLimit.selector, amount, MAX_AMOUNT);
         }
-        if (!books.enabled[c.currency]) {
-            return abi.encodeWithSelector(ISplitLedger.SplitLedger_CurrencyNotEnabled.selector, c.currency);
+        bool usual = run.hasTermsOf(c); // what else is looked at was found good for the capture before
+        if (!usual) {
+            run.setTerms(false);
+            _selectCurrency(books, run, c);
+            if (!run.enabled) {
+                return abi.encodeWithSelector(ISplitLedger.SplitLedger_CurrencyNotEnabled.selector, c.currency);
+            }
+            run.selectPlatform(c.platform);
+            if (!run.platformActive) {
+                return abi.encodeWithSelector(ISplitLedger.SplitLedger_PlatformNotActive.selector, c.platform);
+            }
         }
-        (ParticipantStatus status,) = run.standing(c.platform, c.platform);
-        if (status != ParticipantStatus.ACTIVE) {
-            return abi.encodeWithSelector(ISplitLedger.SplitLedger_PlatformNotActive.selector, c.platform);
-        }
-        if (books.orders[c.orderId] != 0) {
+        Order storage order = books.orders[c.orderId];
+        if (order.slot != 0) {
             return abi.encodeWithSelector(ISplitLedger.SplitLedger_OrderAlreadyCaptured.selector, c.orderId);
         }
-        bytes memory reason = _checkCaptureParties(run, c);
+        if (!usual) {
+            run.selectRule(c);
+            if (run.rule.state != RuleState.IN_FORCE) {
+                return abi.encodeWithSelector(
+                    ISplitLedger.SplitLedger_RuleNotInForce.selector, c.ruleId, c.ruleVersion, run.rule.state
+                );
+            }
+            run.setTerms(true);
+        }
+        reason = _checkCaptureParties(run, c);
         if (reason.length != 0) return reason;
         // effect
-        cursor.captureHash = captureHash;
-        cursor.slot = OrderSlot.pack(captureHash, bytes32(0), c.amount);
-        cursor.known = true;
-        books.orders[c.orderId] = cursor.slot;
-        Totals storage totals = books.totals[c.currency];
-        totals.captured += c.amount;
-        totals.held += c.amount;
-        emit ISplitLedger.OrderCaptured(
-            c.orderId, c.platform, c.merchant, c.ruleId, c.ruleVersion, c.currency, c.amount, c.bindings
-        );
-        run.addLeaf(BatchRoot.leaf(RecordKind.CAPTURE, c.orderId, c.orderId, c.amount, captureHash));
-        return reason;
+        uint256 slot = OrderSlot.pack(cursor.captureHash, bytes32(0), amount);
+        cursor.slot = slot;
+        order.slot = slot;
+        unchecked {
+            run.captured += amount;
+            run.held += amount;
+        }
+        _emitOrderCaptured(c);
+        run.addLeaf(BatchRoot.leaf(RecordKind.CAPTURE, c.orderId, c.orderId, amount, cursor.captureHash));
     }
 
     /// @notice Whether this transaction knows enough of the order to decide an instruction: its state, or that it has
@@ -102,121 +116,156 @@ library Settlement {
         view
         returns (bool)
     {
-        if (index >= run.cursorCount) return books.orders[i.orderId] == 0;
-        Cursor memory cursor = run.cursors[index];
-        if (cursor.orderId != i.orderId) return false;
-        if (!cursor.known) return books.orders[i.orderId] == 0;
-        return i.kind != InstructionKind.RETURN || Past.head(cursor) == cursor.head;
+        if (index >= run.cursorCount) return books.orders[i.orderId].slot == 0;
+        run.selectCursor(index);
+        Cursor memory cursor = run.cursor;
+        if (cursor.captureOf().orderId != i.orderId) return false;
+        if (cursor.slot == 0) return books.orders[i.orderId].slot == 0;
+        return Typed.kindOf(i) != uint256(InstructionKind.RETURN) || Past.head(cursor) == cursor.head;
     }
 
-    /// @notice Carries out one instruction that isReady.
+    /// @notice Carries out one instruction that isReady, of the platform that was selected.
     function execute(Books storage books, Run memory run, bytes32 platform, Instruction calldata i, uint256 index)
         internal
         returns (bytes memory)
     {
-        if (index >= run.cursorCount || !run.cursors[index].known) {
-            return abi.encodeWithSelector(ISplitLedger.SplitLedger_UnknownOrder.selector, i.orderId);
-        }
-        Cursor memory cursor = run.cursors[index];
-        // A second witness of the same order would be outdated by what the first one did.
-        if (books.orders[i.orderId] != cursor.slot) revert ISplitLedger.SplitLedger_OrderChanged(i.orderId);
+        if (index >= run.cursorCount) return _unknownOrder(i.orderId);
+        run.selectCursor(index);
+        Cursor memory cursor = run.cursor;
+        if (cursor.slot == 0) return _unknownOrder(i.orderId);
+        // A second witness of the same order (or one of an order captured here) would be outdated by what the first one did.
+        if (run.witnessed && books.orders[i.orderId].slot != cursor.slot) revert ISplitLedger.SplitLedger_OrderChanged(i.orderId);
         if (cursor.captureOf().platform != platform) {
             return abi.encodeWithSelector(ISplitLedger.SplitLedger_NotOrderPlatform.selector, i.orderId, platform);
         }
-        if (i.kind == InstructionKind.SPLIT) return _split(books, run, cursor, i);
-        if (i.kind == InstructionKind.RELEASE) return _release(books, run, cursor, i);
-        return _return(books, run, cursor, i);
+        uint256 kind = Typed.kindOf(i);
+        if (kind == uint256(InstructionKind.SPLIT)) return _split(books, run, i);
+        if (kind == uint256(InstructionKind.RELEASE)) return _release(books, run, i);
+        return _return(books, run, i);
     }
 
-    function _split(Books storage books, Run memory run, Cursor memory cursor, Instruction calldata i)
-        private
-        returns (bytes memory)
-    {
-        Capture calldata c = cursor.captureOf();
+    /// @notice Writes back what is pending in the currency that was worked on, and its totals.
+    function close(Books storage books, Run memory run) internal {
+        run.flush();
+        uint256 totals = run.held << 128 | run.captured;
+        if (totals == run.totals) return;
+        books.totals[bytes3(bytes32(run.currency))] = Totals(uint128(run.captured), uint128(run.held));
+        run.totals = totals;
+    }
+
+    function _split(Books storage books, Run memory run, Instruction calldata i) private returns (bytes memory reason) {
+        Cursor memory cursor = run.cursor;
         uint256 held = cursor.slot.held();
+        uint256 amount = Typed.amountOf(i);
         // check
-        if (i.splitId != bytes32(0) || i.amounts.length != 0) return _malformed(i.id);
-        if (i.amount == 0) return _reason(ISplitLedger.SplitLedger_ZeroAmount.selector);
-        if (i.amount > held) {
+        if (i.splitId != bytes32(0) || Typed.amountsOf(i).length != 0) return _malformed(i.id);
+        if (amount == 0) return _reason(ISplitLedger.SplitLedger_ZeroAmount.selector);
+        if (amount > held) {
             return abi.encodeWithSelector(
-                ISplitLedger.SplitLedger_InsufficientHeld.selector, i.orderId, uint256(i.amount), held
+                ISplitLedger.SplitLedger_InsufficientHeld.selector, i.orderId, amount, held
             );
         }
-        LoadedRule memory rule = run.ruleOf(c.platform, c.ruleId, c.ruleVersion);
-        uint256 mark = _mark();
-        (bytes32[] memory bindings, bytes memory reason) = _bind(run, rule, c, i);
+        _selectRule(run);
+        uint256 mark = Words.mark(); // behind the rule, which stays
+        uint256 list;
+        (list, reason) = _allocate(run, i);
         if (reason.length != 0) return reason;
-        (uint256[] memory taken, Allocator.Failure memory failure) = Allocator.allocate(rule.legs, i.amount);
-        if (failure.failed) {
-            return abi.encodeWithSelector(
-                ISplitLedger.SplitLedger_LegExceedsRemaining.selector, failure.leg, failure.taken, failure.remaining
-            );
-        }
-        Allocation[] memory allocations = _leaves(rule, bindings, taken);
-        for (uint256 k = 0; k < allocations.length; ++k) {
-            reason = _checkActive(run, allocations[k].recipient, c.platform);
-            if (reason.length != 0) return reason;
-        }
         // effect
-        _addPositions(books, c.currency, allocations);
-        books.totals[c.currency].held -= i.amount;
-        emit ISplitLedger.OrderSplit(i.orderId, i.id, i.amount, allocations);
-        bytes32 content = keccak256(abi.encode(allocations));
-        _record(books, run, cursor, RecordKind.SPLIT, i, i.amount, content, held - i.amount);
-        _rewind(mark);
-        return reason;
+        _selectCurrency(books, run, cursor.captureOf());
+        run.credit(list);
+        unchecked {
+            run.held -= amount;
+        }
+        bytes32 content = Allocations.emitOrderSplit(list, i.orderId, i.id);
+        _record(books, run, RecordKind.SPLIT, i, amount, content, held - amount);
+        Words.rewind(mark);
     }
 
-    function _release(Books storage books, Run memory run, Cursor memory cursor, Instruction calldata i)
+    /// @dev The allocations of a split by the selected rule in memory, or why there are none.
+    function _allocate(Run memory run, Instruction calldata i) private view returns (uint256 list, bytes memory reason) {
+        LoadedRule memory rule = run.rule;
+        uint256 payees;
+        (payees, list) = Allocations.prepare(
+            Typed.bindingsOf(run.cursor.captureOf()),
+            rule.recipients,
+            Typed.amountOf(i),
+            rule.leaves,
+            Allocator.words(rule.legs.length)
+        );
+        if (!run.cursor.bound || Typed.bindingsOf(i).length != 0) {
+            reason = _bind(run, i, payees);
+            if (reason.length != 0) return (list, reason);
+        }
+        (uint256 failed, uint256 take, uint256 remaining) =
+            Allocator.allocate(rule.legs, Typed.amountOf(i), rule.leaves, payees, Allocations.first(list));
+        if (failed != Allocator.NONE) {
+            reason = abi.encodeWithSelector(
+                ISplitLedger.SplitLedger_LegExceedsRemaining.selector, failed, take, remaining
+            );
+        } else if (!run.cursor.bound || rule.recipients.length != 0) {
+            reason = _checkActive(run, list);
+        }
+    }
+
+    /// @dev The rule by which the order was captured.
+    function _selectRule(Run memory run) private view {
+        Cursor memory cursor = run.cursor;
+        if (cursor.witness == 0) run.rule = cursor.rule;
+        else run.selectRule(cursor.captureOf());
+    }
+
+    function _release(Books storage books, Run memory run, Instruction calldata i)
         private
         returns (bytes memory reason)
     {
+        Cursor memory cursor = run.cursor;
         Capture calldata c = cursor.captureOf();
         uint256 held = cursor.slot.held();
         // check
-        if (i.splitId != bytes32(0) || i.amount != 0 || i.bindings.length != 0 || i.amounts.length != 0) {
-            return _malformed(i.id);
-        }
+        uint256 words = Typed.bindingsOf(i).length + Typed.amountsOf(i).length;
+        if (i.splitId != bytes32(0) || i.amount != 0 || words != 0) return _malformed(i.id);
         if (held == 0) return abi.encodeWithSelector(ISplitLedger.SplitLedger_NothingHeld.selector, i.orderId);
-        reason = _checkActive(run, c.merchant, c.platform);
-        if (reason.length != 0) return reason;
+        if (!Runs.isActive(run.standing(c.merchant))) return _notActive(c.merchant);
         // effect
         books.positions[c.currency][c.merchant] += held;
-        books.totals[c.currency].held -= uint128(held);
+        _selectCurrency(books, run, c);
+        run.held -= held;
         emit ISplitLedger.OrderReleased(i.orderId, i.id, c.merchant, uint96(held));
-        _record(books, run, cursor, RecordKind.RELEASE, i, held, c.merchant, 0);
+        _record(books, run, RecordKind.RELEASE, i, held, c.merchant, 0);
     }
 
-    function _return(Books storage books, Run memory run, Cursor memory cursor, Instruction calldata i)
+    function _return(Books storage books, Run memory run, Instruction calldata i)
         private
         returns (bytes memory reason)
     {
+        Cursor memory cursor = run.cursor;
         Capture calldata c = cursor.captureOf();
         // check
-        if (i.bindings.length != 0) return _malformed(i.id);
+        if (Typed.bindingsOf(i).length != 0) return _malformed(i.id);
         if (Past.head(cursor) != cursor.head) {
             return abi.encodeWithSelector(ISplitLedger.SplitLedger_ReturnNotFirst.selector, i.orderId);
         }
         Allocation[] memory takes;
         (takes, reason) = Past.takeBack(cursor, i);
         if (reason.length != 0) return reason;
+        run.flush();
         reason = _checkPositions(books, c.currency, takes);
         if (reason.length != 0) return reason;
         // effect
         for (uint256 k = 0; k < takes.length; ++k) {
             if (takes[k].amount != 0) books.positions[c.currency][takes[k].recipient] -= takes[k].amount;
         }
-        books.totals[c.currency].held += i.amount;
+        _selectCurrency(books, run, c);
+        run.held += i.amount;
         emit ISplitLedger.SplitReturned(i.orderId, i.id, i.splitId, i.amount, takes);
         bytes32 content = keccak256(abi.encode(i.splitId, takes));
-        _record(books, run, cursor, RecordKind.RETURN, i, i.amount, content, cursor.slot.held() + i.amount);
+        _record(books, run, RecordKind.RETURN, i, i.amount, content, cursor.slot.held() + i.amount);
     }
 
     /// @dev Writes the order's slot and adds the record's leaf to its chain and to the batch.
     function _record(
         Books storage books,
         Run memory run,
-        Cursor memory cursor,
         RecordKind kind,
         Instruction calldata i,
         uint256 amount,
@@ -224,76 +273,56 @@ library Settlement {
         uint256 held
     ) private {
         bytes32 leaf = BatchRoot.leaf(kind, i.id, i.orderId, amount, content);
-        cursor.head = OrderSlot.advance(cursor.head, leaf);
-        cursor.slot = OrderSlot.pack(cursor.captureHash, cursor.head, held);
-        books.orders[i.orderId] = cursor.slot;
         run.addLeaf(leaf);
+        Cursor memory cursor = run.cursor;
+        bytes32 head = OrderSlot.advance(cursor.head, leaf);
+        cursor.head = head;
+        uint256 slot = OrderSlot.pack(cursor.captureHash, head, held);
+        cursor.slot = slot;
+        books.orders[i.orderId].slot = slot;
     }
 
+    /// @dev Notes in the cursor by which rule the order is captured, and whether all its recipients were looked at.
     function _checkCaptureParties(Run memory run, Capture calldata c) private view returns (bytes memory reason) {
-        LoadedRule memory rule = run.ruleOf(c.platform, c.ruleId, c.ruleVersion);
-        if (rule.state != RuleState.IN_FORCE) {
-            return abi.encodeWithSelector(
-                ISplitLedger.SplitLedger_RuleNotInForce.selector, c.ruleId, c.ruleVersion, rule.state
-            );
-        }
-        bytes32[] calldata bindings = c.bindings;
+        LoadedRule memory rule = run.rule;
+        run.cursor.rule = rule;
+        bytes32[] calldata bindings = Typed.bindingsOf(c);
         if (bindings.length != rule.roles.length) return _bindingCount(bindings.length, rule.roles.length);
-        reason = _checkConsenting(run, c.merchant, c.platform);
-        for (uint256 r = 0; r < bindings.length && reason.length == 0; ++r) {
-            if (bindings[r] != bytes32(0)) reason = _checkConsenting(run, bindings[r], c.platform);
+        // Nearly always: everybody was looked at before, and the merchant is the last one bound.
+        uint256 good = run.countGood(bindings);
+        if (good == bindings.length && good != 0 && Typed.lastBindingOf(c) == c.merchant) {
+            run.cursor.bound = true;
+            return reason;
         }
+        reason = _checkConsenting(run, c.merchant, c.platform);
+        bool bound = true;
+        for (uint256 r = good; r < bindings.length && reason.length == 0; ++r) {
+            if (bindings[r] == bytes32(0)) bound = false;
+            else reason = _checkConsenting(run, bindings[r], c.platform);
+        }
+        run.cursor.bound = bound;
     }
 
-    /// @dev One participant per role: the order's, or where the order left the role open the instruction's.
-    function _bind(Run memory run, LoadedRule memory rule, Capture calldata c, Instruction calldata i)
-        private
-        view
-        returns (bytes32[] memory bindings, bytes memory reason)
-    {
-        bytes32[] calldata own = i.bindings;
-        bindings = c.bindings;
-        if (own.length != 0 && own.length != bindings.length) {
-            return (bindings, _bindingCount(own.length, bindings.length));
-        }
+    /// @dev One participant per role: the order's, or where the order left the role open the instruction's, which is put
+    /// among the payees.
+    function _bind(Run memory run, Instruction calldata i, uint256 payees) private view returns (bytes memory reason) {
+        Capture calldata c = run.cursor.captureOf();
+        bytes32[] calldata own = Typed.bindingsOf(i);
+        bytes32[] calldata bindings = Typed.bindingsOf(c);
+        if (own.length != 0 && own.length != bindings.length) return _bindingCount(own.length, bindings.length);
         for (uint256 r = 0; r < bindings.length; ++r) {
+            bytes32 bound = bindings[r];
             bytes32 given = own.length == 0 ? bytes32(0) : own[r];
-            if (bindings[r] == bytes32(0)) {
-                if (given == bytes32(0)) {
-                    reason = abi.encodeWithSelector(ISplitLedger.SplitLedger_RoleNotBound.selector, rule.roles[r]);
-                } else {
-                    reason = _checkConsenting(run, given, c.platform);
-                    bindings[r] = given;
-                }
-            } else if (given != bytes32(0) && given != bindings[r]) {
+            if (bound == bytes32(0)) {
+                if (given == bytes32(0)) return _roleNotBound(run.rule.roles[r]);
+                reason = _checkConsenting(run, given, c.platform);
+                Words.put(payees + 32 * r, uint256(given));
+            } else if (given != bytes32(0) && given != bound) {
                 reason = abi.encodeWithSelector(
-                    ISplitLedger.SplitLedger_RoleAlreadyBound.selector, rule.roles[r], bindings[r]
+                    ISplitLedger.SplitLedger_RoleAlreadyBound.selector, run.rule.roles[r], bound
                 );
             }
-            if (reason.length != 0) return (bindings, reason);
-        }
-    }
-
-    function _leaves(LoadedRule memory rule, bytes32[] memory bindings, uint256[] memory taken)
-        private
-        pure
-        returns (Allocation[] memory allocations)
-    {
-        uint256 count = rule.leafLegs.length;
-        allocations = new Allocation[](count);
-        for (uint256 k = 0; k < count; ++k) {
-            uint256 leg = rule.leafLegs[k];
-            uint256 role = rule.leafRoles[k];
-            allocations[k].recipient = role == Runs.FIXED_RECIPIENT ? rule.legs[leg].recipient : bindings[role];
-            allocations[k].amount = uint96(taken[leg]);
-        }
-    }
-
-    function _addPositions(Books storage books, bytes3 currency, Allocation[] memory allocations) private {
-        mapping(bytes32 participant => uint256 amount) storage positions = books.positions[currency];
-        for (uint256 k = 0; k < allocations.length; ++k) {
-            uint256 amount = allocations[k].amount;
-            if (amount != 0) positions[allocations[k].recipient] += amount;
+            if (reason.length != 0) return reason;
         }
     }
 
@@ -318,10 +347,12 @@ library Settlement {
         }
     }
 
-    function _checkActive(Run memory run, bytes32 recipient, bytes32 platform) private view returns (bytes memory reason) {
-        (ParticipantStatus status,) = run.standing(recipient, platform);
-        if (status != ParticipantStatus.ACTIVE) {
-            return abi.encodeWithSelector(ISplitLedger.SplitLedger_RecipientNotActive.selector, recipient);
+    /// @dev All recipients of a split, in leg order.
+    function _checkActive(Run memory run, uint256 list) private view returns (bytes memory reason) {
+        uint256 count = Allocations.count(list);
+        for (uint256 k = 0; k < count; ++k) {
+            bytes32 recipient = Allocations.recipientAt(list, k);
+            if (!Runs.isActive(run.standing(recipient))) return _notActive(recipient);
         }
     }
 
@@ -330,14 +361,54 @@ library Settlement {
         view
         returns (bytes memory reason)
     {
-        (ParticipantStatus status, bool consented) = run.standing(recipient, platform);
-        if (status != ParticipantStatus.ACTIVE) {
-            return abi.encodeWithSelector(ISplitLedger.SplitLedger_RecipientNotActive.selector, recipient);
+        uint256 standing = run.standing(recipient);
+        if (standing == Runs.GOOD) return reason;
+        if (!Runs.isActive(standing)) return _notActive(recipient);
+        return abi.encodeWithSelector(ISplitLedger.SplitLedger_RecipientNotConsented.selector, recipient, platform);
+    }
+
+    function _notActive(bytes32 recipient) private pure returns (bytes memory) {
+        return abi.encodeWithSelector(ISplitLedger.SplitLedger_RecipientNotActive.selector, recipient);
+    }
+
+    function _unknownOrder(bytes32 orderId) private pure returns (bytes memory) {
+        return abi.encodeWithSelector(ISplitLedger.SplitLedger_UnknownOrder.selector, orderId);
+    }
+
+    /// @dev Works on the currency of a capture from now on.
+    function _selectCurrency(Books storage books, Run memory run, Capture calldata c) private {
+        if (run.currency == Typed.currencyOf(c)) return;
+        close(books, run);
+        bytes3 currency = c.currency;
+        Totals storage totals = books.totals[currency];
+        mapping(bytes32 participant => uint256 amount) storage positions = books.positions[currency];
+        uint256 slot;
+        assembly ("memory-safe") {
+            slot := positions.slot
         }
-        if (!consented) {
-            return
-                abi.encodeWithSelector(ISplitLedger.SplitLedger_RecipientNotConsented.selector, recipient, platform);
+        run.currency = Typed.currencyOf(c);
+        run.positions = slot;
+        run.captured = totals.captured;
+        run.held = totals.held;
+        run.totals = run.held << 128 | run.captured;
+        run.enabled = books.enabled[currency];
+    }
+
+    /// @dev emit OrderCaptured(...): its data are fields of the capture and its bindings, which stand together in calldata.
+    function _emitOrderCaptured(Capture calldata c) private {
+        bytes32 topic = ISplitLedger.OrderCaptured.selector;
+        assembly ("memory-safe") {
+            let m := mload(0x40)
+            let bindings := shl(5, add(calldataload(add(c, 0x100)), 1))
+            calldatacopy(m, add(c, 0x40), 0xa0)
+            mstore(add(m, 0xa0), 0xc0)
+            calldatacopy(add(m, 0xc0), add(c, 0x100), bindings)
+            log3(m, add(0xc0, bindings), topic, calldataload(c), calldataload(add(c, 0x20)))
         }
+    }
+
+    function _roleNotBound(bytes32 role) private pure returns (bytes memory) {
+        return abi.encodeWithSelector(ISplitLedger.SplitLedger_RoleNotBound.selector, role);
     }
 
     function _bindingCount(uint256 count, uint256 expected) private pure returns (bytes memory) {
@@ -350,19 +421,5 @@ library Settlement {
 
     function _reason(bytes4 selector) private pure returns (bytes memory) {
         return abi.encodePacked(selector);
-    }
-
-    /// @dev Memory of a settled split is given back, so that a long batch does not pay for growing memory. Nothing
-    /// allocated after the mark may be used after the rewind.
-    function _mark() private pure returns (uint256 mark) {
-        assembly ("memory-safe") {
-            mark := mload(0x40)
-        }
-    }
-
-    function _rewind(uint256 mark) private pure {
-        assembly ("memory-safe") {
-            mstore(0x40, mark)
-        }
     }
 }

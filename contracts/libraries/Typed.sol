@@ -1,9 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
-import {Attestation, Authorization, Capture, Instruction} from "../interfaces/ISplitLedger.sol";
+import {
+    Attestation,
+    Authorization,
+    Capture,
+    ISplitLedger,
+    Instruction,
+    OrderWitness
+} from "../interfaces/ISplitLedger.sol";
+import {Words} from "./Words.sol";
 
-/// @title EIP-712 struct hashes of what attestors and platforms sign
+/// @title EIP-712 struct hashes of what attestors and platforms sign, and where its parts stand in calldata
+/// @notice Hashing looks at every capture and instruction first, and so it is here that calldata is checked: fields are in
+/// range, and structs stand one behind the other as the standard ABI encoding puts them. Everything later reads single
+/// words at fixed distances. Other calldata reverts: it is no record of what was signed.
 library Typed {
     bytes32 private constant CAPTURE = keccak256(
         "Capture(bytes32 orderId,bytes32 platform,bytes32 merchant,bytes32 ruleId,uint32 ruleVersion,bytes3 currency,uint96 amount,bytes32[] bindings)"
@@ -20,78 +31,215 @@ library Typed {
         "Instruction(uint8 kind,bytes32 id,bytes32 orderId,bytes32 splitId,uint96 amount,bytes32[] bindings,uint96[] amounts)"
     );
 
-    function hash(Capture calldata c) internal pure returns (bytes32 result) {
+    /// @notice Hash of a capture, and how many bytes of calldata it takes.
+    /// @dev Head: orderId, platform, merchant, ruleId, ruleVersion, currency, amount, offset of bindings. Then bindings.
+    function hash(Capture calldata c) internal pure returns (bytes32 result, uint256 size) {
         bytes32 typeHash = CAPTURE;
-        bytes32 bindings = _words(c.bindings);
-        uint256 m = _free();
-        _put(m, typeHash, c.orderId, c.platform, c.merchant);
-        _put(m + 0x80, c.ruleId, bytes32(uint256(c.ruleVersion)), bytes32(c.currency), bytes32(uint256(c.amount)));
+        uint256 irregular;
         assembly ("memory-safe") {
-            mstore(add(m, 0x100), bindings)
-            result := keccak256(m, 0x120)
+            let count := calldataload(add(c, 0x100))
+            let bindings := shl(5, count)
+            size := add(0x120, bindings)
+            irregular := or(
+                or(shr(32, or(calldataload(add(c, 0x80)), count)), shl(24, calldataload(add(c, 0xa0)))),
+                or(
+                    or(shr(96, calldataload(add(c, 0xc0))), xor(0x100, calldataload(add(c, 0xe0)))),
+                    gt(add(c, size), calldatasize())
+                )
+            )
+            let m := mload(0x40)
+            if iszero(irregular) {
+                mstore(m, typeHash)
+                calldatacopy(add(m, 0x20), c, 0xe0)
+                calldatacopy(add(m, 0x120), add(c, 0x120), bindings)
+                mstore(add(m, 0x100), keccak256(add(m, 0x120), bindings))
+                result := keccak256(m, 0x120)
+            }
         }
+        if (irregular != 0) revert ISplitLedger.SplitLedger_IrregularCalldata();
     }
 
-    function hash(Instruction calldata i) internal pure returns (bytes32 result) {
+    /// @notice Hash of an instruction, and how many bytes of calldata it takes.
+    /// @dev Head: kind, id, orderId, splitId, amount, offsets of bindings and amounts. Then bindings, then amounts.
+    function hash(Instruction calldata i) internal pure returns (bytes32 result, uint256 size) {
         bytes32 typeHash = INSTRUCTION;
-        bytes32 bindings = _words(i.bindings);
-        bytes32 amounts = _words(i.amounts);
-        uint256 m = _free();
-        _put(m, typeHash, bytes32(uint256(i.kind)), i.id, i.orderId);
-        _put(m + 0x80, i.splitId, bytes32(uint256(i.amount)), bindings, amounts);
+        uint256 irregular;
         assembly ("memory-safe") {
-            result := keccak256(m, 0x100)
+            let count := calldataload(add(i, 0xe0))
+            let bindings := shl(5, count)
+            let place := add(0x100, bindings)
+            let others := calldataload(add(i, place))
+            let amounts := shl(5, others)
+            size := add(add(place, 0x20), amounts)
+            irregular := or(
+                or(gt(calldataload(i), 2), shr(96, calldataload(add(i, 0x80)))),
+                or(
+                    or(xor(0xe0, calldataload(add(i, 0xa0))), xor(place, calldataload(add(i, 0xc0)))),
+                    or(shr(32, or(count, others)), gt(add(i, size), calldatasize()))
+                )
+            )
+            let m := mload(0x40)
+            if iszero(irregular) {
+                mstore(m, typeHash)
+                calldatacopy(add(m, 0x20), i, 0xa0)
+                calldatacopy(add(m, 0x100), add(i, 0x100), bindings)
+                mstore(add(m, 0xc0), keccak256(add(m, 0x100), bindings))
+                calldatacopy(add(m, 0x100), add(i, add(place, 0x20)), amounts)
+                mstore(add(m, 0xe0), keccak256(add(m, 0x100), amounts))
+                result := keccak256(m, 0x100)
+            }
+        }
+        if (irregular != 0) revert ISplitLedger.SplitLedger_IrregularCalldata();
+    }
+
+    /// @notice Hash of the capture of a witness, which stands right behind the witness's head.
+    function hash(OrderWitness calldata given, Capture calldata c) internal pure returns (bytes32 result) {
+        bool behind;
+        assembly ("memory-safe") {
+            behind := eq(c, add(given, 0x60))
+        }
+        if (!behind) revert ISplitLedger.SplitLedger_IrregularCalldata();
+        (result,) = hash(c);
+    }
+
+    /// @notice Hashes of captures, as consecutive words of memory at `list`.
+    function hashes(Capture[] calldata captures) internal pure returns (uint256 list) {
+        unchecked {
+            uint256 length = captures.length << 5;
+            list = Words.allocate(captures.length);
+            uint256 expected = length;
+            uint256 irregular;
+            for (uint256 k = 0; k < length; k += 32) {
+                irregular |= _offset(captures, k) ^ expected;
+                (bytes32 result, uint256 size) = hash(captureAt(captures, k));
+                Words.put(list + k, uint256(result));
+                expected += size;
+            }
+            if (irregular != 0) revert ISplitLedger.SplitLedger_IrregularCalldata();
         }
     }
 
-    /// @param captures struct hashes of its captures, in order.
-    function hash(Attestation calldata a, bytes32[] memory captures) internal pure returns (bytes32) {
+    /// @param captures hashes of its captures, as `hashes` gives them.
+    function hash(Attestation calldata a, uint256 captures) internal pure returns (bytes32) {
         return keccak256(
-            abi.encode(ATTESTATION, a.attestor, a.nonce, a.deadline, keccak256(abi.encodePacked(captures)))
+            abi.encode(ATTESTATION, a.attestor, a.nonce, a.deadline, _ofWords(captures, a.captures.length))
         );
     }
 
     function hash(Authorization calldata a) internal pure returns (bytes32) {
-        bytes32[] memory instructions = new bytes32[](a.instructions.length);
-        for (uint256 k = 0; k < instructions.length; ++k) {
-            instructions[k] = hash(a.instructions[k]);
-        }
-        return keccak256(
-            abi.encode(AUTHORIZATION, a.platform, a.nonce, a.deadline, keccak256(abi.encodePacked(instructions)))
-        );
-    }
-
-    function _words(bytes32[] calldata words) private pure returns (bytes32 result) {
-        assembly ("memory-safe") {
-            let m := mload(0x40)
-            let size := mul(words.length, 0x20)
-            calldatacopy(m, words.offset, size)
-            result := keccak256(m, size)
-        }
-    }
-
-    function _words(uint96[] calldata words) private pure returns (bytes32 result) {
-        assembly ("memory-safe") {
-            let m := mload(0x40)
-            let size := mul(words.length, 0x20)
-            calldatacopy(m, words.offset, size)
-            result := keccak256(m, size)
+        unchecked {
+            Instruction[] calldata instructions = a.instructions;
+            uint256 length = instructions.length << 5;
+            uint256 list = Words.allocate(instructions.length);
+            uint256 expected = length;
+            uint256 irregular;
+            for (uint256 k = 0; k < length; k += 32) {
+                (bytes32 result, uint256 size) = hash(instructionAt(instructions, k));
+                Words.put(list + k, uint256(result));
+                irregular |= _offset(instructions, k) ^ expected;
+                expected += size;
+            }
+            if (irregular != 0) revert ISplitLedger.SplitLedger_IrregularCalldata();
+            bytes32 all = _ofWords(list, instructions.length);
+            Words.rewind(list);
+            return keccak256(abi.encode(AUTHORIZATION, a.platform, a.nonce, a.deadline, all));
         }
     }
 
-    function _free() private pure returns (uint256 m) {
+    // Where things stand in calldata that was hashed above. `k` is 32 times the index.
+
+    function captureAt(Capture[] calldata captures, uint256 k) internal pure returns (Capture calldata capture) {
         assembly ("memory-safe") {
-            m := mload(0x40)
+            capture := add(captures.offset, calldataload(add(captures.offset, k)))
         }
     }
 
-    /// @dev Four words into scratch memory past the free pointer, which is hashed at once and never allocated.
-    function _put(uint256 m, bytes32 a, bytes32 b, bytes32 c, bytes32 d) private pure {
+    function instructionAt(Instruction[] calldata instructions, uint256 k)
+        internal
+        pure
+        returns (Instruction calldata instruction)
+    {
         assembly ("memory-safe") {
-            mstore(m, a)
-            mstore(add(m, 0x20), b)
-            mstore(add(m, 0x40), c)
-            mstore(add(m, 0x60), d)
+            instruction := add(instructions.offset, calldataload(add(instructions.offset, k)))
+        }
+    }
+
+    function versionOf(Capture calldata c) internal pure returns (uint256 version) {
+        assembly ("memory-safe") {
+            version := calldataload(add(c, 0x80))
+        }
+    }
+
+    function currencyOf(Capture calldata c) internal pure returns (uint256 currency) {
+        assembly ("memory-safe") {
+            currency := calldataload(add(c, 0xa0))
+        }
+    }
+
+    function amountOf(Capture calldata c) internal pure returns (uint256 amount) {
+        assembly ("memory-safe") {
+            amount := calldataload(add(c, 0xc0))
+        }
+    }
+
+    function kindOf(Instruction calldata i) internal pure returns (uint256 kind) {
+        assembly ("memory-safe") {
+            kind := calldataload(i)
+        }
+    }
+
+    function amountOf(Instruction calldata i) internal pure returns (uint256 amount) {
+        assembly ("memory-safe") {
+            amount := calldataload(add(i, 0x80))
+        }
+    }
+
+    function bindingsOf(Capture calldata c) internal pure returns (bytes32[] calldata bindings) {
+        assembly ("memory-safe") {
+            bindings.offset := add(c, 0x120)
+            bindings.length := calldataload(add(c, 0x100))
+        }
+    }
+
+    /// @dev There must be one.
+    function lastBindingOf(Capture calldata c) internal pure returns (bytes32 last) {
+        assembly ("memory-safe") {
+            let count := add(c, 0x100)
+            last := calldataload(add(count, shl(5, calldataload(count))))
+        }
+    }
+
+    function bindingsOf(Instruction calldata i) internal pure returns (bytes32[] calldata bindings) {
+        assembly ("memory-safe") {
+            bindings.offset := add(i, 0x100)
+            bindings.length := calldataload(add(i, 0xe0))
+        }
+    }
+
+    /// @dev The words of `amounts` are not checked by hashing.
+    function amountsOf(Instruction calldata i) internal pure returns (uint96[] calldata amounts) {
+        assembly ("memory-safe") {
+            let place := add(i, calldataload(add(i, 0xc0)))
+            amounts.offset := add(place, 0x20)
+            amounts.length := calldataload(place)
+        }
+    }
+
+    function _offset(Capture[] calldata list, uint256 k) private pure returns (uint256 offset) {
+        assembly ("memory-safe") {
+            offset := calldataload(add(list.offset, k))
+        }
+    }
+
+    function _offset(Instruction[] calldata list, uint256 k) private pure returns (uint256 offset) {
+        assembly ("memory-safe") {
+            offset := calldataload(add(list.offset, k))
+        }
+    }
+
+    function _ofWords(uint256 position, uint256 count) private pure returns (bytes32 result) {
+        assembly ("memory-safe") {
+            result := keccak256(position, shl(5, count))
         }
     }
 }

@@ -100,6 +100,13 @@ def poke(world: World, contract: str, slot: int, value: int) -> int:
     return before
 
 
+def set_status(world: World, participant: bytes, status: int) -> None:
+    """Overwrite the standing of a participant, and nothing else of it."""
+    slot = mapped(Slots.PARTICIPANTS, participant)
+    kept = peek(world, "ParticipantRegistry", slot) & ~(0xFF << 160)
+    poke(world, "ParticipantRegistry", slot, kept | status << 160)
+
+
 def code_of(world: World, address: bytes) -> bytes:
     """The code of a contract."""
     return bytes.fromhex(world.node.request("eth_getCode", "0x" + address.hex(), "latest")[2:])

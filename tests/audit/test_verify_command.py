@@ -10,7 +10,7 @@ import pytest
 import typer
 from typer.testing import CliRunner, Result
 
-from audit.auditing import Slots, mapped, poke
+from audit.auditing import Slots, mapped, poke, set_status
 from fenzhang.chain.deployments import save
 from fenzhang.commands.verify import register
 from fenzhang.domain.identifiers import hex_id, order_id
@@ -79,7 +79,7 @@ def test_json_has_the_counts_and_the_money(world: World, deployment: Path) -> No
 
 def test_differences_exit_with_1_and_are_named(world: World, deployment: Path, order: Capture) -> None:
     poke(world, "SplitLedger", mapped(Slots.ORDERS, order.order_id), 5)
-    poke(world, "ParticipantRegistry", mapped(Slots.PARTICIPANTS, MERCHANT.id), 2 << 160)
+    set_status(world, MERCHANT.id, 2)
 
     result, as_json = verify(world, deployment), verify(world, deployment, "--json")
 

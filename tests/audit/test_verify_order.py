@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from audit.auditing import Slots, codes, left, mapped, poke, verified, word
+from audit.auditing import Slots, codes, left, mapped, poke, set_status, verified, word
 from fenzhang.audit.differences import Code
 from fenzhang.audit.errors import OrderNotOnChain
 from fenzhang.audit.verification import AuditReport
@@ -143,7 +143,7 @@ async def test_the_root_of_a_batch_without_its_records_does_not_concern_it(world
 @pytest.mark.usefixtures("order")
 async def test_the_standing_of_its_parties_concerns_it(world: World) -> None:
     for party in (PROMOTER, VENDOR):
-        poke(world, "ParticipantRegistry", mapped(Slots.PARTICIPANTS, party.id), 3 << 160)
+        set_status(world, party.id, 3)
 
     report = await verified(world, REFERENCE)
 

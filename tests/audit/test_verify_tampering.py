@@ -26,7 +26,7 @@ from fenzhang.audit.differences import Code, plain
 from fenzhang.chain.views import REGISTRAR_ROLE
 from fenzhang.domain.records import Capture
 from fenzhang.domain.settlement import attestor_signer
-from support.parties import MALL, MARKET, MERCHANT, PROMOTER, STRANGER, ident
+from support.parties import MALL, MARKET, MERCHANT, PROMOTER, SHOP, STRANGER, ident
 from support.system import BANK, OUTSIDER, REGISTRAR
 from support.world import World
 
@@ -183,7 +183,16 @@ async def test_a_participant_with_a_status_that_does_not_exist(world: World) -> 
 
 
 async def test_a_consent(world: World) -> None:
-    poke(world, "ParticipantRegistry", mapped(Slots.CONSENTS, MERCHANT.id, MALL.id), 0)
+    world.register("setConsent", MERCHANT.id, SHOP.id, True)  # noqa: FBT003 - positional, as the contract has it
+    poke(world, "ParticipantRegistry", mapped(Slots.CONSENTS, MERCHANT.id, SHOP.id), 0)
+
+    difference = only(await verified(world), Code.CONSENT)
+    assert (difference.participant, difference.expected, difference.found) == (MERCHANT.id, True, False)
+
+
+async def test_the_consent_with_which_a_recipient_was_enrolled(world: World) -> None:
+    slot = mapped(Slots.PARTICIPANTS, MERCHANT.id)
+    poke(world, "ParticipantRegistry", slot, peek(world, "ParticipantRegistry", slot) & (1 << 168) - 1)
 
     difference = only(await verified(world), Code.CONSENT)
     assert (difference.participant, difference.expected, difference.found) == (MERCHANT.id, True, False)

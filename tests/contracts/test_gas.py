@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,16 +16,29 @@ from fenzhang.chain.events import OrderCaptured, OrderReleased, OrderSplit, Spli
 from fenzhang.domain.records import Attestation, Authorization, Capture, Instruction, InstructionKind
 from fenzhang.domain.rules import Leg, LegKind
 from support.node import GAS_LIMIT
-from support.parties import MALL, Party, RuleRef, ident, party
+from support.parties import Party, RuleRef, ident, party
 from support.world import Settled, World
 
 SNAPSHOT = Path(__file__).parent / "gas_snapshot.json"
 TOLERANCE = 0.02
 """Compilers of other platforms give the same bytecode; this leaves room for ids with other zero bytes."""
-RECEIVERS = [party(f"receiver {number}") for number in range(50)]
+
+
+def short(*parts: object) -> bytes:
+    """A fixed id as the backend makes them: 16 bytes, then zeros."""
+    return ident(*parts)[:16].ljust(32, b"\0")
+
+
+def member(name: str) -> Party:
+    """A party with such an id."""
+    return replace(party(name), id=short("participant", name))
+
+
+BAZAAR = member("bazaar")
+RECEIVERS = [member(f"receiver {number}") for number in range(50)]
 FIVE_WAY = RuleRef(
-    MALL,
-    ident("rule", "five ways"),
+    BAZAAR,
+    short("rule", "five ways"),
     1,
     (
         Leg(-1, LegKind.SHARE, 500, role="a"),
@@ -35,8 +49,10 @@ FIVE_WAY = RuleRef(
     ),
 )
 BATCH = 100
-MOST = 150
-"""Orders that are captured and split in one transaction with gas to spare."""
+FULL = 200
+"""Orders of a full batch, captured and split in one transaction."""
+TARGET = 50_000
+"""Gas that an order of a full batch may cost, captured and split five ways."""
 
 
 class Market:
@@ -44,7 +60,8 @@ class Market:
 
     def __init__(self, world: World) -> None:
         self.world = world
-        world.enroll(*RECEIVERS, consenting_to=MALL)
+        world.enroll(BAZAAR)
+        world.enroll(*RECEIVERS, consenting_to=BAZAAR)
         world.put_in_force(FIVE_WAY)
         self._orders = 0
         self._nonce = 0
@@ -60,14 +77,14 @@ class Market:
             rule=FIVE_WAY,
             bindings=[receiver.id for receiver in bound],
             merchant=bound[4],
-            order_id=ident("gas order", number),
+            order_id=short("gas order", number),
         )
 
     def split(self, capture: Capture) -> Instruction:
         """A split of all of an order."""
         return Instruction(
             InstructionKind.SPLIT,
-            ident("gas split", capture.order_id),
+            short("gas split", capture.order_id),
             capture.order_id,
             amount=capture.amount,
         )
@@ -80,7 +97,7 @@ class Market:
     def authorized(self, instructions: list[Instruction]) -> Authorization:
         """As `attested`."""
         self._nonce += 1
-        return self.world.authorize(*instructions, nonce=self._nonce)
+        return self.world.authorize(*instructions, platform=BAZAAR, nonce=self._nonce)
 
     def capture_and_split(self, orders: int) -> Settled:
         """One transaction that captures orders and splits each of them."""
@@ -102,7 +119,7 @@ def measure(world: World) -> dict[str, int]:
         f"capture and five-way split, {orders} in a transaction, per order": (
             market.capture_and_split(orders).mined.gas_used // orders
         )
-        for orders in (1, 20, BATCH, MOST)
+        for orders in (1, 20, BATCH, FULL)
     }
     captures, settled = market.captured(BATCH)
     found[f"capture, {BATCH} in a transaction, per order"] = settled.mined.gas_used // BATCH
@@ -114,9 +131,9 @@ def measure(world: World) -> dict[str, int]:
     returns = [
         Instruction(
             InstructionKind.RETURN,
-            ident("gas return", capture.order_id),
+            short("gas return", capture.order_id),
             capture.order_id,
-            split_id=ident("gas split", capture.order_id),
+            split_id=short("gas split", capture.order_id),
             amount=capture.amount // 3,
         )
         for capture in captures
@@ -125,7 +142,7 @@ def measure(world: World) -> dict[str, int]:
     assert len(settled.all(SplitReturned)) == BATCH
     found[f"return of one split, {BATCH} in a transaction, per order"] = settled.mined.gas_used // BATCH
     releases = [
-        Instruction(InstructionKind.RELEASE, ident("gas release", capture.order_id), capture.order_id)
+        Instruction(InstructionKind.RELEASE, short("gas release", capture.order_id), capture.order_id)
         for capture in captures
     ]
     settled = world.settle(market.authorized(releases))
@@ -165,6 +182,7 @@ def test_gas_is_what_the_snapshot_says(measured: dict[str, int]) -> None:
     assert not changed, "if this is wanted: FENZHANG_GAS_SNAPSHOT=write"
 
 
-def test_a_full_batch_fits_one_transaction(measured: dict[str, int]) -> None:
-    per_order = measured[f"capture and five-way split, {MOST} in a transaction, per order"]
-    assert per_order * MOST < GAS_LIMIT
+def test_a_full_batch_fits_one_transaction_and_its_target(measured: dict[str, int]) -> None:
+    per_order = measured[f"capture and five-way split, {FULL} in a transaction, per order"]
+    assert per_order <= TARGET
+    assert per_order * FULL < GAS_LIMIT

@@ -3,15 +3,35 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
+
+import pytest
 
 from fenzhang.chain.events import OrderCaptured, OrderSplit
-from fenzhang.domain.errors import RecipientNotActive, RecipientNotConsented, RuleNotInForce
+from fenzhang.domain.errors import (
+    CurrencyNotEnabled,
+    RecipientNotActive,
+    RecipientNotConsented,
+    RuleNotInForce,
+)
 from fenzhang.domain.records import RuleState
 from fenzhang.domain.rules import MAX_LEAVES, Leg, LegKind
-from support.parties import BOTH, MALL, MERCHANT, PAIR, PROMOTER, SHOP, RuleRef, ident, party
+from support.parties import (
+    BOTH,
+    MALL,
+    MERCHANT,
+    NOBODY,
+    PAIR,
+    PROMOTER,
+    SHOP,
+    VENDOR,
+    RuleRef,
+    ident,
+    party,
+)
 from support.world import World
 
-REMEMBERED_RULES = 64
+REMEMBERED_RULES = REMEMBERED_PLATFORMS = 64
 """More are looked up each time (contracts/libraries/Runs.sol)."""
 ALL_TO_MERCHANT = (Leg(-1, LegKind.REMAINDER, role="merchant"),)
 CROWD = [party(f"one of the crowd {number}") for number in range(MAX_LEAVES)]
@@ -58,6 +78,142 @@ def test_consent_to_one_platform_is_not_taken_for_consent_to_another(world: Worl
     settled = world.settle(world.attest(mine, other, replace(mine, order_id=ident("third"))))
     assert settled.reasons == [RecipientNotConsented(PROMOTER.id, SHOP.id)]
     assert len(settled.all(OrderCaptured)) == 2
+
+
+def test_terms_that_change_from_order_to_order_are_each_looked_at(world: World) -> None:
+    theirs = world.put_in_force(RuleRef(SHOP, PAIR.rule_id, 1, ALL_TO_MERCHANT))
+    retired = world.put_in_force(RuleRef(MALL, ident("rule", "retired"), 1, PAIR.legs))
+    world.retire(retired)
+    usual: dict[str, Any] = {"rule": PAIR}
+    unusual: list[dict[str, Any]] = [
+        {"rule": PAIR, "currency": "XYZ"},
+        {"rule": PAIR, "currency": "JPY"},
+        {"rule": theirs, "bindings": (BOTH.id,)},
+        {"rule": retired, "bindings": (PROMOTER.id, MERCHANT.id)},
+        {"rule": replace(PAIR, version=9), "bindings": (PROMOTER.id, MERCHANT.id)},
+    ]
+    captures = [world.capture(100, **usual)]
+    for terms in unusual:
+        captures += [world.capture(100, **terms), *(world.capture(100, **usual) for _ in range(2))]
+    settled = world.settle(
+        world.attest(*captures),
+        world.authorize(*(world.split(capture.order_id, 100) for capture in captures)),
+    )
+    assert [type(reason) for reason in settled.reasons[:3]] == [
+        CurrencyNotEnabled,
+        RuleNotInForce,
+        RuleNotInForce,
+    ]
+    assert len(settled.all(OrderSplit)) == 12, "all but the shop's and the three that were rejected"
+    assert (world.position(MERCHANT), world.position(MERCHANT, "JPY")) == (550, 50)
+
+
+@pytest.mark.parametrize(
+    "bad", [NOBODY, ident("nobody at all"), VENDOR.id], ids=["zero", "absent", "elsewhere"]
+)
+def test_a_merchant_is_looked_at_whoever_is_bound(world: World, bad: bytes) -> None:
+    alone = world.put_in_force(
+        RuleRef(MALL, ident("rule", "alone"), 1, (Leg(-1, LegKind.REMAINDER, recipient=MERCHANT.id),))
+    )
+    good = [world.capture(100, rule=PAIR), world.capture(100, rule=alone)]
+    wrong = [
+        replace(capture, order_id=world.fresh("order"), merchant=bad)
+        for capture in (*good, world.capture(100, rule=PAIR, bindings=(PROMOTER.id, NOBODY)))
+    ]
+    settled = world.settle(
+        world.attest(*good, *wrong, *(replace(c, order_id=world.fresh("order")) for c in good))
+    )
+    assert len(settled.all(OrderCaptured)) == 4
+    assert {type(reason) for reason in settled.reasons} <= {RecipientNotActive, RecipientNotConsented}
+    assert len(settled.reasons) == 3
+
+
+def test_a_bound_party_that_is_known_and_not_good_is_refused_every_time(world: World) -> None:
+    world.register("suspend", PROMOTER.id)
+    orders = [world.capture(100, rule=PAIR) for _ in range(3)]
+    fine = [world.capture(100, rule=PAIR, bindings=(MERCHANT.id, MERCHANT.id)) for _ in range(3)]
+    mixed = [capture for pair in zip(orders, fine, strict=True) for capture in pair]
+    settled = world.settle(world.attest(*mixed))
+    assert settled.reasons == [RecipientNotActive(PROMOTER.id)] * 3
+    assert len(settled.all(OrderCaptured)) == 3
+
+
+def test_positions_of_several_currencies_add_up_within_a_transaction(world: World) -> None:
+    currencies = ["CNY", "JPY", "CNY", "EUR", "JPY", "CNY"]
+    captures = [world.capture(100, rule=PAIR, currency=currency) for currency in currencies]
+    splits = [world.split(capture.order_id, 60) for capture in captures]
+    releases = [world.release(capture.order_id) for capture in captures]
+    world.settle(world.attest(*captures), world.authorize(*splits, *releases))
+    for currency in ("CNY", "JPY", "EUR"):
+        orders = currencies.count(currency)
+        assert world.position(PROMOTER, currency) == 30 * orders
+        assert world.position(MERCHANT, currency) == 70 * orders
+        assert world.totals(currency) == (100 * orders, 0)
+
+
+def test_a_return_finds_what_the_same_transaction_has_paid(world: World) -> None:
+    first, second = world.captured(100, rule=PAIR), world.captured(100, rule=PAIR)
+    split = world.split(first.order_id, 100)
+    world.did(split)
+    world.settle(
+        world.authorize(world.split(second.order_id, 100)),
+        world.authorize(world.give_back(first.order_id, split.id, 100)),
+        world.authorize(world.split(second.order_id, 1), world.release(first.order_id)),
+    )
+    assert (world.position(PROMOTER), world.position(MERCHANT)) == (50, 150)
+
+
+@pytest.mark.parametrize("beginning", [4, 8, 31], ids=lambda size: f"{size} bytes alike")
+def test_recipients_whose_ids_begin_alike_are_told_apart(world: World, beginning: int) -> None:
+    """More of them than places that are looked at, with one that may not be paid among them."""
+    alike = [replace(member, id=bytes(beginning) + member.id[beginning:]) for member in CROWD]
+    world.enroll(*alike, consenting_to=MALL)
+    rule = world.put_in_force(crowd_rule())
+    bindings = [member.id for member in alike]
+    orders = [world.capture(100_000, rule=rule, bindings=bindings, merchant=alike[-1]) for _ in range(3)]
+    world.settle(world.attest(*orders), world.authorize(*(world.split(o.order_id, 50_000) for o in orders)))
+    assert [world.position(member) for member in alike] == [15] * 19 + [3 * 49_905]
+    world.register("suspend", alike[18].id)
+    settled = world.settle(
+        world.attest(replace(orders[0], order_id=world.fresh("order"))),
+        world.authorize(*(world.split(order.order_id, 50_000) for order in orders)),
+    )
+    assert settled.reasons == [RecipientNotActive(alike[18].id)] * 4
+
+
+def test_a_recipient_of_two_platforms_is_paid_for_both(world: World) -> None:
+    theirs = world.put_in_force(RuleRef(SHOP, PAIR.rule_id, 1, ALL_TO_MERCHANT))
+    mine = [world.capture(100, rule=PAIR, bindings=(PROMOTER.id, BOTH.id), merchant=BOTH) for _ in range(2)]
+    other = [world.capture(100, rule=theirs, bindings=(BOTH.id,), merchant=BOTH) for _ in range(2)]
+    world.settle(
+        world.attest(mine[0], other[0], mine[1], other[1]),
+        world.authorize(*(world.split(order.order_id, 100) for order in mine)),
+        world.authorize(*(world.split(order.order_id, 100) for order in other), platform=SHOP),
+    )
+    assert (world.position(BOTH), world.position(PROMOTER)) == (300, 100)
+
+
+def test_more_platforms_than_are_remembered_are_each_served(world: World) -> None:
+    platforms = [party(f"platform {number}") for number in range(REMEMBERED_PLATFORMS + 2)]
+    world.enroll(*platforms)
+    rules = [
+        world.put_in_force(RuleRef(each, PAIR.rule_id, 1, (Leg(-1, LegKind.REMAINDER, role="merchant"),)))
+        for each in platforms
+    ]
+    orders = [
+        world.capture(100, rule=rule, bindings=(rule.platform.id,), merchant=rule.platform)
+        for rule in (*rules, *rules[-3:], rules[0])
+    ]
+    stranger = world.capture(100, rule=rules[-1], bindings=(MERCHANT.id,), merchant=rules[-1].platform)
+    settled = world.settle(
+        world.attest(*orders, stranger),
+        *(
+            world.authorize(world.split(order.order_id, 100), platform=rule.platform)
+            for rule, order in zip(rules, orders, strict=False)
+        ),
+    )
+    assert settled.reasons == [RecipientNotConsented(MERCHANT.id, rules[-1].platform.id)]
+    assert [world.position(each) for each in platforms] == [100] * len(platforms)
 
 
 def test_more_rules_than_are_remembered_are_each_applied(world: World) -> None:

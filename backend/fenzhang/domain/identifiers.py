@@ -2,6 +2,9 @@
 
 Ids are SHA-256 of platform and reference, so anybody who knows both finds the record, and two platforms can never mean
 the same id. Participant ids are random, for they stand for persons.
+
+Of the 32 bytes that an id has on chain the first 16 are drawn or hashed and the others zero: nobody finds another
+platform's id (2^128 tries), and each id costs 192 gas less in calldata, ten times an order.
 """
 
 from __future__ import annotations
@@ -14,6 +17,8 @@ from fenzhang.domain.errors import InvalidInput, InvalidReference
 
 ID_SIZE = 32
 """Bytes of every on-chain id."""
+_DRAWN = 16
+"""Bytes of an id that are not zero."""
 REFERENCE_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_.:@\-]{0,63}$"
 """What a client's own reference looks like: 1 to 64 characters, first a letter or digit."""
 _REFERENCE = re.compile(REFERENCE_PATTERN.removesuffix("$") + r"\Z")
@@ -30,7 +35,7 @@ def check_reference(field: str, value: str) -> str:
 
 def new_participant_id() -> bytes:
     """A random participant id (32 bytes), which says nothing about whom it stands for."""
-    return secrets.token_bytes(ID_SIZE)
+    return secrets.token_bytes(_DRAWN).ljust(ID_SIZE, b"\0")
 
 
 def order_id(platform: bytes, reference: str) -> bytes:
@@ -59,7 +64,8 @@ def return_id(platform: bytes, reference: str) -> bytes:
 
 
 def _derive(kind: str, platform: bytes, reference: str) -> bytes:
-    return sha256(b"fenzhang\0" + kind.encode() + b"\0" + platform + reference.encode("ascii")).digest()
+    digest = sha256(b"fenzhang\0" + kind.encode() + b"\0" + platform + reference.encode("ascii")).digest()
+    return digest[:_DRAWN].ljust(ID_SIZE, b"\0")
 
 
 def parse_id(field: str, value: str) -> bytes:

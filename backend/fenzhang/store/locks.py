@@ -17,9 +17,9 @@ _LOCK = text(
 
 
 async def lock_stripes(session: AsyncSession, keys: Iterable[bytes]) -> None:
-    """Exclude other transactions that lock one of `keys` (ids, evenly distributed). Taken in one order, once."""
+    """Exclude other transactions that lock one of `keys` (ids: the first byte is even). Taken in one order, once."""
     if session.get_bind().dialect.name != "postgresql":
         return
-    stripes = sorted({key[-1] % _STRIPES for key in keys})
+    stripes = sorted({key[0] % _STRIPES for key in keys})
     if stripes:
         await session.execute(_LOCK, {"namespace": _NAMESPACE, "stripes": stripes})

@@ -17,7 +17,12 @@ from fenzhang.domain.errors import REJECTIONS, Rejection
 from fenzhang.domain.records import RuleState
 from unit.chain import values
 
-OF_THE_TRANSACTION = {"SplitLedger_OrderChanged", "SplitLedger_IndexCount", "SplitLedger_GasTooLow"}
+OF_THE_TRANSACTION = {
+    "SplitLedger_OrderChanged",
+    "SplitLedger_IndexCount",
+    "SplitLedger_IrregularCalldata",
+    "SplitLedger_GasTooLow",
+}
 """Errors that revert the whole call and therefore reject nothing."""
 STRATEGIES: dict[str, st.SearchStrategy[object]] = {
     "bytes32": values.words,
