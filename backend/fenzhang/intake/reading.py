@@ -14,6 +14,7 @@ from fenzhang.domain.records import RecordKind
 from fenzhang.intake.errors import Unknown, UnknownInstruction, UnknownOrderReference, UnknownSplitReference
 from fenzhang.intake.once import find
 from fenzhang.store.bulk import chunks
+from fenzhang.store.orders import capture_of
 from fenzhang.store.payloads import capture_from
 from fenzhang.store.sums import half_sums, whole
 from fenzhang.store.tables import Allocation, Instruction, InstructionType, Order, Participant, Record
@@ -65,15 +66,18 @@ def terms_of(reading: OrderReading) -> Terms:
     """The terms of an order: as mirrored, else as asked."""
     order = reading.order
     if order is not None:
-        bindings = tuple(order.bindings[i : i + 32] for i in range(0, len(order.bindings), 32))
-        return Terms(
-            order.order_id, order.currency, order.merchant, order.rule_id, order.rule_version, bindings
-        )
-    if reading.capture is None:
+        captured = capture_of(order)
+    elif reading.capture is not None:
+        captured = capture_from(reading.capture.payload)
+    else:
         raise ValueError("a reading has an order or its capture")
-    asked = capture_from(reading.capture.payload)
     return Terms(
-        asked.order_id, asked.currency, asked.merchant, asked.rule_id, asked.rule_version, asked.bindings
+        captured.order_id,
+        captured.currency,
+        captured.merchant,
+        captured.rule_id,
+        captured.rule_version,
+        captured.bindings,
     )
 
 

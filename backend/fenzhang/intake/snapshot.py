@@ -33,6 +33,7 @@ from fenzhang.intake.requests import (
 )
 from fenzhang.intake.rows import InstructionRow, NewInstruction
 from fenzhang.store import payloads
+from fenzhang.store.orders import bindings_of
 from fenzhang.store.tables import (
     Block,
     Instruction,
@@ -330,5 +331,5 @@ def _facts_of_order(order: Order) -> OrderFacts:
         rule_id=order.rule_id,
         rule_version=order.rule_version,
         currency=order.currency,
-        bindings=tuple(order.bindings[i : i + 32] for i in range(0, len(order.bindings), 32)),
+        bindings=bindings_of(order),
     )

@@ -28,6 +28,7 @@ from fenzhang.ledger.chart import AccountKey
 from fenzhang.ledger.differences import Check, Difference
 from fenzhang.ledger.posting import draft
 from fenzhang.store import tables
+from fenzhang.store.orders import capture_of
 from fenzhang.store.reasons import reason_to_json
 
 _Entry = tuple[AccountKey | int, AccountKey | int, int]
@@ -61,18 +62,7 @@ async def load_books(session: AsyncSession) -> dict[bytes, Book]:
     """All orders' rows."""
     books: dict[bytes, Book] = {}
     for order in (await session.execute(select(tables.Order))).scalars():
-        bindings = order.bindings
-        capture = Capture(
-            order_id=order.order_id,
-            platform=order.platform_id,
-            merchant=order.merchant,
-            rule_id=order.rule_id,
-            rule_version=order.rule_version,
-            currency=order.currency,
-            amount=order.captured,
-            bindings=tuple(bindings[at : at + _ID_SIZE] for at in range(0, len(bindings), _ID_SIZE)),
-        )
-        books[order.order_id] = Book(capture, order.held, order.head)
+        books[order.order_id] = Book(capture_of(order), order.held, order.head)
     return books
 
 

@@ -9,12 +9,11 @@ from sqlalchemy import delete, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from fenzhang.chain.evidence import ZERO_HEAD, next_head
-from fenzhang.domain.records import Capture, RecordKind
+from fenzhang.domain.records import RecordKind
 from fenzhang.mirror.reading import OrderState
 from fenzhang.store.bulk import chunks, insert_rows, update_rows
+from fenzhang.store.orders import capture_of
 from fenzhang.store.tables import Order, Record
-
-_ID_SIZE = 32
 
 
 async def load_orders(session: AsyncSession, order_ids: Collection[bytes]) -> dict[bytes, OrderState]:
@@ -24,21 +23,6 @@ async def load_orders(session: AsyncSession, order_ids: Collection[bytes]) -> di
         for order in (await session.execute(select(Order).where(Order.order_id.in_(chunk)))).scalars():
             found[order.order_id] = OrderState(capture_of(order), order.held, order.head)
     return found
-
-
-def capture_of(order: Order) -> Capture:
-    """What was attested about an order."""
-    bindings = order.bindings
-    return Capture(
-        order_id=order.order_id,
-        platform=order.platform_id,
-        merchant=order.merchant,
-        rule_id=order.rule_id,
-        rule_version=order.rule_version,
-        currency=order.currency,
-        amount=order.captured,
-        bindings=tuple(bindings[at : at + _ID_SIZE] for at in range(0, len(bindings), _ID_SIZE)),
-    )
 
 
 async def store_orders(session: AsyncSession, orders: Collection[OrderState]) -> None:

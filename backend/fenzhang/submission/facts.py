@@ -13,6 +13,7 @@ from fenzhang.domain.records import Capture, InstructionKind, PastRecord, Record
 from fenzhang.domain.rules import MAX_LEAVES, MAX_LEGS, leaf_indices
 from fenzhang.store import payloads, tables
 from fenzhang.store.bulk import chunks
+from fenzhang.store.orders import capture_of
 from fenzhang.submission.picking import Unit
 
 RuleKey = tuple[bytes, bytes, int]
@@ -105,22 +106,8 @@ async def _load_orders(session: AsyncSession, order_ids: Collection[bytes]) -> d
     for chunk in chunks(sorted(order_ids)):
         query = select(tables.Order).where(tables.Order.order_id.in_(chunk))
         for order in (await session.execute(query)).scalars():
-            found[order.order_id] = KnownOrder(_capture_of(order), order.head)
+            found[order.order_id] = KnownOrder(capture_of(order), order.head)
     return found
-
-
-def _capture_of(order: tables.Order) -> Capture:
-    bindings = order.bindings
-    return Capture(
-        order_id=order.order_id,
-        platform=order.platform_id,
-        merchant=order.merchant,
-        rule_id=order.rule_id,
-        rule_version=order.rule_version,
-        currency=order.currency,
-        amount=order.captured,
-        bindings=tuple(bindings[at : at + _ID_SIZE] for at in range(0, len(bindings), _ID_SIZE)),
-    )
 
 
 async def _load_past(
