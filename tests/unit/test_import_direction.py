@@ -21,7 +21,7 @@ STAGES: Final = frozenset({"intake", "submission", "mirror", "ledger", "clearing
 TOP: Final = frozenset({"__main__", "api", "bench", "cli", "commands", "health", "local", "testing"})
 BELOW_STAGES: Final = frozenset({"domain", "chain", "store"})
 BELOW_LOOPS: Final = BELOW_STAGES | {"stageloop", "telemetry", "crashpoints"}
-EVERYTHING: Final = STAGES | TOP | BELOW_LOOPS | {"client", "devnet", "replay", "settings"}
+EVERYTHING: Final = STAGES | TOP | BELOW_LOOPS | {"client", "devnet", "replay", "settings", "privatefile"}
 
 ALLOWED: Final[dict[str, frozenset[str]]] = {
     "domain": frozenset(),
@@ -35,6 +35,8 @@ ALLOWED: Final[dict[str, frozenset[str]]] = {
     "stageloop": BELOW_STAGES | {"telemetry"},
     # Where a fault test may make a process die: a no-op in all others.
     "crashpoints": frozenset({"chain"}),
+    # Files with secrets, written the same way by whoever keeps one.
+    "privatefile": frozenset(),
     "intake": BELOW_STAGES,
     "submission": BELOW_LOOPS,
     # The one stage that calls another: its checkpoint, its rows and their postings commit in one transaction.
@@ -46,7 +48,7 @@ ALLOWED: Final[dict[str, frozenset[str]]] = {
     # What a platform installs: it signs and speaks HTTP, it has no database.
     "client": frozenset({"domain", "chain"}),
     # Plays a scenario as a platform would: over HTTP, by the client. What came of it is read from the chain.
-    "replay": frozenset({"domain", "chain", "client"}),
+    "replay": frozenset({"domain", "chain", "client", "privatefile"}),
     # What the environment says. Read at the top and handed down; a stage has its own configuration type.
     "settings": frozenset({"domain", "telemetry"}),
     **dict.fromkeys(TOP, EVERYTHING),

@@ -7,9 +7,7 @@ from __future__ import annotations
 
 import hmac
 import json
-import os
 import secrets
-from collections.abc import Mapping
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final
@@ -22,6 +20,7 @@ from fenzhang.devnet import dev_account
 from fenzhang.intake.actor import Scope
 from fenzhang.intake.apps import create_app
 from fenzhang.intake.errors import AppExists
+from fenzhang.privatefile import write_private
 from fenzhang.settings import Settings
 from fenzhang.store import keys
 from fenzhang.store.session import Database
@@ -95,16 +94,3 @@ def _read(path: Path) -> dict[str, Any]:
     except (OSError, ValueError):
         return {}
     return content if isinstance(content, dict) else {}
-
-
-def write_private(path: Path, content: Mapping[str, Any]) -> None:
-    """Replace a JSON file that its owner alone may read; a crash leaves the old or the new one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(handle, "w", encoding="utf-8") as file:
-        json.dump(content, file, indent=2)
-        file.write("\n")
-        file.flush()
-        os.fsync(file.fileno())
-    draft.replace(path)

@@ -7,7 +7,6 @@ made for a platform. Only the signing key of a platform that signs for itself ca
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from typing import Any
 from fenzhang.chain.signer import LocalKey
 from fenzhang.client import Credentials
 from fenzhang.domain.errors import FenzhangError
+from fenzhang.privatefile import write_private
 
 
 class CredentialsUnreadable(FenzhangError):
@@ -89,19 +89,8 @@ class Memory:
 
     def _update(self, platform: str, **values: str) -> None:
         self._content.setdefault(platform, {}).update(values)
-        _write_private(self.path, self._content)
+        write_private(self.path, self._content)
 
 
 def _credentials(content: Any) -> Credentials:
     return Credentials(str(content["client_id"]), str(content["client_secret"]))
-
-
-def _write_private(path: Path, content: Any) -> None:
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(handle, "w", encoding="utf-8") as file:
-        json.dump(content, file, indent=2)
-        file.write("\n")
-        file.flush()
-        os.fsync(file.fileno())
-    draft.replace(path)
