@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from fenzhang.commands.keyfile import PASSWORD_VARIABLE, read_key
 from fenzhang.commands.nearby import RPC_HELP, node_url
 
 if TYPE_CHECKING:
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from fenzhang.chain.deployments import Deployment
     from fenzhang.chain.signer import LocalKey
 
-PASSWORD_VARIABLE = "FENZHANG_KEY_PASSWORD"  # noqa: S105 -- the name of a variable, not a password
 ADDRESS_SIZE = 20
 
 Addresses = list[str] | None
@@ -83,7 +82,7 @@ async def _deploy(
         if chain_id == DEVNET_CHAIN_ID and not plan.members():
             plan = devnet_plan()
         if key_file is not None:
-            admin = _load_admin(key_file)
+            admin = read_key(key_file)
         elif chain_id == DEVNET_CHAIN_ID:
             admin = _devnet_key("admin")
         else:
@@ -108,19 +107,6 @@ def _devnet_key(purpose: str) -> LocalKey:
     from fenzhang.devnet import dev_account
 
     return LocalKey(bytes.fromhex(dev_account(purpose).private_key.removeprefix("0x")))
-
-
-def _load_admin(key_file: Path) -> LocalKey:
-    from fenzhang.chain.errors import WrongPassword
-    from fenzhang.chain.keystore import load_key
-
-    password = os.environ.get(PASSWORD_VARIABLE)
-    try:
-        return load_key(key_file, password)
-    except WrongPassword:
-        if password is not None:
-            raise
-    return load_key(key_file, typer.prompt("Password of the key file", hide_input=True, err=True))
 
 
 def _addresses(values: Addresses) -> list[bytes]:

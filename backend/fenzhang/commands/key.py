@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import secrets
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from fenzhang.commands.keyfile import PASSWORD_VARIABLE, read_key
 from fenzhang.commands.output import print_json
 from fenzhang.domain.errors import InvalidInput
 
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from fenzhang.chain.signer import LocalKey
     from fenzhang.settings import Settings
     from fenzhang.store.tables import KeystoreKey
-
-PASSWORD_VARIABLE = "FENZHANG_KEY_PASSWORD"  # noqa: S105 -- the name of a variable, not a password
 
 app = typer.Typer(no_args_is_help=True, help="Signing keys of the operator, kept encrypted in the database.")
 Label = Annotated[
@@ -48,17 +46,7 @@ def import_(
     ],
 ) -> None:
     """Take over a key from a file and print its address."""
-    from fenzhang.chain.errors import WrongPassword
-    from fenzhang.chain.keystore import load_key
-
-    given = os.environ.get(PASSWORD_VARIABLE)
-    try:
-        key = load_key(file, given)
-    except WrongPassword:
-        if given is not None:
-            raise
-        key = load_key(file, typer.prompt("Password of the key file", hide_input=True, err=True))
-    _add(label, key)
+    _add(label, read_key(file))
 
 
 @app.command("list")

@@ -16,7 +16,8 @@ from fenzhang.chain.deployments import load
 from fenzhang.chain.errors import DeploymentMismatch, DevKeyRefused, NodeUnavailable, WrongPassword
 from fenzhang.chain.keystore import encrypt_key
 from fenzhang.chain.signer import LocalKey
-from fenzhang.commands.deploy import PASSWORD_VARIABLE, register
+from fenzhang.commands.deploy import register
+from fenzhang.commands.keyfile import PASSWORD_VARIABLE
 from fenzhang.devnet import CHAIN_ID, RunningNode, dev_account, ephemeral_node
 
 pytestmark = pytest.mark.node
