@@ -15,7 +15,9 @@ from fenzhang.chain.deployments import Deployment
 from fenzhang.chain.node import NodeClient
 from fenzhang.chain.views import ChainView
 from fenzhang.health.monitor import Monitor
-from fenzhang.intake.gathering import Gatherer
+from fenzhang.intake.actor import Actor
+from fenzhang.intake.gathering import Asked, Gatherer
+from fenzhang.intake.settlement import Answer
 from fenzhang.intake.signatures import Network, SignatureUndecided, Verifier, contract_confirms
 from fenzhang.intake.watcher import Watcher
 from fenzhang.settings import Settings
@@ -76,6 +78,12 @@ class Services:
                     raise
                 verifier = verifier.confirming(undecided.question)
         return await self._write_once(work, verifier)
+
+    async def gather(self, actor: Actor, asked: Asked) -> list[Answer]:
+        """Accept unsigned requests, together with others that come at the same time. Durable when it returns."""
+        answers = await self.gatherer.accept(actor, asked)
+        crashpoints.passed(crashpoints.AFTER_ACCEPT)
+        return answers
 
     async def _write_once(
         self, work: Callable[[AsyncSession, Verifier], Awaitable[T]], verifier: Verifier

@@ -82,6 +82,8 @@ class Gatherer:
         return [waiting for waiting in group if not waiting.answer.done()]
 
     async def _write(self, group: Sequence[_Waiting]) -> None:
+        if not group:
+            return
         by_actor: dict[Actor, list[_Waiting]] = {}
         for waiting in group:
             by_actor.setdefault(replace(waiting.actor, request_id=None), []).append(waiting)

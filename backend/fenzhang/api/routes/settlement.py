@@ -63,7 +63,7 @@ async def _accept(
         None if attestation is None else attestation.signature_given(attestation_field),
     )
     if not signatures:
-        return await services_of(request).gatherer.accept(actor, asked)
+        return await services_of(request).gather(actor, asked)
     return await services_of(request).write(
         lambda session, verifier: settlement.accept(session, actor, asked, verifier, signatures)
     )
