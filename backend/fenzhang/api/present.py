@@ -28,18 +28,7 @@ _log = logging.getLogger(__name__)
 
 def instruction_answer(instruction: InstructionRow) -> dict[str, Any]:
     """An instruction: what was asked, and what became of it."""
-    answer: dict[str, Any] = {
-        **instruction.content,
-        "type": instruction.type,
-        "id": hex_id(instruction.id),
-        "order_id": None if instruction.order_id is None else hex_id(instruction.order_id),
-        "state": instruction.state,
-        "reason": plain(instruction.reason),
-        "accepted_at": instruction.accepted_at,
-        "block_number": instruction.block_number,
-        "tx_hash": None if instruction.tx_hash is None else hex_id(instruction.tx_hash),
-        "request_id": instruction.request_id,
-    }
+    answer = {**instruction.content, **_what_became_of(instruction)}
     if instruction.type in _WITH_PAYLOAD:
         answer |= _named(instruction.type, instruction.payload)
     return answer
@@ -50,26 +39,31 @@ def completion_answer(entry: feed.Entry) -> orjson.Fragment:
 
     The feed repeats every instruction once or twice, so this is the busiest of the answers.
     """
-    rest: dict[str, Any] = {
-        "type": entry.type,
-        "id": hex_id(entry.instruction_id),
-        "order_id": None if entry.order_id is None else hex_id(entry.order_id),
-        "state": entry.instruction_state,
-        "reason": plain(entry.reason),
-        "accepted_at": entry.accepted_at,
-        "block_number": entry.block_number,
-        "tx_hash": None if entry.tx_hash is None else hex_id(entry.tx_hash),
-        "request_id": entry.request_id,
-    }
-    content = entry.content
-    if entry.type in _WITH_PAYLOAD:
-        rest = {**orjson.loads(content), **rest, **_named(entry.type, orjson.loads(entry.payload))}
+    told = entry.instruction
+    rest = _what_became_of(told)
+    content = told.content
+    if told.type in _WITH_PAYLOAD:
+        rest = {**orjson.loads(content), **rest, **_named(told.type, orjson.loads(told.payload))}
         content = "{}"
     head = f'{{"id":{entry.id},"state":"{entry.state}","at":{entry.at},"instruction":'.encode()
     members = orjson.dumps(rest)
     if content != "{}":
         members = content[:-1].encode() + b"," + members[1:]
     return orjson.Fragment(head + members + b"}")
+
+
+def _what_became_of(told: InstructionRow | feed.Told) -> dict[str, Any]:
+    return {
+        "type": told.type,
+        "id": hex_id(told.id),
+        "order_id": None if told.order_id is None else hex_id(told.order_id),
+        "state": told.state,
+        "reason": plain(told.reason),
+        "accepted_at": told.accepted_at,
+        "block_number": told.block_number,
+        "tx_hash": None if told.tx_hash is None else hex_id(told.tx_hash),
+        "request_id": told.request_id,
+    }
 
 
 _WITH_PAYLOAD = frozenset({InstructionType.CAPTURE.value, InstructionType.PROPOSE.value})

@@ -68,16 +68,13 @@ async def read_ids(session: AsyncSession, after: int, limit: int) -> Sequence[tu
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
-    """A completion with its instruction as it is now. `content` is the JSON text that is stored."""
+class Told:
+    """An instruction as it is now. `content` and `payload` are the JSON texts that are stored."""
 
-    id: int
-    state: str
-    at: int
     type: str
-    instruction_id: bytes
+    id: bytes
     order_id: bytes | None
-    instruction_state: str
+    state: str
     reason: dict[str, Any] | None
     accepted_at: int
     block_number: int | None
@@ -85,6 +82,16 @@ class Entry:
     request_id: str | None
     content: str
     payload: str
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A completion with its instruction."""
+
+    id: int
+    state: str
+    at: int
+    instruction: Told
 
 
 _ENTRY = select(
@@ -112,4 +119,6 @@ async def read(session: AsyncSession, platform_id: bytes, after: int, limit: int
         .order_by(Completion.id)
         .limit(limit)
     )
-    return [Entry(*row) for row in await session.execute(query)]
+    return [
+        Entry(number, state, at, Told(*told)) for number, state, at, *told in await session.execute(query)
+    ]
