@@ -5,12 +5,6 @@ pragma solidity 0.8.37;
 /// @notice For the loops that run once per order or leaf. Solidity checks index and offset at every access (about 70 gas,
 /// a hundred times an order); where this is used, the bounds were checked once before, and the place of use says where.
 library Words {
-    function ofCalldata(uint256 position) internal pure returns (uint256 word) {
-        assembly ("memory-safe") {
-            word := calldataload(position)
-        }
-    }
-
     function ofMemory(uint256 position) internal pure returns (uint256 word) {
         assembly ("memory-safe") {
             word := mload(position)
