@@ -247,7 +247,7 @@ class _Run:
 
     def _witness(self, witness: OrderWitness) -> None:
         capture = witness.capture
-        cursor = _Cursor(capture.order_id, opened=_fold(witness))
+        cursor = _Cursor(capture.order_id, opened=fold_past(capture.order_id, capture, witness.past))
         order = self._twin.world.orders.get(capture.order_id)
         if order is not None:
             slot = self._twin.slot(capture.order_id)
@@ -335,14 +335,6 @@ class _Run:
     def _reject(self, event: InstructionRejected) -> None:
         self._events.append(event)
         self._leaves.append(leaf_of(event))
-
-
-def _fold(witness: OrderWitness) -> bytes:
-    """Head of the given past, or nothing for one that no order can have."""
-    try:
-        return fold_past(witness.capture.order_id, witness.capture, witness.past)
-    except ValueError:
-        return b""
 
 
 def _captured(capture: Capture) -> OrderCaptured:
