@@ -8,18 +8,20 @@ them before the transaction has committed.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from fenzhang.domain.errors import FenzhangError
 from fenzhang.intake.actor import Actor
 from fenzhang.intake.requests import SettlementRequest
-from fenzhang.intake.settlement import Answer, accept
+from fenzhang.intake.settlement import Answer, Draft, accept, draw_up, insert
 from fenzhang.intake.signatures import Verifier
 from fenzhang.store.errors import DatabaseError
 from fenzhang.store.session import Database
+from fenzhang.store.tables import Instruction
 
 Asked = Sequence[SettlementRequest | FenzhangError]
 MAX_TOGETHER = 2_000
@@ -31,6 +33,14 @@ class _Waiting:
     actor: Actor
     asked: Asked
     answer: asyncio.Future[list[Answer]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Ahead:
+    """Drafts for some actors, in order, or why there is none; they hold while `last_seq` is the newest."""
+
+    last_seq: int
+    drafts: Sequence[Draft | FenzhangError]
 
 
 class Gatherer:
@@ -87,25 +97,58 @@ class Gatherer:
         by_actor: dict[Actor, list[_Waiting]] = {}
         for waiting in group:
             by_actor.setdefault(replace(waiting.actor, request_id=None), []).append(waiting)
-        answers: list[tuple[list[_Waiting], list[Answer] | FenzhangError]] = []
+        ahead = await self._look_ahead(by_actor) if self._database.is_sqlite else None
+        answers: list[list[Answer] | FenzhangError]
         async with self._database.write() as session:
-            for actor, members in by_actor.items():
-                answers.append((members, await self._accept(session, actor, members)))
+            if ahead is not None and ahead.last_seq == await _last_seq(session):
+                await insert(session, [draft for draft in ahead.drafts if isinstance(draft, Draft)])
+                answers = [draft.answers if isinstance(draft, Draft) else draft for draft in ahead.drafts]
+            else:
+                answers = [await self._accept(session, actor, members) for actor, members in by_actor.items()]
         # Only now: the transaction has committed.
-        for members, found in answers:
+        for members, found in zip(by_actor.values(), answers, strict=True):
             _hand_out(members, found)
+
+    async def _look_ahead(self, by_actor: Mapping[Actor, Sequence[_Waiting]]) -> _Ahead | None:
+        """Do what needs no write lock before taking it: SQLite has one, and the other stages wait for it."""
+        if len({actor.namespace for actor in by_actor}) < len(by_actor):
+            return None  # two apps of one platform may bring the same references
+        drafts: list[Draft | FenzhangError] = []
+        async with self._database.read() as session:
+            last_seq = await _last_seq(session)
+            for actor, members in by_actor.items():
+                asked, request_ids = _asked_of(members)
+                try:
+                    drafts.append(await draw_up(session, actor, asked, request_ids=request_ids))
+                except DatabaseError:
+                    raise
+                except FenzhangError as refusal:
+                    drafts.append(refusal)
+        return _Ahead(last_seq, drafts)
 
     async def _accept(
         self, session: AsyncSession, actor: Actor, members: Sequence[_Waiting]
     ) -> list[Answer] | FenzhangError:
-        asked = [item for waiting in members for item in waiting.asked]
-        request_ids = [waiting.actor.request_id for waiting in members for _ in waiting.asked]
+        asked, request_ids = _asked_of(members)
         try:
             return await accept(session, actor, asked, self._verifier, request_ids=request_ids)
         except DatabaseError:
             raise  # nothing of this transaction will be written
         except FenzhangError as refusal:
             return refusal
+
+
+async def _last_seq(session: AsyncSession) -> int:
+    """Of all instructions. While it stands, nobody has accepted anything."""
+    return (await session.execute(select(func.max(Instruction.seq)))).scalar() or 0
+
+
+def _asked_of(
+    members: Sequence[_Waiting],
+) -> tuple[list[SettlementRequest | FenzhangError], list[str | None]]:
+    """Items of requests, and the id of the request that brought each."""
+    asked = [item for waiting in members for item in waiting.asked]
+    return asked, [waiting.actor.request_id for waiting in members for _ in waiting.asked]
 
 
 def _hand_out(members: Sequence[_Waiting], found: list[Answer] | FenzhangError) -> None:

@@ -6,7 +6,7 @@ who was first, and whoever was second finds the first one's row and answers as i
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from operator import attrgetter
 
@@ -45,9 +45,10 @@ Answer = Outcome | FenzhangError
 
 
 @dataclass(slots=True)
-class _Draft:
-    """What a pass over the request came to: an answer per item, and the new ones among them."""
+class Draft:
+    """What a pass over the request came to: an answer per item, and the new ones among them, not inserted yet."""
 
+    snapshot: Snapshot
     answers: list[Answer] = field(default_factory=list)
     fresh: list[Fresh] = field(default_factory=list)
 
@@ -67,21 +68,44 @@ async def accept(
     reason is raised. `request_ids` tell which HTTP request brought each item; by default it is the actor's.
     Raises also UnknownPlatform and DatabaseUnavailable.
     """
-    platform = await platform_of(session, actor.namespace)
-    brought = list(zip(requests, request_ids or [actor.request_id] * len(requests), strict=True))
     asked = [request for request in requests if not isinstance(request, FenzhangError)]
-    await locks.lock_stripes(session, await order_ids_of(session, platform.id, asked))
+    await locks.lock_stripes(session, await order_ids_of(session, actor.namespace, asked))
     for _ in range(_ATTEMPTS):
-        snapshot = await load(session, platform, asked)
-        draft = _evaluate(snapshot, actor, brought, await _Keys.load(session, platform.id), signatures)
+        draft = await draw_up(session, actor, requests, signatures, request_ids=request_ids)
         try:
             async with session.begin_nested():
-                await _insert(session, snapshot, draft, verifier, signatures)
+                if signatures:
+                    await _sign(session, draft, verifier, signatures)
+                await insert(session, [draft])
         except IntegrityError:
             # Somebody else has just used one of these references or nonces: look again.
             continue
         return draft.answers
     raise DatabaseUnavailable("others keep writing the same references; try again")
+
+
+async def draw_up(
+    session: AsyncSession,
+    actor: Actor,
+    requests: Sequence[SettlementRequest | FenzhangError],
+    signatures: Signatures = _UNSIGNED,
+    *,
+    request_ids: Sequence[str | None] | None = None,
+) -> Draft:
+    """What `accept` would answer, as the database stands; nothing is written. Raises UnknownPlatform."""
+    platform = await platform_of(session, actor.namespace)
+    asked = [request for request in requests if not isinstance(request, FenzhangError)]
+    draft = Draft(await load(session, platform, asked))
+    brought = list(zip(requests, request_ids or [actor.request_id] * len(requests), strict=True))
+    _evaluate(draft, actor, brought, await _Keys.load(session, platform.id), signatures)
+    return draft
+
+
+async def insert(session: AsyncSession, drafts: Iterable[Draft]) -> None:
+    """Write the new rows of drafts. Raises IntegrityError where a reference is not new any more."""
+    values = attrgetter(*COLUMNS)
+    rows = [values(item.row) for draft in drafts for item in draft.fresh]
+    await insert_tuples(session, Instruction, COLUMNS, rows)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,13 +130,13 @@ class _Keys:
 
 
 def _evaluate(
-    snapshot: Snapshot,
+    draft: Draft,
     actor: Actor,
     brought: Sequence[tuple[SettlementRequest | FenzhangError, str | None]],
     has_key: _Keys,
     signatures: Signatures,
-) -> _Draft:
-    draft = _Draft()
+) -> None:
+    snapshot = draft.snapshot
     for index, (request, request_id) in enumerate(brought):
         try:
             if isinstance(request, FenzhangError):
@@ -132,7 +156,6 @@ def _evaluate(
                 refusal.values.setdefault("item", index)
                 raise
             draft.answers.append(refusal)
-    return draft
 
 
 def _known(snapshot: Snapshot, request: SettlementRequest) -> Outcome | None:
@@ -169,18 +192,13 @@ def _build(
     return row, payload
 
 
-async def _insert(
-    session: AsyncSession, snapshot: Snapshot, draft: _Draft, verifier: Verifier, signatures: Signatures
-) -> None:
+async def _sign(session: AsyncSession, draft: Draft, verifier: Verifier, signatures: Signatures) -> None:
     if not draft.fresh:
         return  # a repetition: signed instructions stay with the authorization they first came with
-    if signatures:
-        if len(draft.fresh) != len(draft.answers):
-            fresh = {item.index for item in draft.fresh}
-            raise AuthorizationMixed(
-                "some of these instructions are accepted already; sign the others alone",
-                accepted_items=[index for index in range(len(draft.answers)) if index not in fresh],
-            )
-        await sign(session, snapshot, draft.fresh, verifier, signatures)
-    values = attrgetter(*COLUMNS)
-    await insert_tuples(session, Instruction, COLUMNS, [values(item.row) for item in draft.fresh])
+    if len(draft.fresh) != len(draft.answers):
+        fresh = {item.index for item in draft.fresh}
+        raise AuthorizationMixed(
+            "some of these instructions are accepted already; sign the others alone",
+            accepted_items=[index for index in range(len(draft.answers)) if index not in fresh],
+        )
+    await sign(session, draft.snapshot, draft.fresh, verifier, signatures)

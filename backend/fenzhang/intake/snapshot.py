@@ -89,6 +89,7 @@ class Snapshot:
     rules: dict[bytes, list[RuleVersion]] = field(default_factory=lambda: defaultdict(list))
     shapes: dict[tuple[bytes, int], RuleShape] = field(default_factory=dict)
     orders: dict[bytes, OrderFacts] = field(default_factory=dict)
+    _bound: dict[tuple[object, ...], tuple[bytes, ...]] = field(default_factory=dict)
     _usable: dict[tuple[str, int | None], RuleVersion] = field(default_factory=dict)
 
     def require_active_platform(self) -> None:
@@ -146,15 +147,20 @@ class Snapshot:
 
         Raises RoleNotInRule, UnknownParticipant, ParticipantNotActive.
         """
-        for role in bindings:
-            if role not in shape.roles:
-                raise RoleNotInRule(
-                    f"the rule has no role {role!r}", field=f"bindings.{role}", roles=list(shape.roles)
-                )
-        return tuple(
-            self.active_participant(f"bindings.{role}", bindings[role]) if role in bindings else _NOBODY
-            for role in shape.roles
-        )
+        # Most items of a request bind the same few combinations.
+        key = (shape.roles, *bindings.items())
+        bound = self._bound.get(key)
+        if bound is None:
+            for role in bindings:
+                if role not in shape.roles:
+                    raise RoleNotInRule(
+                        f"the rule has no role {role!r}", field=f"bindings.{role}", roles=list(shape.roles)
+                    )
+            bound = self._bound[key] = tuple(
+                self.active_participant(f"bindings.{role}", bindings[role]) if role in bindings else _NOBODY
+                for role in shape.roles
+            )
+        return bound
 
     def order(self, reference: str) -> OrderFacts:
         """An order. Raises UnknownOrderReference, or OrderNotCaptured when its capture was rejected."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import sqlite3
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
@@ -37,6 +38,8 @@ PRAGMAS = (
 )
 """What every connection to SQLite is set to."""
 CONNECT_TIMEOUT_S = 10
+_PERHAPS_TOO_LARGE = re.compile(r"[\[:,]\s*-?\d{19}")
+"""Finds every integer above 64 bits, and some that are none: all have 19 digits or more."""
 POSTGRES_RETRIABLE = frozenset(
     {
         "25P03",
@@ -156,10 +159,9 @@ def _with_driver(url: str | URL) -> URL:
 
 
 def _create_engine(url: URL) -> AsyncEngine:
-    # The standard library's JSON keeps integers of any size; orjson turns those above 64 bits into floats.
     options: dict[str, Any] = {
         "json_serializer": _dump_json,
-        "json_deserializer": json.loads,
+        "json_deserializer": _load_json,
         # What a statement failed with may be logged, what a client sent with it may not.
         "hide_parameters": True,
     }
@@ -185,6 +187,11 @@ def _dump_json(value: object) -> str:
         return orjson.dumps(value).decode()
     except TypeError:  # an integer above 64 bits
         return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
+def _load_json(text: str) -> Any:
+    # The standard library's JSON keeps integers of any size; orjson turns those above 64 bits into floats.
+    return json.loads(text) if _PERHAPS_TOO_LARGE.search(text) else orjson.loads(text)
 
 
 class _SqliteConnection(sqlite3.Connection):

@@ -14,8 +14,10 @@ class SubmissionConfig:
 
     poll_interval_s: float = 0.1
     """Between two looks at what is pending and what was mined."""
-    max_in_flight: int = 32
-    """Settlement transactions that are broadcast and not yet mirrored: two seconds of full load at 1 s blocks."""
+    max_in_flight: int = 48
+    """Settlement transactions that are broadcast and not yet mirrored: three seconds of full load at 1 s blocks."""
+    max_at_once: int = 8
+    """Settlement transactions that are prepared together, so that the first are mined while the next are prepared."""
     max_governance_in_flight: int = 64
     """The same for enrolments, rules and the like, which are small and have a transaction each."""
     max_orders: int = 200

@@ -20,7 +20,16 @@ from fenzhang.submission.governance import SENDER, Call, call_of
 from fenzhang.submission.patience import Patience
 from fenzhang.submission.reporting import count_ends
 from fenzhang.submission.sending import Sender
-from fenzhang.submission.tracking import Carried, End, finish, load_carried, load_live, mirrored
+from fenzhang.submission.tracking import (
+    Carried,
+    End,
+    Live,
+    finish,
+    load_carried,
+    load_live,
+    mirrored,
+    newest_block,
+)
 
 log = logging.getLogger("fenzhang.submission")
 _FORWARDED = 63 / 64
@@ -38,16 +47,23 @@ class Follower:
         self._config = context.config
         self._senders = context.senders
         self._addresses = context.addresses
+        self._mined_by: dict[int, int] = {}
+        """Of live transactions whose nonce is used, the newest block when that was noticed."""
 
     async def follow(self, holding: Holding, sender: Sender, patience: Patience) -> int:
         """Finish the transactions whose end is known. Returns how many. Raises NodeUnavailable, LeaseLost."""
         async with self._database.read() as session:
             live = await load_live(session, self._addresses)
+            checkpoint = await newest_block(session)
         if not live:
             return 0
-        receipts = await self._node.receipts([transaction.hash for transaction in live])
-        ends = [End(t, receipt) for t, receipt in zip(live, receipts, strict=True) if receipt is not None]
-        waiting = [t for t, receipt in zip(live, receipts, strict=True) if receipt is None]
+        await self._look_for(live)
+        # A receipt has all events in it: it is asked for once, when the mirror has read them.
+        due = [t for t in live if self._mined_by.get(t.id, checkpoint + 1) <= checkpoint]
+        receipts = await self._node.receipts([transaction.hash for transaction in due])
+        ends = [End(t, receipt) for t, receipt in zip(due, receipts, strict=True) if receipt is not None]
+        waiting = [t for t in live if t.id not in self._mined_by]
+        waiting += [t for t, receipt in zip(due, receipts, strict=True) if receipt is None]
         lost = [End(t, None) for t in await sender.find_overtaken(waiting)]
         async with self._database.read() as session:
             ends = await mirrored(session, ends, self._config.final_depth) + lost
@@ -69,6 +85,17 @@ class Follower:
         self._report(ends, carried)
         count_ends(ends)
         return len(ends)
+
+    async def _look_for(self, live: Sequence[Live]) -> None:
+        """Notice which transactions the chain has gone past, and how high it was then at most."""
+        mined = {sender: await self._node.nonce(sender) for sender in {t.sender for t in live}}
+        past = [t.id for t in live if t.nonce < mined[t.sender]]
+        if any(number not in self._mined_by for number in past):
+            # Asked for after the nonces, so that no transaction stands higher.
+            head = await self._node.block_number()
+            self._mined_by = {number: self._mined_by.get(number, head) for number in past}
+        else:
+            self._mined_by = {number: self._mined_by[number] for number in past}
 
     async def _refusals(
         self, carried: Sequence[Carried], ends: Mapping[int, End]

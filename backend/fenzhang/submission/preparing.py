@@ -115,7 +115,7 @@ class Preparer:
         work = _Work()
         if self._lane.governs:
             await self._gather_requests(session, work, self._config.max_governance_in_flight - governing)
-        room = self._config.max_in_flight - (live - governing)
+        room = min(self._config.max_in_flight - (live - governing), self._config.max_at_once)
         if room > 0:
             await self._gather_plans(session, work, room, held_back)
         labels = {request.sender for request, _ in work.requests}

@@ -61,7 +61,7 @@ class Sender:
                 if now - self._sent_at.get(transaction_id, float("-inf")) >= self.config.rebroadcast_s
             ]
             raws = await _load_raw(session, due)
-        self._sent_at = {key: at for key, at in self._sent_at.items() if key in set(live)}
+        self._sent_at = {key: self._sent_at[key] for key in live if key in self._sent_at}
         if not raws:
             return 0
         results = await self.node.send_raw([raw for _, raw in raws])

@@ -24,12 +24,12 @@ async def store(session: AsyncSession, transactions: Sequence[Built]) -> dict[in
     requests = await _lock_accepted(session, [seq for built in transactions for seq in built.seqs])
     for built in transactions:
         transaction_id = await _insert_transaction(session, built)
-        await _store_authorizations(session, built, transaction_id)
-        rows = [
-            {"seq": seq, "state": InstructionState.SUBMITTED.value, "transaction_id": transaction_id}
-            for seq in built.seqs
-        ]
-        await update_rows(session, Instruction, "seq", rows)
+        taken = await _store_authorizations(session, built, transaction_id)
+        submitted = {"state": InstructionState.SUBMITTED.value, "transaction_id": transaction_id}
+        fresh = [{"seq": seq, **submitted, **taken[seq]} for seq in built.seqs if seq in taken]
+        await update_rows(session, Instruction, "seq", fresh)
+        signed = [{"seq": seq, **submitted} for seq in built.seqs if seq not in taken]
+        await update_rows(session, Instruction, "seq", signed)
     return requests
 
 
@@ -68,7 +68,10 @@ async def _insert_transaction(session: AsyncSession, built: Built) -> int:
     return (await session.execute(query)).scalar_one()
 
 
-async def _store_authorizations(session: AsyncSession, built: Built, transaction_id: int) -> None:
+async def _store_authorizations(
+    session: AsyncSession, built: Built, transaction_id: int
+) -> dict[int, dict[str, Any]]:
+    """Returns the place in its authorization of every instruction that was signed just now, by seq."""
     if built.stored_authorizations:
         await session.execute(
             update(Authorization)
@@ -76,7 +79,7 @@ async def _store_authorizations(session: AsyncSession, built: Built, transaction
             .values(transaction_id=transaction_id)
             .execution_options(synchronize_session=False)
         )
-    rows: list[dict[str, Any]] = []
+    taken: dict[int, dict[str, Any]] = {}
     for authorization in built.new_authorizations:
         query = (
             insert(Authorization)
@@ -92,8 +95,6 @@ async def _store_authorizations(session: AsyncSession, built: Built, transaction
             .returning(Authorization.id)
         )
         authorization_id = (await session.execute(query)).scalar_one()
-        rows += [
-            {"seq": seq, "authorization_id": authorization_id, "position": position}
-            for position, seq in enumerate(authorization.seqs)
-        ]
-    await update_rows(session, Instruction, "seq", rows)
+        for position, seq in enumerate(authorization.seqs):
+            taken[seq] = {"authorization_id": authorization_id, "position": position}
+    return taken

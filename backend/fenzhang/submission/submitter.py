@@ -66,6 +66,8 @@ class Submitter:
         self._holding: Holding | None = None
         self._tenure = 0
         self._chain_checked = False
+        self._more = False
+        """Whether the last tick prepared as much as it may at once, so that there may be more."""
 
     async def run(self, stop: asyncio.Event) -> None:
         """Submit until `stop` is set, outlasting a node or database that is away."""
@@ -87,6 +89,7 @@ class Submitter:
 
         Raises NodeUnavailable, RpcError and DatabaseUnavailable, after which the next tick goes on.
         """
+        self._more = False
         if not await self._ready():
             return 0
         async with self._database.read() as session:
@@ -99,6 +102,7 @@ class Submitter:
     async def prepare_and_store(self) -> int:
         """Sign and store what may go out now, without telling the node. Returns how many transactions."""
         prepared = await self._preparer.prepare(self._patience.held_back())
+        self._more = len(prepared.transactions) >= self._config.max_at_once
         if not prepared.transactions:
             return 0
         crashpoints.passed(crashpoints.AFTER_SIGN)
@@ -119,7 +123,7 @@ class Submitter:
 
     async def _tick_once(self) -> bool:
         await self.tick()
-        return False
+        return self._more
 
     def _outage(self, error: FenzhangError) -> None:
         if isinstance(error, NodeUnavailable):

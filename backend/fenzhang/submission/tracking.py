@@ -116,7 +116,7 @@ async def mirrored(session: AsyncSession, ends: Sequence[End], final_depth: int)
         query = select(Block.number, Block.hash).where(Block.number.in_(chunk)).order_by(Block.number)
         rows = (await session.execute(query.with_for_update(read=True))).all()
         hashes |= {row.number: row.hash for row in rows}
-    checkpoint = (await session.execute(select(func.max(Block.number)))).scalar() or 0
+    checkpoint = await newest_block(session)
     known = []
     for end in ends:
         if end.receipt is None:
@@ -127,6 +127,11 @@ async def mirrored(session: AsyncSession, ends: Sequence[End], final_depth: int)
         ):
             known.append(end)
     return known
+
+
+async def newest_block(session: AsyncSession) -> int:
+    """The mirror's checkpoint, 0 before the first block."""
+    return (await session.execute(select(func.max(Block.number)))).scalar() or 0
 
 
 async def load_carried(session: AsyncSession, transaction_ids: Sequence[int]) -> list[Carried]:
