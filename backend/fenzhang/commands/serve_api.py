@@ -18,6 +18,7 @@ from fastapi import FastAPI
 from fenzhang import crashpoints
 from fenzhang.api.app import check_start, create_app
 from fenzhang.api.services import Services
+from fenzhang.commands.collector import settle_in
 from fenzhang.settings import Settings
 from fenzhang.stageloop import outlast
 from fenzhang.telemetry import logs, traces
@@ -102,4 +103,5 @@ async def check_and_serve(serving: ApiServer) -> None:
     except BaseException:
         await serving.services.close()
         raise
+    settle_in()
     await serving.serve()

@@ -14,6 +14,7 @@ from fenzhang import crashpoints
 from fenzhang.chain.breaker import Breaker
 from fenzhang.chain.deployments import Deployment, load
 from fenzhang.chain.node import NodeClient
+from fenzhang.commands.collector import settle_in
 from fenzhang.health.watching import watched
 from fenzhang.mirror.mirror import Mirror
 from fenzhang.settings import Settings
@@ -83,4 +84,6 @@ async def _serve(make: Make) -> None:
         await outlast("database", database.check, stop)
         node = await stack.enter_async_context(NodeClient(settings.rpc_url, breaker=Breaker()))
         await stack.enter_async_context(watched(settings, database, node, deployment))
-        await make(settings, database, node, deployment)(stop)
+        run = make(settings, database, node, deployment)
+        settle_in()
+        await run(stop)

@@ -236,6 +236,8 @@ def in_sequence(units: Sequence[Unit]) -> list[Unit]:
     A signature may cover much, and its unit stands where its last instruction does: behind some that need its first.
     Units that need each other come in some order, for nothing is to wait for ever.
     """
+    if all(len(unit.items) == 1 for unit in units):
+        return list(units)
     places: dict[bytes, list[tuple[int, int]]] = defaultdict(list)
     for place, unit in enumerate(units):
         for item in unit.items:

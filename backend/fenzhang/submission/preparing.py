@@ -27,8 +27,8 @@ from fenzhang.submission.tracking import load_live
 log = logging.getLogger("fenzhang.submission")
 _SPARE_PART = 16
 """This part of a block is left free where blocks, and not the protocol, limit a transaction."""
-_ITEMS_PER_ORDER = 4
-"""Pending instructions per order of a transaction: most have two, and some wait for others."""
+_ITEMS_PER_ORDER = 2
+"""Pending instructions per order of a transaction. Full of captures with their splits, it has room for fewer orders."""
 
 
 @dataclass(frozen=True, slots=True)
