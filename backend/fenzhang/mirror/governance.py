@@ -25,7 +25,7 @@ from fenzhang.chain.events import (
 )
 from fenzhang.chain.views import ChainView
 from fenzhang.domain.records import ParticipantStatus
-from fenzhang.mirror.outcomes import Verdicts, instruction_columns
+from fenzhang.mirror.outcomes import Asked, Verdicts, instruction_columns
 from fenzhang.mirror.reading import GovernanceEvent
 from fenzhang.store import payloads
 from fenzhang.store.bulk import chunks, update_rows
@@ -110,8 +110,9 @@ async def _settle(session: AsyncSession, events: Sequence[GovernanceEvent], verd
             .where(Transaction.hash.in_(chunk))
         )
         for row in await session.execute(query):
-            if row.type in _GOVERNANCE:
-                verdicts.settle(row, positions[row.hash])
+            asked = Asked._make(row[:-1])
+            if asked.type in _GOVERNANCE:
+                verdicts.settle(asked, positions[row.hash])
     for event in events:
         if isinstance(event, RuleProposed | RuleRetired):
             await _settle_relayed(session, event, verdicts)
@@ -126,8 +127,9 @@ async def _settle_relayed(
         Instruction.platform_id == event.platform, Instruction.type == kind.value
     )
     for row in await session.execute(query):
-        if verdicts.state_of(row) not in TERMINAL_STATES and _asks_for(row.payload, event):
-            verdicts.settle(row, event.at)
+        asked = Asked._make(row)
+        if verdicts.state_of(asked) not in TERMINAL_STATES and _asks_for(asked.payload, event):
+            verdicts.settle(asked, event.at)
 
 
 def _asks_for(payload: dict[str, Any], event: RuleProposed | RuleRetired) -> bool:

@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
-from sqlalchemy import Row, Select, select
+from sqlalchemy import Select, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from fenzhang.chain.codec import decode_revert
@@ -21,7 +21,7 @@ from fenzhang.domain.errors import InvalidSignature
 from fenzhang.domain.records import RecordKind
 from fenzhang.mirror.reading import Outcome
 from fenzhang.store import payloads
-from fenzhang.store.bulk import chunks, update_rows
+from fenzhang.store.bulk import chunks, update_tuples
 from fenzhang.store.feed import Change
 from fenzhang.store.reasons import reason_to_json
 from fenzhang.store.tables import (
@@ -42,56 +42,72 @@ _TYPE_OF = {
 _SETTLEMENT = [kind.value for kind in SETTLEMENT_TYPES]
 
 
+class Asked(NamedTuple):
+    """What matching needs of an instruction. A tuple: there is one for every outcome."""
+
+    seq: int
+    id: bytes
+    type: str
+    platform_id: bytes
+    order_id: bytes | None
+    payload: dict[str, Any]
+    state: str
+    request_id: str | None
+    signer: bytes | None
+    """Of its authorization, as is:"""
+    digest: bytes | None
+
+
+class Verdict(NamedTuple):
+    """What became of an instruction, and where the chain says so. `reason` is why it was refused."""
+
+    asked: Asked
+    state: InstructionState
+    at: LogPosition
+    reason: dict[str, Any] | None
+
+
 @dataclass(slots=True)
 class Verdicts:
-    """New states of instructions by seq, and the transitions to announce."""
+    """The last verdict about each instruction, by seq."""
 
-    rows: dict[int, dict[str, Any]] = field(default_factory=dict)
-    changes: dict[int, Change] = field(default_factory=dict)
-    instructions: dict[int, Any] = field(default_factory=dict)
-    """The instructions' rows as they were, by seq."""
+    by_seq: dict[int, Verdict] = field(default_factory=dict)
 
-    def settle(self, instruction: Any, at: LogPosition) -> None:
+    def settle(self, asked: Asked, at: LogPosition) -> None:
         """The chain did it."""
-        self._set(instruction, InstructionState.SETTLED, at, None)
+        self.by_seq[asked.seq] = Verdict(asked, InstructionState.SETTLED, at, None)
 
-    def reject(self, instruction: Any, at: LogPosition, reason: bytes) -> None:
+    def reject(self, asked: Asked, at: LogPosition, reason: bytes) -> None:
         """The chain refused it."""
-        self._set(instruction, InstructionState.REJECTED, at, reason_to_json(decode_revert(reason)))
+        told = reason_to_json(decode_revert(reason))
+        self.by_seq[asked.seq] = Verdict(asked, InstructionState.REJECTED, at, told)
 
-    def state_of(self, instruction: Any) -> str:
-        """State of an instruction row after the verdicts so far."""
-        row = self.rows.get(instruction.seq)
-        return str(row["state"] if row else instruction.state)
+    def state_of(self, asked: Asked) -> str:
+        """State of an instruction after the verdicts so far."""
+        verdict = self.by_seq.get(asked.seq)
+        return asked.state if verdict is None else verdict.state
 
-    def _set(
-        self, instruction: Any, state: InstructionState, at: LogPosition, reason: dict[str, Any] | None
-    ) -> None:
-        self.instructions[instruction.seq] = instruction
-        self.rows[instruction.seq] = {
-            "seq": instruction.seq,
-            "state": state.value,
-            "reason": reason,
-            "block_number": at.block_number,
-            "tx_hash": at.tx_hash,
-        }
-        self.changes[instruction.seq] = Change(instruction.platform_id, instruction.seq, state)
+    def changes(self) -> list[Change]:
+        """The transitions to announce."""
+        return [Change(verdict.asked.platform_id, seq, verdict.state) for seq, verdict in self.by_seq.items()]
 
     async def write(self, session: AsyncSession) -> None:
         """Store the states. In order of seq, so that two writers of instructions cannot wait for each other."""
-        rows = [self.rows[seq] for seq in sorted(self.rows)]
-        rejected = [row for row in rows if row["reason"] is not None]
-        settled = [
-            {name: value for name, value in row.items() if name != "reason"}
-            for row in rows
-            if row["reason"] is None
-        ]
-        await update_rows(session, Instruction, "seq", settled, clear=["reason"])
-        await update_rows(session, Instruction, "seq", rejected)
+        ordered = [self.by_seq[seq] for seq in sorted(self.by_seq)]
+        for state in (InstructionState.SETTLED, InstructionState.REJECTED):
+            rows = [
+                (state.value, told, at.block_number, at.tx_hash, asked.seq)
+                for asked, found, at, told in ordered
+                if found is state
+            ]
+            await update_tuples(session, Instruction, _VERDICT_COLUMNS, rows)
+
+
+_VERDICT_COLUMNS = ("state", "reason", "block_number", "tx_hash", "seq")
 
 
 def instruction_columns() -> Select[Any]:
-    """What matching needs of an instruction, with its authorization's signer."""
+    """The columns of `Asked`, in its order."""
     return select(
         Instruction.seq,
         Instruction.id,
@@ -127,7 +143,7 @@ async def judge(
                 verdicts.reject(row, outcome.at, outcome.reason)
 
 
-def _apply(outcome: Outcome, row: Any, verdicts: Verdicts) -> None:
+def _apply(outcome: Outcome, row: Asked, verdicts: Verdicts) -> None:
     if verdicts.state_of(row) == InstructionState.SETTLED or not _is_about(outcome, row):
         return
     if outcome.reason is None:
@@ -136,39 +152,42 @@ def _apply(outcome: Outcome, row: Any, verdicts: Verdicts) -> None:
         verdicts.reject(row, outcome.at, outcome.reason)
 
 
-def _is_about(outcome: Outcome, row: Any) -> bool:
+def _is_about(outcome: Outcome, row: Asked) -> bool:
     if row.type != _TYPE_OF.get(outcome.kind) or row.order_id != outcome.order_id:
         return False
     if outcome.kind is RecordKind.CAPTURE and outcome.reason is None:
-        return payloads.capture_from(row.payload) == outcome.capture
+        return outcome.capture is not None and row.payload == payloads.to_json(outcome.capture)
     # A release settles what is held; its instruction names no amount.
     if outcome.kind is not RecordKind.RELEASE and row.payload["amount"] != outcome.amount:
         return False
     expected = row.platform_id if outcome.reason is None else row.signer
-    return bool(expected == outcome.signer)
+    return expected == outcome.signer
 
 
 async def _by_id(
     session: AsyncSession, outcomes: Sequence[Outcome | AuthorizationRejected]
-) -> dict[bytes, list[Row[Any]]]:
+) -> dict[bytes, list[Asked]]:
     ids = sorted({outcome.id for outcome in outcomes if isinstance(outcome, Outcome)})
-    found: dict[bytes, list[Row[Any]]] = defaultdict(list)
+    found: dict[bytes, list[Asked]] = defaultdict(list)
     for chunk in chunks(ids):
         query = instruction_columns().where(Instruction.id.in_(chunk), Instruction.type.in_(_SETTLEMENT))
         for row in await session.execute(query):
-            found[row.id].append(row)
+            asked = Asked._make(row)
+            found[asked.id].append(asked)
     return found
 
 
 async def _by_digest(
     session: AsyncSession, outcomes: Sequence[Outcome | AuthorizationRejected]
-) -> dict[bytes, list[Row[Any]]]:
+) -> dict[bytes, list[Asked]]:
     digests = sorted({outcome.digest for outcome in outcomes if isinstance(outcome, AuthorizationRejected)})
-    found: dict[bytes, list[Row[Any]]] = defaultdict(list)
+    found: dict[bytes, list[Asked]] = defaultdict(list)
     for chunk in chunks(digests):
         query = instruction_columns().where(Authorization.digest.in_(chunk)).order_by(Instruction.seq)
         for row in await session.execute(query):
-            found[row.digest].append(row)
+            asked = Asked._make(row)
+            if asked.digest is not None:
+                found[asked.digest].append(asked)
     return found
 
 

@@ -158,9 +158,10 @@ class Reading:
     def _captured(self, event: OrderCaptured) -> None:
         if event.order_id in self.orders:
             raise MirrorError(f"order 0x{event.order_id.hex()} was captured twice", order_id=event.order_id)
-        order = OrderState(event.capture, 0, ZERO_HEAD, is_new=True)
+        capture = event.capture
+        order = OrderState(capture, 0, ZERO_HEAD, is_new=True)
         self.orders[event.order_id] = order
-        self._settle(RecordKind.CAPTURE, event.order_id, order, event, content=capture_hash(event.capture))
+        self._settle(RecordKind.CAPTURE, event.order_id, order, event, content=capture_hash(capture))
 
     def _split(self, event: OrderSplit) -> None:
         order = self._order(event.order_id, event.at)

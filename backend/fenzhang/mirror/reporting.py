@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections import defaultdict
-from typing import Any
 
-from fenzhang.mirror.outcomes import Verdicts
+from fenzhang.mirror.outcomes import Verdict, Verdicts
 from fenzhang.store.tables import InstructionState
 from fenzhang.telemetry import metrics
 from fenzhang.telemetry.logs import fields, some
@@ -16,28 +15,29 @@ log = logging.getLogger("fenzhang.mirror")
 
 def report(verdicts: Verdicts) -> None:
     """Outcomes were committed, with their records and postings."""
-    settled, rejected = InstructionState.SETTLED.value, InstructionState.REJECTED.value
-    types: dict[str, list[str]] = {settled: [], rejected: []}
-    by_transaction: dict[bytes, list[dict[str, Any]]] = defaultdict(list)
-    for seq, row in verdicts.rows.items():
-        types[row["state"]].append(verdicts.instructions[seq].type)
-        by_transaction[row["tx_hash"]].append(row)
-    metrics.count_by_type(metrics.INSTRUCTIONS_SETTLED, types[settled])
-    metrics.count_by_type(metrics.INSTRUCTIONS_REJECTED, types[rejected])
-    for tx_hash, rows in by_transaction.items():
-        count = sum(row["state"] == settled for row in rows)
-        asked = (verdicts.instructions[row["seq"]].request_id for row in rows)
+    types: dict[InstructionState, list[str]] = defaultdict(list)
+    by_transaction: dict[bytes, list[Verdict]] = defaultdict(list)
+    for verdict in verdicts.by_seq.values():
+        types[verdict.state].append(verdict.asked.type)
+        by_transaction[verdict.at.tx_hash].append(verdict)
+    metrics.count_by_type(metrics.INSTRUCTIONS_SETTLED, types[InstructionState.SETTLED])
+    metrics.count_by_type(metrics.INSTRUCTIONS_REJECTED, types[InstructionState.REJECTED])
+    for tx_hash, found in by_transaction.items():
+        block = found[0].at.block_number
+        settled = sum(verdict.state is InstructionState.SETTLED for verdict in found)
         log.info(
             "block %d, transaction 0x%s: %d settled and posted, %d rejected",
-            rows[0]["block_number"],
+            block,
             tx_hash.hex(),
-            count,
-            len(rows) - count,
+            settled,
+            len(found) - settled,
             extra=fields(
-                block=rows[0]["block_number"],
+                block=block,
                 tx_hash="0x" + tx_hash.hex(),
-                settled=count,
-                rejected=len(rows) - count,
-                requests=some(request_id for request_id in asked if request_id is not None),
+                settled=settled,
+                rejected=len(found) - settled,
+                requests=some(
+                    verdict.asked.request_id for verdict in found if verdict.asked.request_id is not None
+                ),
             ),
         )

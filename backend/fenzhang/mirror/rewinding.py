@@ -18,7 +18,7 @@ from fenzhang.mirror.errors import ReorgTooDeep
 from fenzhang.mirror.fetching import BlockRef
 from fenzhang.mirror.orders import recompute_orders
 from fenzhang.store import feed
-from fenzhang.store.bulk import update_rows
+from fenzhang.store.bulk import update_tuples
 from fenzhang.store.feed import Change
 from fenzhang.store.tables import (
     TERMINAL_STATES,
@@ -86,7 +86,7 @@ async def _reopen_instructions(session: AsyncSession, ancestor: int) -> None:
     rows, changes = [], []
     for seq, platform_id, carried_by in await session.execute(query):
         state = InstructionState.SUBMITTED if carried_by in _LIVE else InstructionState.ACCEPTED
-        rows.append({"seq": seq, "state": state.value})
+        rows.append((state.value, None, None, None, seq))
         changes.append(Change(platform_id, seq, state))
-    await update_rows(session, Instruction, "seq", rows, clear=["reason", "block_number", "tx_hash"])
+    await update_tuples(session, Instruction, ("state", "reason", "block_number", "tx_hash", "seq"), rows)
     await feed.append(session, changes)

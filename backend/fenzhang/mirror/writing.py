@@ -45,18 +45,12 @@ async def write_span(
         session, span.headers, {entry.at.block_number for entry in reading.entries}, kept_blocks
     )
     # Last, because the feed's counter stays locked from here to the commit.
-    await feed.append(session, list(verdicts.changes.values()))
+    await feed.append(session, verdicts.changes())
     return verdicts
 
 
 async def _insert_records(session: AsyncSession, entries: Sequence[Entry]) -> None:
-    await insert_rows(session, Record, [_record_row(entry) for entry in entries if entry.reason is None])
-    rejected = [
-        {**_record_row(entry), "reason": _reason(entry.reason, entry.amount)}
-        for entry in entries
-        if entry.reason is not None
-    ]
-    await insert_rows(session, Record, rejected)
+    await insert_tuples(session, Record, _RECORD_COLUMNS, [_record_row(entry) for entry in entries])
     leaves = [
         (entry.id, place, leaf.recipient, leaf.amount)
         for entry in entries
@@ -65,22 +59,42 @@ async def _insert_records(session: AsyncSession, entries: Sequence[Entry]) -> No
     await insert_tuples(session, Allocation, ("record_id", "leaf", "recipient", "amount"), leaves)
 
 
-def _record_row(entry: Entry) -> dict[str, Any]:
-    return {
-        "id": entry.id,
-        "kind": int(entry.kind),
-        "instruction_id": entry.instruction_id,
-        "order_id": entry.order_id,
-        "split_id": entry.split_id,
-        "amount": min(entry.amount, MAX_AMOUNT),
-        "leaf": entry.leaf,
-        "batch": entry.batch,
-        "leaf_index": entry.leaf_index,
-        "block_number": entry.at.block_number,
-        "tx_hash": entry.at.tx_hash,
-        "log_index": entry.at.log_index,
-        "canonical": True,
-    }
+_RECORD_COLUMNS = (
+    "id",
+    "kind",
+    "instruction_id",
+    "order_id",
+    "split_id",
+    "amount",
+    "leaf",
+    "batch",
+    "leaf_index",
+    "block_number",
+    "tx_hash",
+    "log_index",
+    "canonical",
+    "reason",
+)
+
+
+def _record_row(entry: Entry) -> tuple[Any, ...]:
+    at = entry.at
+    return (
+        entry.id,
+        int(entry.kind),
+        entry.instruction_id,
+        entry.order_id,
+        entry.split_id,
+        min(entry.amount, MAX_AMOUNT),
+        entry.leaf,
+        entry.batch,
+        entry.leaf_index,
+        at.block_number,
+        at.tx_hash,
+        at.log_index,
+        True,
+        None if entry.reason is None else _reason(entry.reason, entry.amount),
+    )
 
 
 def _reason(reason: bytes, amount: int) -> dict[str, Any]:

@@ -54,18 +54,20 @@ async def update_rows(
     entity: type[Base],
     key: str,
     rows: Sequence[dict[str, Any]],
-    clear: Sequence[str] = (),
 ) -> None:
-    """Set the columns that each row names, where column `key` has the row's value. All rows name the same columns.
+    """Set the columns that each row names, where column `key` has the row's value. All rows name the same columns."""
+    if rows:
+        columns = (*(name for name in rows[0] if name != key), key)
+        await update_tuples(session, entity, columns, _tuples(rows, columns))
 
-    The columns `clear` become NULL in all rows.
-    """
-    if not rows:
-        return
+
+async def update_tuples(
+    session: AsyncSession, entity: type[Base], columns: tuple[str, ...], rows: Sequence[tuple[Any, ...]]
+) -> None:
+    """The same for rows that are tuples in the order of `columns`, of which the last is the key."""
     table = table_of(entity)
-    columns = (*(name for name in rows[0] if name != key), key)
-    statement = _update(table, columns, tuple(clear), session.get_bind().dialect.name)
-    await _execute(session, table, statement, columns, _tuples(rows, columns))
+    statement = _update(table, columns, session.get_bind().dialect.name)
+    await _execute(session, table, statement, columns, rows)
 
 
 async def _execute(
@@ -95,7 +97,8 @@ def _tuples(rows: Sequence[dict[str, Any]], columns: tuple[str, ...]) -> list[tu
 def _converted(row: tuple[Any, ...], converters: Sequence[tuple[int, Converter]]) -> tuple[Any, ...]:
     values = list(row)
     for place, convert in converters:
-        values[place] = convert(values[place])
+        if values[place] is not None:  # by itself the type would make it JSON's null
+            values[place] = convert(values[place])
     return tuple(values)
 
 
@@ -119,12 +122,11 @@ def _insert(table: Table, columns: tuple[str, ...], dialect: str) -> str:
 
 
 @cache
-def _update(table: Table, columns: tuple[str, ...], clear: tuple[str, ...], dialect: str) -> str:
+def _update(table: Table, columns: tuple[str, ...], dialect: str) -> str:
     """The last of `columns` is the key."""
     marks = _marks(len(columns), dialect)
-    values = [f"{name} = {mark}" for name, mark in zip(columns[:-1], marks, strict=False)]
-    values += [f"{name} = NULL" for name in clear]
-    return f"UPDATE {table.name} SET {', '.join(values)} WHERE {columns[-1]} = {marks[-1]}"  # noqa: S608 -- as above
+    values = ", ".join(f"{name} = {mark}" for name, mark in zip(columns[:-1], marks, strict=False))
+    return f"UPDATE {table.name} SET {values} WHERE {columns[-1]} = {marks[-1]}"  # noqa: S608 -- as above
 
 
 def _marks(count: int, dialect: str) -> list[str]:

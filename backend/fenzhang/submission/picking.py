@@ -20,6 +20,7 @@ from fenzhang.submission.tracking import LIVE_STATES
 
 ACCEPTED: ColumnElement[str] = literal_column("'ACCEPTED'")
 """Written out: the partial index on open instructions serves only a query that names its condition literally."""
+_CAPTURE, _ACCEPTED = InstructionType.CAPTURE.value, InstructionState.ACCEPTED.value
 _SETTLEMENT = [kind.value for kind in SETTLEMENT_TYPES]
 
 
@@ -152,15 +153,9 @@ def _columns() -> Select[Any]:
 
 
 def _pending(row: Row[Any]) -> Pending:
-    is_capture = row.type == InstructionType.CAPTURE
-    return Pending(
-        seq=row.seq,
-        platform_id=row.platform_id,
-        order_id=row.order_id,
-        what=payloads.capture_from(row.payload) if is_capture else payloads.instruction_from(row.payload),
-        open=row.state == InstructionState.ACCEPTED,
-        tried_in=row.transaction_id,
-    )
+    seq, kind, platform_id, order_id, payload, state, _, tried_in = tuple(row)
+    what = payloads.capture_from(payload) if kind == _CAPTURE else payloads.instruction_from(payload)
+    return Pending(seq, platform_id, order_id, what, state == _ACCEPTED, tried_in)
 
 
 async def _load_signed(session: AsyncSession, ids: Sequence[int]) -> dict[int, Signed]:
