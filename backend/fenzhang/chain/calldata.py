@@ -8,6 +8,7 @@ reads nothing that they leave unread, and raises Undecodable for the rest.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from struct import Struct
 
 from fenzhang.chain.abi import WORD, Meter, Reader, currency_text, role_text
 from fenzhang.chain.codec import SETTLE_SELECTOR, selector_of
@@ -153,10 +154,21 @@ def _past_record(reader: Reader) -> PastRecord:
     )
 
 
+_ALLOCATION = Struct("32s32s")
+_AMOUNT_BITS = 96
+
+
 def read_allocations(reader: Reader, slot: int) -> tuple[Allocation, ...]:
     """The Allocation[] at `slot`. Raises Undecodable."""
     length, body = reader.array(slot, element_words=2)
-    return tuple(Allocation(body.raw(2 * i), body.uint(2 * i + 1, 96)) for i in range(length))
+    end = body.base + length * _ALLOCATION.size
+    found = []
+    for recipient, word in _ALLOCATION.iter_unpack(body.data[body.base : end]):
+        amount = int.from_bytes(word, "big")
+        if amount >> _AMOUNT_BITS:
+            raise Undecodable(f"{amount} does not fit uint{_AMOUNT_BITS}")
+        found.append(Allocation(recipient, amount))
+    return tuple(found)
 
 
 # ------------------------------------------------------------------------------ rules

@@ -97,6 +97,10 @@ async def pick(session: AsyncSession, lane: Lane, limit: int) -> Queue:
     Those of orders that are in flight are passed over, so that they do not fill the limit.
     """
     rows = (await session.execute(_pending_query(lane, limit))).all()
+    last_seq = rows[-1].seq if len(rows) == limit else None
+    if last_seq is not None and len(rows) > 1 and rows[-1].type == _CAPTURE and not rows[-1].authorization_id:
+        # What stands behind it was not looked at; sent alone, it would have that wait until it is mirrored.
+        rows = rows[:-1]
     authorization_ids = sorted({row.authorization_id for row in rows if row.authorization_id is not None})
     signed = await _load_signed(session, authorization_ids)
     members = await _load_members(session, authorization_ids)
@@ -110,7 +114,6 @@ async def pick(session: AsyncSession, lane: Lane, limit: int) -> Queue:
             units.append(Unit(members[row.authorization_id], signed[row.authorization_id]))
     # A request may capture an order between two instructions that one signature covers: the unit comes after both.
     units.sort(key=lambda unit: max(item.seq for item in unit.items if item.open))
-    last_seq = rows[-1].seq if len(rows) == limit else None
     busy = await _busy_orders(session, units)
     if last_seq is not None:
         # What lies beyond the limit was not looked at: it may hold earlier instructions of these orders.

@@ -16,6 +16,8 @@ from fenzhang.submission.config import SubmissionConfig
 from fenzhang.submission.facts import Facts, KnownOrder, RuleKey, rule_key
 from fenzhang.submission.picking import Pending, Queue, Signed, Unit
 
+_LAST_PART = 16
+"""In this part of a transaction's calldata it is looked at what stands behind a capture."""
 _CAPTURED_HERE = -1
 """Place of captures among the groups of a plan: before all authorizations."""
 
@@ -65,6 +67,8 @@ class Plan:
     _positions: set[tuple[str, bytes]] = field(default_factory=set)
     _rules: set[RuleKey] = field(default_factory=set)
     _signed_by_others: bool = False
+    _costed: tuple[Unit, _Cost] | None = None
+    """The unit that was asked about last, which is mostly the next to be added."""
 
     @property
     def order_ids(self) -> Collection[bytes]:
@@ -95,21 +99,37 @@ class Plan:
                 return False
         return True
 
-    def fits(self, unit: Unit) -> bool:
-        """Whether there is room; the first unit always fits."""
+    def fits(self, unit: Unit, followers: Sequence[Instruction] = ()) -> bool:
+        """Whether there is room; the first unit always fits.
+
+        A capture fits if its `followers` do as well: in the next transaction they would wait until it is mirrored.
+        """
         if not self.units:
             return True
         cost = self._cost(unit)
-        orders = len(self._touched.keys() | unit.order_ids)
+        self._costed = (unit, cost)
+        if followers and isinstance(unit.items[0].what, Capture):
+            cost = self._with_followers(cost, unit.items[0].what, followers)
+        orders = len(self._touched) + len(unit.order_ids - self._touched.keys())
         return (
             self.gas + cost.gas <= self.config.target_gas
             and self.size + cost.size <= self.config.max_calldata_bytes
             and orders <= self.config.max_orders
         )
 
+    def _with_followers(self, cost: _Cost, capture: Capture, followers: Sequence[Instruction]) -> _Cost:
+        found = _Cost(cost.gas, cost.size)
+        for follower in followers:
+            self._cost_of_instruction(follower, capture, found)
+        found.gas += model.COLD_STANDING * len(found.standings - self._standings)
+        found.gas += model.COLD_POSITION * len(found.positions - self._positions)
+        return found
+
     def add(self, unit: Unit) -> None:
         """Add a unit that it accepts."""
-        cost = self._cost(unit)
+        known = self._costed
+        cost = known[1] if known is not None and known[0] is unit else self._cost(unit)
+        self._costed = None
         self.gas += cost.gas
         self.size += cost.size
         self._standings |= cost.standings
@@ -279,6 +299,12 @@ class _Planner:
         self._exclusive: dict[tuple[int, int], Plan] = {}
         self._owner: dict[bytes, Plan] = {}
         self._waiting: set[bytes] = set(queue.busy)
+        self._nearly_full = config.max_calldata_bytes - config.max_calldata_bytes // _LAST_PART
+        self._behind: dict[bytes, list[Instruction]] = defaultdict(list)
+        for unit in queue.units:
+            what = unit.items[0].what
+            if unit.signed is None and isinstance(what, Instruction):
+                self._behind[what.order_id].append(what)
 
     def run(self) -> list[Plan]:
         for unit in in_sequence(self._queue.units):
@@ -299,12 +325,18 @@ class _Planner:
             return None
         owners = {id(owner): owner for order in orders if (owner := self._owner.get(order))}
         plan = self._suspects_plan(unit) if unit.suspicion else self._regular
-        if plan is not None and plan.accepts(unit) and plan.fits(unit):
+        if plan is not None and plan.accepts(unit) and plan.fits(unit, self._followers_of(unit, plan)):
             return plan if not owners.keys() - {id(plan)} else None
         if owners or unit.suspicion:
             return None
         self._regular = self._open()
         return self._regular
+
+    def _followers_of(self, unit: Unit, plan: Plan) -> Sequence[Instruction]:
+        """What waits behind a capture, asked for near the end of a transaction only."""
+        if plan.size < self._nearly_full or unit.signed is not None:
+            return ()
+        return self._behind.get(unit.items[0].order_id, ())
 
     def _suspects_plan(self, unit: Unit) -> Plan | None:
         if unit.suspicion is None:
