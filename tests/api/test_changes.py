@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import json
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 import pytest_asyncio
+from typer.testing import CliRunner
 
 from fenzhang.api.services import REPLAYS
+from fenzhang.cli import app as cli
 from fenzhang.domain.allocation import Allocation, allocate
+from fenzhang.domain.errors import FenzhangError
 from fenzhang.domain.identifiers import order_id, rule_id
 from fenzhang.domain.money import MAX_AMOUNT
 from fenzhang.domain.records import RecordKind
@@ -400,3 +405,60 @@ async def test_only_so_many_replays_at_a_time(changed: Api) -> None:
     assert answer.headers["retry-after"] == "1"
     many = [changed.mall.post(WHAT_IF, json={"version": 1, **IN_PERIOD}) for _ in range(REPLAYS)]
     assert {found.status_code for found in await asyncio.gather(*many)} == {200}
+
+
+# ------------------------------------------------------------------------------ the command
+
+
+def _command(api: Api, *arguments: str) -> tuple[int, str, str]:
+    environment = {"FENZHANG_DATABASE_URL": api.database.url.render_as_string(hide_password=False)}
+    result = CliRunner().invoke(cli, ["what-if", *arguments], env=environment)
+    if isinstance(result.exception, FenzhangError):
+        return 1, result.stdout, str(result.exception)
+    return result.exit_code, result.stdout, result.stderr
+
+
+async def test_the_command_prints_what_the_api_answers(changed: Api, tmp_path: Path) -> None:
+    legs = tmp_path / "legs.json"
+    legs.write_text(json.dumps(payloads.legs_to_json(RETAIL)))
+    for arguments, body in (
+        (["--version", "2", "--day", "2026-11-11"], {"version": 2, **IN_PERIOD}),
+        (
+            ["--legs", str(legs), "--day", "2026-11-11", "--limit", "1"],
+            {"version": 1, "limit": 1, **IN_PERIOD},
+        ),
+        (
+            ["--version", "2", "--from", str(DAY), "--to", str(DAY + 1)],
+            {"version": 2, "from": DAY, "to": DAY + 1},
+        ),
+    ):
+        answer = await _tried(changed.mall, **body)
+        code, out, err = await asyncio.to_thread(_command, changed, "mall", "retail-standard", *arguments)
+        assert (code, err) == (0, "")
+        assert json.loads(out) == answer | {"version": None if "--legs" in arguments else body["version"]}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (("mall", "retail-standard", "--version", "1"), 2, "from: give day, or from and to"),
+        (("mall", "retail-standard", "--day", "2026-11-11"), 2, "legs: give either legs or version"),
+        (("mall", "retail-standard", "--version", "1", "--day", "today"), 2, "day: a day is written"),
+        (("mall", "retail-standard", "--version", "0", "--day", "2026-11-11"), 2, "version: "),
+        (("mall", "retail-standard", "--legs", __file__, "--day", "2026-11-11"), 2, "is not JSON"),
+        (
+            ("mall", "retail-standard", "--version", "9", "--day", "2026-11-11"),
+            1,
+            "retail-standard version 9",
+        ),
+        (("mall", "nothing", "--version", "1", "--day", "2026-11-11"), 1, "no rule 'nothing'"),
+        (("nobody", "retail-standard", "--version", "1", "--day", "2026-11-11"), 1, "no platform 'nobody'"),
+    ],
+)
+async def test_a_mistake_of_the_command_is_one_line(
+    changed: Api, arguments: tuple[str, ...], code: int, message: str
+) -> None:
+    found, out, err = await asyncio.to_thread(_command, changed, *arguments)
+    assert (found, out) == (code, "")
+    assert message in err
+    assert err.count("\n") <= 1

@@ -10,6 +10,7 @@ from fenzhang.api.schemas.answers import Sum
 from fenzhang.api.schemas.constraints import examples
 from fenzhang.api.schemas.governance import LEGS_EXAMPLE, Legs
 from fenzhang.api.types import Model, Timestamp, Version
+from fenzhang.domain.errors import InvalidInput
 from fenzhang.ledger.period import Period
 from fenzhang.ledger.whatif import MAX_ORDERS
 
@@ -47,9 +48,16 @@ class WhatIfBody(Model):
         int, Field(ge=1, le=MAX_ORDERS, description="Orders to look at, the earliest first.")
     ] = MAX_ORDERS
 
+    @property
     def period(self) -> Period:
         """The period. Raises InvalidInput naming the field that is missing, too much, or no good."""
         return Period.of(self.begin, self.end, self.day)
+
+    def check(self) -> None:
+        """Raises InvalidInput unless there is one draft and one period."""
+        if (self.legs is None) == (self.version is None):
+            raise InvalidInput("legs", "give either legs or version")
+        _ = self.period
 
 
 # ------------------------------------------------------------------------------ answers
