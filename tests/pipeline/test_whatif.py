@@ -6,6 +6,7 @@ from collections import defaultdict
 from dataclasses import replace
 from typing import Any
 
+import pytest
 from sqlalchemy import select
 
 from fenzhang.domain.records import Capture, RecordKind
@@ -189,6 +190,19 @@ async def test_more_orders_than_the_limit_are_not_looked_at_and_that_is_said(pip
     for limit, complete in ((2, False), (3, True), (4, True)):
         found = await _asked(pipeline, MARKET.legs, limit=limit)
         assert (found.orders, found.complete) == (min(limit, 3), complete)
+
+
+async def test_pieces_of_any_size_come_to_the_same(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await _busy_day(pipeline)
+    whole = await _asked(pipeline, CHEAPER)
+    whole_limited = await _asked(pipeline, CHEAPER, limit=2)
+    for records, orders in ((1, 1), (2, 1), (3, 2)):
+        monkeypatch.setattr("fenzhang.ledger.whatif._WINDOW", records)
+        monkeypatch.setattr("fenzhang.ledger.whatif._ORDERS", orders)
+        assert await _asked(pipeline, CHEAPER) == whole
+        assert await _asked(pipeline, CHEAPER, limit=2) == whole_limited
 
 
 async def test_what_a_reorganisation_undid_is_not_replayed(pipeline: Pipeline) -> None:

@@ -10,12 +10,13 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from fenzhang.api.changes import what_if_answer
 from fenzhang.api.schemas.changes import WhatIfBody
+from fenzhang.domain.errors import InvalidInput
 from fenzhang.domain.identifiers import hex_id
 from fenzhang.domain.rules import Leg
 from fenzhang.intake import rules
 from fenzhang.intake.errors import UnknownRule
 from fenzhang.intake.reading import references_of
-from fenzhang.intake.snapshot import platform_of
+from fenzhang.intake.snapshot import is_id, platform_of
 from fenzhang.ledger.whatif import Question, WhatIf, what_if
 from fenzhang.store import payloads
 from fenzhang.store.session import Database
@@ -30,18 +31,24 @@ def version_among(found: Sequence[RuleVersion], version: int, field: str) -> Rul
     return one
 
 
-async def question_of(session: AsyncSession, found: Sequence[RuleVersion], body: WhatIfBody) -> Question:
+async def question_of(
+    session: AsyncSession, found: Sequence[RuleVersion], body: WhatIfBody, *, named: bool
+) -> Question:
     """What `body` asks about the rule with the versions `found`.
 
-    Raises UnknownRule, InvalidRule, UnknownParticipant, ParticipantNotActive.
+    Unless `named`, who asks is not the platform, and names recipients by their ids: the answer would tell whose the
+    references are. Raises UnknownRule, InvalidInput, InvalidRule, UnknownParticipant, ParticipantNotActive.
     """
     platform_id, rule_id = found[0].platform_id, found[0].rule_id
     legs: Sequence[Leg]
     if body.version is not None:
         legs = payloads.legs_from_json(version_among(found, body.version, "version").legs)
     else:
-        owner = await platform_of(session, platform_id)
-        legs = await rules.resolve_legs(session, owner, [leg.named() for leg in body.legs or ()])
+        asked = [leg.named() for leg in body.legs or ()]
+        for index, leg in enumerate(asked):
+            if not named and leg.recipient is not None and not is_id(leg.recipient):
+                raise InvalidInput(f"legs[{index}].recipient", "name a platform's recipient by its 0x id")
+        legs = await rules.resolve_legs(session, await platform_of(session, platform_id), asked)
     return Question(platform_id, rule_id, legs, body.period, body.limit)
 
 

@@ -99,7 +99,7 @@ async def _ask(platform: str, rule: str, body: WhatIfBody) -> dict[str, Any]:
             found = await rules.versions_of(session, owner.id, rule_id(owner.id, rule))
             if not found:
                 raise UnknownRule(rule)
-            question = await question_of(session, found, body)
+            question = await question_of(session, found, body, named=True)
         return {
             "out_rule_no": rule,
             "version": body.version,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 from sqlalchemy import Row, Select, func, select
@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from fenzhang.domain.records import RecordKind
 from fenzhang.ledger.period import Period
+from fenzhang.store.bulk import chunks
 from fenzhang.store.tables import Block, Order, Record
 
 
@@ -73,22 +74,33 @@ def windows(span: range, size: int) -> Iterator[range]:
 
 async def captured_in(
     session: AsyncSession, platform_id: bytes, rule_id: bytes, window: range
-) -> Sequence[Row[bytes, int, str, bytes]]:
+) -> list[Row[bytes, int, str, bytes, bytes, bytes]]:
     """Orders of a rule whose captures are among these records, in order of capture.
 
     Of each: order_id, rule_version, currency, bindings.
     """
-    query = (
-        select(Order.order_id, Order.rule_version, Order.currency, Order.bindings)
-        .join(Record, Record.order_id == Order.order_id)
+    captures = (
+        select(Record.order_id)
         .where(
             Record.id >= window.start,
             Record.id < window.stop,
             Record.kind == RecordKind.CAPTURE,
             Record.canonical.is_(True),
-            Order.platform_id == platform_id,
-            Order.rule_id == rule_id,
         )
         .order_by(Record.id)
     )
-    return (await session.execute(query)).all()
+    captured = (await session.execute(captures)).scalars().all()
+    found: dict[bytes, Row[bytes, int, str, bytes, bytes, bytes]] = {}
+    for chunk in chunks(captured):
+        # By their ids alone: asked for the platform's too, SQLite would go through all of its orders every time.
+        query = select(
+            Order.order_id,
+            Order.rule_version,
+            Order.currency,
+            Order.bindings,
+            Order.platform_id,
+            Order.rule_id,
+        ).where(Order.order_id.in_(chunk))
+        found |= {row.order_id: row for row in await session.execute(query)}
+    wanted = (found[order_id] for order_id in captured if order_id in found)
+    return [row for row in wanted if (row.platform_id, row.rule_id) == (platform_id, rule_id)]

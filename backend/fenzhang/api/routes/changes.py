@@ -9,7 +9,7 @@ from fastapi import APIRouter, Depends, Query, Request
 from fenzhang.api.auth import allow
 from fenzhang.api.changes import diff_answer
 from fenzhang.api.documentation import READ, WRITE, operation
-from fenzhang.api.errors import TooManyRequests
+from fenzhang.api.errors import InsufficientScope, TooManyRequests
 from fenzhang.api.responses import OrjsonResponse
 from fenzhang.api.routes.rules import PlatformQuery, Reader, readable_versions
 from fenzhang.api.routing import SecuredRoute
@@ -61,11 +61,15 @@ async def try_draft(
     services = services_of(request)
     async with services.database.read() as session:
         found = await readable_versions(session, actor, reference, platform)
-        question = await question_of(session, found, body)
+        # What a platform calls its participants and orders is its own business.
+        named = actor.platform_id == found[0].platform_id
+        if not named and Scope.APPROVER not in actor.scopes:
+            raise InsufficientScope(
+                "trying another platform's rule needs the scope approver", scopes=[Scope.APPROVER]
+            )
+        question = await question_of(session, found, body, named=named)
     if services.replays.locked():
         raise TooManyRequests("other replays are under way in this process")
     async with services.replays:
-        # What a platform calls its participants and orders is its own business.
-        named = actor.platform_id == question.platform_id
         answer = await tried(services.database, question, named=named)
     return OrjsonResponse({"out_rule_no": reference, "version": body.version, **answer})

@@ -1,4 +1,4 @@
-"""What a change of a rule is: versions compared, drafts tried on settled orders; who may ask, and what is refused."""
+"""A draft tried on settled orders over HTTP and on the command line: sums, who may ask, and what is refused."""
 
 from __future__ import annotations
 
@@ -14,132 +14,23 @@ from typer.testing import CliRunner
 
 from fenzhang.api.services import REPLAYS
 from fenzhang.cli import app as cli
-from fenzhang.domain.allocation import Allocation, allocate
 from fenzhang.domain.errors import FenzhangError
-from fenzhang.domain.identifiers import order_id, rule_id
+from fenzhang.domain.identifiers import order_id
 from fenzhang.domain.money import MAX_AMOUNT
-from fenzhang.domain.records import RecordKind
-from fenzhang.domain.rulediff import ChangedLeg, FieldChange, MovedLeg, PlacedLeg, RuleDiff, apply
-from fenzhang.domain.rules import ROOT, Leg, LegKind, roles_of
-from fenzhang.store import payloads, tables
-from support.api import MALL, RETAIL, SHOP, SIMPLE, Api, order, participant, rule_row
+from fenzhang.intake.actor import Scope
+from fenzhang.store import payloads
+from support.api import MALL, RETAIL, SHOP, Api
+from support.settled import DAY, NET, settle_a_day
 
-NET = (
-    Leg(ROOT, LegKind.FIXED, 250, recipient=participant("logistics-001")),
-    Leg(ROOT, LegKind.REMAINDER),
-    Leg(1, LegKind.SHARE, 100, role="promoter"),
-    Leg(1, LegKind.SHARE, 400, 10, 30_000, role="platform"),
-    Leg(1, LegKind.REMAINDER, role="merchant"),
-)
-"""The retail rule anew: a fixed carrier, and shares of what is left after it."""
-HOLDERS = {
-    "platform": MALL,
-    "logistics": participant("logistics-001"),
-    "promoter": participant("promoter-001"),
-    "merchant": participant("merchant-001"),
-}
-DAY = 1_794_355_200
-"""2026-11-11 in UTC."""
-DIFF = "/v1/rules/retail-standard/diff?from=1&to=2"
 WHAT_IF = "/v1/rules/retail-standard/what-if"
 IN_PERIOD: dict[str, Any] = {"day": "2026-11-11"}
 
 
-class _Chain:
-    """Writes rows of settled records, as the mirror does."""
-
-    def __init__(self, api: Api) -> None:
-        self.api = api
-        self.last = 0
-
-    async def block(self, number: int, timestamp: int) -> None:
-        block = tables.Block(number=number, hash=bytes([number] * 32), parent_hash=b"", timestamp=timestamp)
-        await self.api.add(block)
-
-    async def record(  # noqa: PLR0917 -- in the order of the columns
-        self,
-        block: int,
-        kind: RecordKind,
-        order_no: str,
-        amount: int,
-        name: str = "",
-        split: str | None = None,
-        leaves: tuple[Allocation, ...] = (),
-    ) -> None:
-        self.last += 1
-        number = order_id(MALL, order_no)
-        row = tables.Record(
-            id=self.last,
-            kind=int(kind),
-            instruction_id=order_id(MALL, name) if name else number,
-            order_id=number,
-            split_id=None if split is None else order_id(MALL, split),
-            amount=amount,
-            leaf=bytes(32),
-            batch=1,
-            leaf_index=self.last,
-            block_number=block,
-            tx_hash=bytes(32),
-            log_index=0,
-        )
-        shares = [
-            tables.Allocation(record_id=self.last, leaf=place, recipient=leaf.recipient, amount=leaf.amount)
-            for place, leaf in enumerate(leaves)
-        ]
-        await self.api.add(row, *shares)
-
-    async def capture(
-        self, block: int, order_no: str, amount: int, legs: tuple[Leg, ...] = RETAIL, **columns: Any
-    ) -> None:
-        values: dict[str, Any] = {
-            "platform_id": MALL,
-            "merchant": HOLDERS["merchant"],
-            "rule_id": rule_id(MALL, "retail-standard"),
-            "rule_version": 1,
-            "currency": "CNY",
-        }
-        bound = b"".join(HOLDERS[role] for role in roles_of(legs))
-        row = tables.Order(
-            order_id=order_id(MALL, order_no),
-            bindings=bound,
-            captured=amount,
-            held=0,
-            head=bytes(32),
-            **values | columns,
-        )
-        await self.api.add(row)
-        await self.record(block, RecordKind.CAPTURE, order_no, amount)
-
-    async def split(
-        self, block: int, order_no: str, name: str, amount: int, legs: tuple[Leg, ...] = RETAIL
-    ) -> None:
-        leaves = tuple(allocate(legs, amount, HOLDERS))
-        await self.record(block, RecordKind.SPLIT, order_no, amount, name, leaves=leaves)
-
-
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def changed(shared_api: Api) -> Api:
-    """The retail rule with a second version proposed, and orders of the day: two of the first version, one huge."""
-    api, chain = shared_api, _Chain(shared_api)
-    second = rule_row(MALL, "retail-standard", 2, NET, approved=False, effective_from=DAY)
-    await api.add(second, rule_row(MALL, "big", legs=SIMPLE), rule_row(SHOP, "retail-standard"))
-    for number, time in ((1, DAY - 1), (2, DAY), (3, DAY + 86_399), (4, DAY + 86_400)):
-        await chain.block(number, time)
-    for body in (order("order-1"), order("order-2")):
-        assert (await api.mall.post("/v1/orders", json=body)).status_code == 202
-    await chain.capture(1, "day-before", 10_000)
-    await chain.capture(2, "order-1", 10_000)
-    await chain.split(2, "order-1", "split-1", 10_000)
-    await chain.capture(3, "order-2", 1_000)
-    await chain.split(4, "order-2", "split-2", 1_000)
-    takes = tuple(Allocation(leaf.recipient, 10) for leaf in allocate(RETAIL, 1_000, HOLDERS))
-    await chain.record(4, RecordKind.RETURN, "order-2", 40, "return-2", "split-2", takes)
-    await chain.split(4, "day-before", "split-0", 10_000)
-    big: dict[str, Any] = {"rule_id": rule_id(MALL, "big"), "legs": SIMPLE}
-    for name in ("huge-1", "huge-2"):
-        await chain.capture(4, name, MAX_AMOUNT, **big)
-        await chain.split(4, name, f"{name}-split", MAX_AMOUNT, SIMPLE)
-    return api
+    """An API with a day of settled orders and a second version of their rule."""
+    await settle_a_day(shared_api)
+    return shared_api
 
 
 async def _tried(client: httpx.AsyncClient, path: str = WHAT_IF, **body: Any) -> dict[str, Any]:
@@ -147,102 +38,6 @@ async def _tried(client: httpx.AsyncClient, path: str = WHAT_IF, **body: Any) ->
     assert answer.status_code == 200, answer.text
     found: dict[str, Any] = answer.json()
     return found
-
-
-# ------------------------------------------------------------------------------ diff
-
-
-def _read_back(answer: dict[str, Any]) -> RuleDiff:
-    """The diff that an answer tells."""
-
-    def placed(items: list[dict[str, Any]]) -> tuple[PlacedLeg, ...]:
-        return tuple(PlacedLeg(item["index"], payloads.legs_from_json([item["leg"]])[0]) for item in items)
-
-    def value(field: str, shown: Any) -> Any:
-        if field == "kind":
-            return LegKind[shown]
-        return bytes.fromhex(shown[2:]) if field == "recipient" and shown is not None else shown
-
-    changed = tuple(
-        ChangedLeg(
-            item["before"],
-            item["after"],
-            tuple(
-                FieldChange(f["field"], value(f["field"], f["before"]), value(f["field"], f["after"]))
-                for f in item["fields"]
-            ),
-        )
-        for item in answer["changed"]
-    )
-    moved = tuple(
-        MovedLeg(item["before"], item["after"], item["parent_before"], item["parent_after"])
-        for item in answer["moved"]
-    )
-    return RuleDiff(placed(answer["added"]), placed(answer["removed"]), changed, moved)
-
-
-async def test_a_diff_tells_both_versions_and_all_that_makes_one_of_the_other(changed: Api) -> None:
-    answer = await changed.mall.get(DIFF)
-    assert answer.status_code == 200, answer.text
-    found = answer.json()
-    assert (found["before"]["version"], found["before"]["state"]) == (1, "IN_FORCE")
-    assert (found["after"]["version"], found["after"]["state"]) == (2, "PROPOSED")
-    assert (found["before"]["effective_from"], found["after"]["effective_from"]) == (0, DAY)
-    read = (await changed.mall.get("/v1/rules/retail-standard/versions/2")).json()
-    assert found["after"]["content_hash"] == read["content_hash"]
-    assert not found["same_legs"]
-    assert [(leg["index"], leg["leg"]["kind"]) for leg in found["added"]] == [(0, "FIXED"), (1, "REMAINDER")]
-    assert [leg["leg"]["role"] for leg in found["removed"]] == ["logistics"]
-    rates = {
-        leg["role"]: {f["field"]: (f["before"], f["after"]) for f in leg["fields"]}
-        for leg in found["changed"]
-    }
-    assert rates == {
-        "platform": {"value": (500, 400), "max": (20_000, 30_000)},
-        "promoter": {"value": (200, 100)},
-    }
-    assert {leg["role"]: leg["parent_after"] for leg in found["moved"]} == dict.fromkeys(
-        ("platform", "promoter", "merchant"), 1
-    )
-    assert apply(RETAIL, _read_back(found)) == list(NET)
-
-
-async def test_a_version_does_not_differ_from_itself_and_back_is_the_other_way(changed: Api) -> None:
-    same = (await changed.mall.get(DIFF.replace("from=1", "from=2"))).json()
-    assert same["same_legs"]
-    assert same["before"] == same["after"]
-    back = (await changed.mall.get("/v1/rules/retail-standard/diff?from=2&to=1")).json()
-    assert apply(NET, _read_back(back)) == list(RETAIL)
-
-
-async def test_whoever_reads_the_rule_reads_the_diff(changed: Api) -> None:
-    own = (await changed.mall.get(DIFF)).json()
-    for client in (changed.approver, changed.auditor):
-        assert (await client.get(f"{DIFF}&platform=mall")).json() == own
-    assert (await changed.operator.get(DIFF)).status_code == 403
-    assert (await changed.shop.get(f"{DIFF}&platform=mall")).status_code == 404
-    shops = await changed.shop.get(DIFF)
-    assert (shops.status_code, shops.json()["field"]) == (404, "to")
-
-
-@pytest.mark.parametrize(
-    ("query", "status", "code", "field"),
-    [
-        ("from=1&to=3", 404, "unknown_rule", "to"),
-        ("from=3&to=1", 404, "unknown_rule", "from"),
-        ("from=1", 422, "invalid_input", "to"),
-        ("to=1", 422, "invalid_input", "from"),
-        ("from=0&to=1", 422, "invalid_input", "from"),
-        ("from=1&to=x", 422, "invalid_input", "to"),
-    ],
-)
-async def test_a_diff_that_is_refused(changed: Api, query: str, status: int, code: str, field: str) -> None:
-    answer = await changed.mall.get(f"/v1/rules/retail-standard/diff?{query}")
-    problem = answer.json()
-    assert (answer.status_code, problem["code"], problem["field"]) == (status, code, field)
-
-
-# ------------------------------------------------------------------------------ what-if
 
 
 async def test_the_version_in_force_changes_nothing(changed: Api) -> None:
@@ -324,6 +119,14 @@ async def test_an_approver_tries_a_draft_and_sees_ids_alone(changed: Api) -> Non
     assert seen["totals"] == own["totals"]
 
 
+async def test_an_approver_names_recipients_by_their_ids(changed: Api) -> None:
+    path, legs = f"{WHAT_IF}?platform=mall", payloads.legs_to_json(NET)
+    assert (await _tried(changed.approver, path, legs=legs, **IN_PERIOD))["splits_replayed"] == 2
+    named = [{**legs[0], "recipient": "logistics-001"}, *legs[1:]]
+    answer = await changed.approver.post(path, json={"legs": named, **IN_PERIOD})
+    assert (answer.status_code, answer.json()["field"]) == (422, "legs[0].recipient")
+
+
 async def test_who_does_not_govern_the_rule_cannot_try_it(changed: Api) -> None:
     body = {"version": 1, **IN_PERIOD}
     for client, path, status, code in (
@@ -336,6 +139,10 @@ async def test_who_does_not_govern_the_rule_cannot_try_it(changed: Api) -> None:
     ):
         answer = await client.post(path, json=body)
         assert (answer.status_code, answer.json()["code"]) == (status, code), answer.text
+    async with changed.client("app_shops_auditor", [Scope.PLATFORM, Scope.AUDITOR], SHOP) as client:
+        answer = await client.post(f"{WHAT_IF}?platform=mall", json=body)
+        assert (answer.status_code, answer.json()["code"]) == (403, "insufficient_scope")
+        assert (await _tried(client, **body))["orders"] == 0
     # A rule of the same name is another platform's own, and so are its orders.
     assert (await _tried(changed.shop, **body))["orders"] == 0
 
@@ -388,7 +195,6 @@ async def test_a_what_if_that_is_refused(
 async def test_nothing_is_written(changed: Api) -> None:
     before = await changed.contents()
     await _tried(changed.mall, version=2, **IN_PERIOD)
-    assert (await changed.mall.get(DIFF)).status_code == 200
     assert await changed.contents() == before
 
 
