@@ -26,6 +26,7 @@ from fenzhang.commands import (
     serve,
     up,
     verify,
+    whatif,
 )
 from fenzhang.domain.errors import FenzhangError
 from fenzhang.telemetry.logs import scrub
@@ -37,7 +38,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Split rules and settlement records on a consortium chain, clearing off it.",
 )
-for command in (up, demo, replay, quote, verify, reconcile, deploy, bench):
+for command in (up, demo, replay, quote, whatif, verify, reconcile, deploy, bench):
     command.register(app)
 app.add_typer(devnet.app, name="devnet")
 app.add_typer(serve.app, name="serve")

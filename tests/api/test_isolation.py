@@ -37,6 +37,7 @@ async def with_orders(shared_api: Api) -> Api:
         ("/v1/positions/merchant-001", "unknown_participant"),
         ("/v1/rules/retail-standard", "unknown_rule"),
         ("/v1/rules/retail-standard/versions/1", "unknown_rule"),
+        ("/v1/rules/retail-standard/diff?from=1&to=1", "unknown_rule"),
     ],
 )
 async def test_what_belongs_to_another_platform_does_not_exist(

@@ -23,6 +23,7 @@ _PARAMETERS: dict[str, dict[str, Any]] = {
     "/v1/platforms/{reference}/resume": {"reference": "shop"},
     "/v1/rules/{reference}/versions/{version}/approve": {"reference": "draft", "version": 1},
     "/v1/rules/{reference}/retire": {"reference": "retail-standard"},
+    "/v1/rules/{reference}/what-if": {"reference": "retail-standard"},
 }
 _NEEDS_NODE = {"/v1/quote"}
 

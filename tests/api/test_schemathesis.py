@@ -99,10 +99,11 @@ def _is_beyond_schemas(body: Any, answer: Any) -> bool:
     """Whether a refusal is for what JSON Schema has no words for, or what the generator misreads.
 
     To JSON Schema 1.0 is an integer; here it is none. The generator takes bounds for doubles, and 2**63 + 200 for
-    less than 2**63. No schema says that legs form a tree, that amounts have a sum, or that all items of a signed batch
-    must be good.
+    less than 2**63. No schema says that legs form a tree, that amounts have a sum, that a period ends after it begins,
+    or that all items of a signed batch must be good.
     """
-    if isinstance(answer, dict) and answer.get("code") in {"invalid_rule", "authorization_missing"}:
+    beyond = {"invalid_rule", "invalid_period", "authorization_missing"}
+    if isinstance(answer, dict) and answer.get("code") in beyond:
         return True
     if isinstance(body, dict) and "items" in body and (body.get("authorization") or body.get("attestation")):
         return True

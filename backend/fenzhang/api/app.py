@@ -21,6 +21,7 @@ from fenzhang.api.responses import OrjsonResponse
 from fenzhang.api.routes import (
     apps,
     balances,
+    changes,
     instructions,
     network,
     participants,
@@ -48,6 +49,7 @@ _ROUTERS = (
     apps.router,
     participants.router,
     rules.router,
+    changes.router,
     quotes.router,
     balances.router,
     network.router,

@@ -17,7 +17,7 @@ _PROBLEM_REF = {"$ref": "#/components/schemas/Problem"}
 _SCOPES = {
     Scope.OPERATOR.value: "Create apps, enrol and suspend platforms, read the trial balance.",
     Scope.PLATFORM.value: "Everything that belongs to the app's own platform.",
-    Scope.APPROVER.value: "Read and approve the rules that platforms propose.",
+    Scope.APPROVER.value: "Read, try and approve the rules that platforms propose.",
     Scope.AUDITOR.value: "Read the trial balance and the rules of every platform.",
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
@@ -26,6 +27,8 @@ from fenzhang.store.session import Database
 T = TypeVar("T")
 _CONTRACT_SIGNATURES = 2
 """At most so many signatures come in one request."""
+REPLAYS = 2
+"""What-ifs of one process at a time: each keeps a processor busy for seconds."""
 
 
 @dataclass(slots=True)
@@ -42,6 +45,7 @@ class Services:
     watcher: Watcher = field(init=False)
     monitor: Monitor = field(init=False)
     gatherer: Gatherer = field(init=False)
+    replays: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(REPLAYS), init=False)
 
     def __post_init__(self) -> None:
         self.watcher = Watcher(self.database)

@@ -11,6 +11,7 @@ async with AsyncClient("http://127.0.0.1:8700", Credentials("app_…", "…")) a
 content gives the same answer, and both clients repeat by themselves what got no answer.
 """
 
+from fenzhang.client.changes import RuleDiff, WhatIf
 from fenzhang.client.clients import AsyncClient, Client
 from fenzhang.client.errors import (
     ApiError,
@@ -73,6 +74,7 @@ __all__ = [
     "QuoteView",
     "Refused",
     "RetryPolicy",
+    "RuleDiff",
     "RuleView",
     "ServerFailed",
     "State",
@@ -80,5 +82,6 @@ __all__ = [
     "Unauthenticated",
     "UnexpectedAnswer",
     "WaitTimeout",
+    "WhatIf",
     "WrongNetwork",
 ]

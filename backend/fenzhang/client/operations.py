@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from fenzhang.client import models
+from fenzhang.client.changes import RuleDiff, WhatIf
 from fenzhang.client.errors import ApiError, ApiUnreachable, NotFound, UnexpectedAnswer, WaitTimeout
 from fenzhang.client.flow import Flow
 from fenzhang.client.models import (
@@ -180,6 +181,38 @@ class Operations:
         """A dry run of a rule of the platform, or of any legs, on `amount`."""
         asked = {"out_rule_no": rule} if legs is None else {"legs": legs_body(legs)}
         return (yield from self._call("POST", "/v1/quote", QuoteView, body={"amount": amount, **asked}))
+
+    def diff_rule(
+        self, reference: str, before: int, after: int, platform: str | None = None
+    ) -> Flow[RuleDiff]:
+        """What makes version `after` of version `before`; approvers and auditors name the platform."""
+        query: dict[str, str | int] = {"from": before, "to": after}
+        query |= {} if platform is None else {"platform": platform}
+        return (yield from self._call("GET", f"/v1/rules/{reference}/diff", RuleDiff, query=query))
+
+    def what_if(
+        self,
+        reference: str,
+        draft: int | Sequence[Leg],
+        begin: int,
+        end: int,
+        *,
+        limit: int | None = None,
+        platform: str | None = None,
+    ) -> Flow[WhatIf]:
+        """What a draft (legs, or the number of a version) would have made of settled orders of the rule.
+
+        Those captured from `begin` to before `end` (Unix seconds), at most 31 days; approvers name the platform.
+        """
+        asked = {"version": draft} if isinstance(draft, int) else {"legs": legs_body(draft)}
+        body = {**asked, "from": begin, "to": end, **({} if limit is None else {"limit": limit})}
+        query = {} if platform is None else {"platform": platform}
+        path = f"/v1/rules/{reference}/what-if"
+        # Many orders take their time, and a question that is given up is asked again.
+        call = Call(
+            method="POST", path=path, read=reader(WhatIf), query=query, body=body, wait_s=LONGEST_WAIT_S
+        )
+        return (yield from self._session.perform(call))
 
     # -------------------------------------------------------------------------- settlement
 

@@ -17,7 +17,7 @@ class Scope(StrEnum):
     PLATFORM = "platform"
     """Everything that belongs to the app's own platform."""
     APPROVER = "approver"
-    """Read and approve the rules that platforms propose."""
+    """Read, try and approve the rules that platforms propose."""
     AUDITOR = "auditor"
     """Read the trial balance and the rules of every platform."""
 

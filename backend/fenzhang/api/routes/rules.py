@@ -52,6 +52,17 @@ async def readable_platform(session: AsyncSession, actor: Actor, named: str | No
     return own.id
 
 
+async def readable_versions(
+    session: AsyncSession, actor: Actor, reference: str, platform: str | None
+) -> list[RuleVersion]:
+    """All versions of a rule that `actor` asks for, in order. Raises UnknownPlatform, UnknownRule."""
+    platform_id = await readable_platform(session, actor, platform)
+    found = list(await rules.versions_of(session, platform_id, rule_id(platform_id, reference)))
+    if not found:
+        raise UnknownRule(reference)
+    return found
+
+
 @router.post(
     "/v1/rules", **operation({202: InstructionAnswer, 200: InstructionAnswer}, *WRITE, scopes=_PLATFORM)
 )
@@ -87,7 +98,7 @@ async def get_rule(
 ) -> OrjsonResponse:
     """A rule, and which of its versions is in force."""
     async with services_of(request).database.read() as session:
-        found = await _versions(session, actor, reference, platform)
+        found = await readable_versions(session, actor, reference, platform)
         now = await chain_time(session)
     return OrjsonResponse(rule_answer(found, now))
 
@@ -113,22 +124,12 @@ async def get_version(
 ) -> OrjsonResponse:
     """A version of a rule: its legs, and the content hash that an approver names."""
     async with services_of(request).database.read() as session:
-        found = await _versions(session, actor, reference, platform)
+        found = await readable_versions(session, actor, reference, platform)
         now = await chain_time(session)
     one = next((row for row in found if row.version == version), None)
     if one is None:
         raise UnknownRule(f"{reference} version {version}")
     return OrjsonResponse(version_answer(one, found, now))
-
-
-async def _versions(
-    session: AsyncSession, actor: Actor, reference: str, platform: str | None
-) -> list[RuleVersion]:
-    platform_id = await readable_platform(session, actor, platform)
-    found = list(await rules.versions_of(session, platform_id, rule_id(platform_id, reference)))
-    if not found:
-        raise UnknownRule(reference)
-    return found
 
 
 @router.post(

@@ -1,0 +1,131 @@
+"""An order's past, replayed by other legs: what its splits would have allocated, after the same returns.
+
+Only the arithmetic is replayed. Each settled split divides the same amount among the same holders of roles, and each
+return takes the same amount back from it. Who is active or has agreed to receive is not asked again.
+
+A release is not replayed: what no split took goes to the order's merchant, whatever the legs are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from fenzhang.domain.allocation import Allocation, allocate, take_back
+from fenzhang.domain.errors import LegExceedsRemaining, RoleNotBound
+from fenzhang.domain.records import PastRecord, RecordKind
+from fenzhang.domain.rules import Leg, leaf_indices, roles_of
+
+_NOBODY = bytes(32)
+
+
+@dataclass(slots=True)
+class Replayed:
+    """A settled split: what it came to, and what it would have come to, both after its returns, per leaf.
+
+    Without `hypothetical` the draft cannot allocate it, for the reason `refusal`.
+    """
+
+    amount: int
+    actual: list[Allocation]
+    hypothetical: list[Allocation] | None
+    refusal: RoleNotBound | LegExceedsRemaining | None = None
+    returns: int = 0
+    returned: int = 0
+    respread: int = 0
+    """Returns that named amounts per leaf which the leaves of the draft do not fit; see `replay`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Holders:
+    """Who holds the roles of a version: its role names, the place among its leaves of each leaf with a role."""
+
+    roles: tuple[str, ...]
+    role_leaves: tuple[tuple[int, str], ...]
+    leaves: int
+
+    @classmethod
+    def of(cls, legs: Sequence[Leg]) -> Holders:
+        """Of the version with these legs."""
+        leaves = leaf_indices(legs)
+        named = ((place, legs[index].role) for place, index in enumerate(leaves))
+        return cls(
+            tuple(roles_of(legs)),
+            tuple((place, role) for place, role in named if role is not None),
+            len(leaves),
+        )
+
+    def bindings(self, order: Sequence[bytes], allocations: Sequence[Allocation]) -> dict[str, bytes]:
+        """Participant per role: as the order bound it, else as the split did, which its allocations show."""
+        bound = {
+            role: participant
+            for role, participant in zip(self.roles, order, strict=False)
+            if participant != _NOBODY
+        }
+        for place, role in self.role_leaves:
+            bound.setdefault(role, allocations[place].recipient)
+        return bound
+
+
+def replay(
+    past: Sequence[PastRecord], holders: Holders, order_bindings: Sequence[bytes], draft: Sequence[Leg]
+) -> list[Replayed]:
+    """The settled splits of an order by the legs `draft`, in order of `past`, the order's settled records.
+
+    `holders` are those of the version that the order was captured with, `order_bindings` what it bound.
+
+    A return that was spread over the leaves is spread over those of the draft. One that named its amounts takes the
+    same from the draft's leaves, if these are for the same recipients and have as much to give; else it is spread too.
+
+    Raises ValueError if a split has other leaves than the version of `holders`.
+    """
+    splits: dict[bytes, Replayed] = {}
+    found: list[Replayed] = []
+    for record in past:
+        if record.kind is RecordKind.SPLIT:
+            split = _split(record, holders, order_bindings, draft)
+            found.append(split)
+            splits.setdefault(record.id, split)
+        elif record.kind is RecordKind.RETURN and record.split_id in splits:
+            _take_back(splits[record.split_id], record)
+    return found
+
+
+def _split(
+    record: PastRecord, holders: Holders, order_bindings: Sequence[bytes], draft: Sequence[Leg]
+) -> Replayed:
+    actual = list(record.allocations)
+    if len(actual) != holders.leaves:
+        raise ValueError(f"{len(actual)} allocations by a version with {holders.leaves} leaves")
+    bindings: Mapping[str, bytes] = holders.bindings(order_bindings, actual)
+    try:
+        return Replayed(record.amount, actual, allocate(draft, record.amount, bindings))
+    except (RoleNotBound, LegExceedsRemaining) as refusal:
+        return Replayed(record.amount, actual, None, refusal)
+
+
+def _take_back(split: Replayed, record: PastRecord) -> None:
+    split.returns += 1
+    split.returned += record.amount
+    takes = [taken.amount for taken in record.allocations]
+    if split.hypothetical is not None:
+        named = takes != _spread(split.actual, record)
+        fits = named and _fits(split.actual, split.hypothetical, takes)
+        split.respread += named and not fits
+        split.hypothetical = _less(split.hypothetical, takes if fits else _spread(split.hypothetical, record))
+    split.actual = _less(split.actual, takes)
+
+
+def _spread(leaves: Sequence[Allocation], record: PastRecord) -> list[int]:
+    return take_back(record.split_id, [leaf.amount for leaf in leaves], record.amount)
+
+
+def _fits(actual: Sequence[Allocation], draft: Sequence[Allocation], takes: Sequence[int]) -> bool:
+    """Whether amounts taken from the actual leaves can be taken from those of the draft, one by one."""
+    return [leaf.recipient for leaf in actual] == [leaf.recipient for leaf in draft] and all(
+        take <= leaf.amount for take, leaf in zip(takes, draft, strict=True)
+    )
+
+
+def _less(leaves: Sequence[Allocation], takes: Sequence[int]) -> list[Allocation]:
+    return [Allocation(leaf.recipient, leaf.amount - take) for leaf, take in zip(leaves, takes, strict=True)]

@@ -1,0 +1,133 @@
+"""Replaying an order by other legs: the arithmetic of splits and returns, and that the same legs change nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fenzhang.domain.allocation import Allocation, allocate, take_back
+from fenzhang.domain.errors import LegExceedsRemaining, RoleNotBound
+from fenzhang.domain.records import PastRecord, RecordKind
+from fenzhang.domain.rules import ROOT, Leg, LegKind, roles_of
+from fenzhang.domain.whatif import Holders, replay
+from support.parties import NOBODY, ident
+from support.trees import trees
+
+ORDER, SPLIT = b"O" * 32, b"S" * 32
+ANN, BOB, CY = (letter * 32 for letter in (b"A", b"B", b"C"))
+HALF = (Leg(ROOT, LegKind.SHARE, 5_000, role="agent"), Leg(ROOT, LegKind.REMAINDER, role="merchant"))
+TENTH = (Leg(ROOT, LegKind.SHARE, 1_000, role="agent"), Leg(ROOT, LegKind.REMAINDER, role="merchant"))
+
+
+def _split(amount: int, *leaves: tuple[bytes, int], number: bytes = SPLIT) -> PastRecord:
+    allocations = tuple(Allocation(recipient, share) for recipient, share in leaves)
+    return PastRecord(RecordKind.SPLIT, number, amount, allocations=allocations)
+
+
+def _return(amount: int, *takes: tuple[bytes, int], split: bytes = SPLIT) -> PastRecord:
+    allocations = tuple(Allocation(recipient, take) for recipient, take in takes)
+    return PastRecord(RecordKind.RETURN, b"R" * 32, amount, split, allocations)
+
+
+def _replayed(past: Sequence[PastRecord], draft: Sequence[Leg], bound: Sequence[bytes] = (ANN, BOB)) -> Any:
+    [split] = replay(past, Holders.of(HALF), bound, draft)
+    return split
+
+
+def test_the_same_amount_is_divided_by_the_draft() -> None:
+    split = _replayed([_split(101, (ANN, 50), (BOB, 51))], TENTH)
+    assert split.hypothetical == [Allocation(ANN, 10), Allocation(BOB, 91)]
+    assert (split.amount, split.actual) == (101, [Allocation(ANN, 50), Allocation(BOB, 51)])
+
+
+def test_a_role_that_the_order_left_open_is_held_by_whom_the_split_bound() -> None:
+    split = _replayed([_split(100, (CY, 50), (BOB, 50))], TENTH, (NOBODY, BOB))
+    assert split.hypothetical == [Allocation(CY, 10), Allocation(BOB, 90)]
+
+
+def test_a_role_that_nobody_held_and_a_leg_that_takes_too_much_are_refusals() -> None:
+    unbound = (Leg(ROOT, LegKind.SHARE, 10, role="insurer"), HALF[1])
+    dear = (Leg(ROOT, LegKind.FIXED, 101, role="agent"), HALF[1])
+    past = [_split(100, (ANN, 50), (BOB, 50)), _return(10, (ANN, 5), (BOB, 5))]
+    for draft, refusal in ((unbound, RoleNotBound("insurer")), (dear, LegExceedsRemaining(0, 101, 100))):
+        split = _replayed(past, draft)
+        assert (split.hypothetical, split.refusal) == (None, refusal)
+        assert split.actual == [Allocation(ANN, 45), Allocation(BOB, 45)]
+
+
+def test_a_return_in_proportion_is_in_proportion_to_what_the_draft_gave() -> None:
+    split = _replayed([_split(100, (ANN, 50), (BOB, 50)), _return(11, (ANN, 5), (BOB, 6))], TENTH)
+    assert split.hypothetical == [Allocation(ANN, 9), Allocation(BOB, 80)]
+    assert (split.returns, split.returned, split.respread) == (1, 11, 0)
+
+
+def test_a_return_that_named_its_amounts_takes_them_if_the_drafts_leaves_have_them() -> None:
+    past = [_split(100, (ANN, 50), (BOB, 50)), _return(10, (ANN, 10), (BOB, 0))]
+    split = _replayed(past, TENTH)
+    assert (split.hypothetical, split.respread) == ([Allocation(ANN, 0), Allocation(BOB, 90)], 0)
+
+
+@pytest.mark.parametrize(
+    "draft", [TENTH, (HALF[1],), (*TENTH[:1], Leg(ROOT, LegKind.REMAINDER, recipient=CY))]
+)
+def test_else_it_is_spread_and_counted(draft: tuple[Leg, ...]) -> None:
+    past = [_split(100, (ANN, 50), (BOB, 50)), _return(11, (ANN, 11), (BOB, 0))]
+    split = _replayed(past, draft)
+    assert split.respread == 1
+    assert sum(leaf.amount for leaf in split.hypothetical) == 89
+
+
+def test_a_release_and_a_return_from_another_split_say_nothing() -> None:
+    past = [
+        _split(100, (ANN, 50), (BOB, 50)),
+        _return(10, (ANN, 5), (BOB, 5), split=b"X" * 32),
+        PastRecord(RecordKind.RELEASE, b"L" * 32, 50),
+    ]
+    split = _replayed(past, HALF)
+    assert split.hypothetical == split.actual == [Allocation(ANN, 50), Allocation(BOB, 50)]
+    assert split.returns == 0
+
+
+def test_a_split_with_other_leaves_than_its_version_is_not_guessed_at() -> None:
+    with pytest.raises(ValueError, match="1 allocations by a version with 2 leaves"):
+        replay([_split(100, (ANN, 100))], Holders.of(HALF), (ANN, BOB), HALF)
+
+
+@given(trees(), trees(), st.data())
+def test_sums_are_kept_and_the_same_legs_change_nothing(
+    legs: tuple[Leg, ...], other: tuple[Leg, ...], data: st.DataObject
+) -> None:
+    """Splits of any rule with any returns: by the same legs the very same, by other legs the same in sum."""
+    bound = {
+        role: ident("holder", role) for role in ("merchant", "promoter", "courier", "r-1", "a_b", "x" * 32)
+    }
+    amount = data.draw(st.integers(1, 10**9))
+    try:
+        leaves = allocate(legs, amount, bound)
+    except LegExceedsRemaining:
+        return
+    past = [PastRecord(RecordKind.SPLIT, SPLIT, amount, allocations=tuple(leaves))]
+    left = [leaf.amount for leaf in leaves]
+    for _ in range(data.draw(st.integers(0, 3))):
+        if data.draw(st.booleans()):
+            takes = take_back(SPLIT, left, data.draw(st.integers(0, sum(left))))
+        else:
+            takes = [data.draw(st.integers(0, weight)) for weight in left]
+        left = [has - take for has, take in zip(left, takes, strict=True)]
+        taken = tuple(Allocation(leaf.recipient, take) for leaf, take in zip(leaves, takes, strict=True))
+        past.append(PastRecord(RecordKind.RETURN, b"R" * 32, sum(takes), SPLIT, taken))
+    order = [bound[role] if data.draw(st.booleans()) else NOBODY for role in roles_of(legs)]
+
+    [same] = replay(past, Holders.of(legs), order, legs)
+    [changed] = replay(past, Holders.of(legs), order, other)
+
+    assert same.hypothetical == same.actual
+    assert [leaf.amount for leaf in same.actual] == left
+    assert same.respread == 0
+    if changed.hypothetical is not None:
+        assert sum(leaf.amount for leaf in changed.hypothetical) == sum(left)
+        assert min(leaf.amount for leaf in changed.hypothetical) >= 0
