@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import HealthCheck, settings
 
+from fenzhang.commands.collector import settle_in
 from support.databases import (
     database,
     database_kind,
@@ -27,3 +29,8 @@ __all__ = [
 # How long an example takes says nothing about what is tested, only about what else the machine is doing.
 settings.register_profile("fenzhang", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("fenzhang")
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:  # noqa: ARG001 -- the hook's signature
+    """What was imported and collected stays: the garbage collector need not walk it again and again."""
+    settle_in()

@@ -22,6 +22,7 @@ from fenzhang.chain.deployments import Deployment
 from fenzhang.chain.eip712 import attestation_digest, authorization_digest, split_ledger_domain
 from fenzhang.chain.node import NodeClient
 from fenzhang.chain.signer import LocalKey
+from fenzhang.chain.tls import tls
 from fenzhang.commands.serve_api import ApiServer, server
 from fenzhang.domain import records
 from fenzhang.domain.identifiers import rule_id
@@ -122,7 +123,7 @@ class Api:
         app = tables.App(client_id=client_id, platform_id=platform)
         token = Tokens(JWT_KEY, 3_600).issue(app, scopes)
         return httpx.AsyncClient(
-            base_url=self.url, headers={"Authorization": f"Bearer {token}"}, timeout=30.0
+            base_url=self.url, headers={"Authorization": f"Bearer {token}"}, timeout=30.0, verify=tls()
         )
 
     # -------------------------------------------------------------------------- as the mirror does
@@ -223,7 +224,9 @@ async def running_api(
                 await task
             await asyncio.sleep(0.005)
         port = serving.servers[0].sockets[0].getsockname()[1]
-        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=30.0) as anybody:
+        async with httpx.AsyncClient(
+            base_url=f"http://127.0.0.1:{port}", timeout=30.0, verify=tls()
+        ) as anybody:
             api = Api(f"http://127.0.0.1:{port}", database, serving, deployment, anybody)
             api.mall = api.client("app_mall", [Scope.PLATFORM], MALL)
             api.shop = api.client("app_shop", [Scope.PLATFORM], SHOP)

@@ -32,6 +32,7 @@ from fenzhang.chain.answers import (
 )
 from fenzhang.chain.breaker import Breaker
 from fenzhang.chain.errors import NodeUnavailable, RpcError
+from fenzhang.chain.tls import tls
 
 __all__ = [
     "BlockHeader",
@@ -101,6 +102,7 @@ class NodeClient:
         self._client = httpx.AsyncClient(
             timeout=timeout_s,
             transport=transport,
+            verify=tls(),
             headers={"Content-Type": "application/json"},
             auth=(user, password) if user or password else None,
             # A proxy of the environment is not for a node on this very machine.

@@ -11,6 +11,7 @@ from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 
 import httpx
 
+from fenzhang.chain.tls import tls
 from fenzhang.client.flow import Flow, Outcome, Pause, Send
 from fenzhang.client.operations import Operations
 from fenzhang.client.session import Credentials, RetryPolicy, Session
@@ -62,7 +63,7 @@ class AsyncClient:
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         self.operations = Operations(Session(base_url, credentials, policy or RetryPolicy()), key)
-        self._http = httpx.AsyncClient(transport=transport, limits=_LIMITS)
+        self._http = httpx.AsyncClient(transport=transport, limits=_LIMITS, verify=tls())
 
     async def __aenter__(self) -> Self:
         return self
@@ -146,7 +147,7 @@ class Client:
         transport: httpx.BaseTransport | None = None,
     ) -> None:
         self.operations = Operations(Session(base_url, credentials, policy or RetryPolicy()), key)
-        self._http = httpx.Client(transport=transport, limits=_LIMITS)
+        self._http = httpx.Client(transport=transport, limits=_LIMITS, verify=tls())
 
     def __enter__(self) -> Self:
         return self

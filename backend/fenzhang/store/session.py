@@ -7,12 +7,12 @@ PostgreSQL with its default.
 
 from __future__ import annotations
 
-import asyncio
 import json
 import re
 import sqlite3
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
+from pathlib import Path
 from typing import Any, Self
 
 import orjson
@@ -25,6 +25,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, c
 
 from fenzhang.store import migration
 from fenzhang.store.errors import DatabaseError, DatabaseUnavailable
+from fenzhang.store.turn import WriteTurn
 
 BUSY_TIMEOUT_MS = 15_000
 """How long SQLite waits for another process's write transaction."""
@@ -72,8 +73,7 @@ class Database:
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
         self._reader = _create_engine(self.url)
         self._writer = self._reader.execution_options(sqlite_begin="BEGIN IMMEDIATE")
-        # SQLite has one writer at a time. Waiting here is fair; its own busy handler only polls.
-        self._turn = asyncio.Lock() if self.is_sqlite else None
+        self._turn = _turn_of(self.url)
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncSession]:
@@ -92,7 +92,7 @@ class Database:
         async with AsyncExitStack() as stack:
             await stack.enter_async_context(_translating())
             if self._turn is not None:
-                await stack.enter_async_context(self._turn)
+                await stack.enter_async_context(self._turn.taken())
             session = await stack.enter_async_context(AsyncSession(self._writer, expire_on_commit=False))
             async with session.begin():
                 # SQLAlchemy begins on first use; a writer must hold SQLite's write lock before it reads.
@@ -112,6 +112,8 @@ class Database:
     async def close(self) -> None:
         """Close all connections."""
         await self._reader.dispose()
+        if self._turn is not None:
+            self._turn.close()
 
     async def __aenter__(self) -> Self:
         return self
@@ -156,6 +158,12 @@ def _with_driver(url: str | URL) -> URL:
         case "postgresql" | "postgres":
             return parsed.set(drivername="postgresql+asyncpg")
     raise DatabaseError(f"databases are sqlite or postgresql, not {backend}", backend=backend)
+
+
+def _turn_of(url: URL) -> WriteTurn | None:
+    if url.get_backend_name() != "sqlite" or not url.database or url.database == ":memory:":
+        return None
+    return WriteTurn(Path(f"{url.database}-turn"), BUSY_TIMEOUT_MS / 1000)
 
 
 def _create_engine(url: URL) -> AsyncEngine:
