@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import sqlite3
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import closing
 from functools import partial
+from pathlib import Path
 
 from sqlalchemy import text
 
@@ -119,6 +121,9 @@ def _stop_outside_of_writing(rig: Rig, process: Process) -> bool:
     process.pause()
     if rig.system.kind != SQLITE:
         return True
+    if _has_turn(rig.system.sqlite_file):
+        process.resume()
+        return False
     with closing(sqlite3.connect(rig.system.sqlite_file, timeout=1.0, isolation_level=None)) as other:
         try:
             other.execute("BEGIN IMMEDIATE")
@@ -126,6 +131,19 @@ def _stop_outside_of_writing(rig: Rig, process: Process) -> bool:
             process.resume()
             return False
         other.execute("ROLLBACK")
+    return True
+
+
+def _has_turn(database: Path) -> bool:
+    """Whether somebody writes, or is about to; those who work have finished within the time that this waits."""
+    with database.with_name(f"{database.name}-turn").open("ab") as file:
+        for _ in range(_STOP_ATTEMPTS):
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                time.sleep(_POLL_S)
+            else:
+                return False
     return True
 
 
