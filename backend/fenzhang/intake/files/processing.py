@@ -81,7 +81,7 @@ class FileProcessor:
             .order_by(File.platform_id, File.state, File.received_at, File.id)
         )
         async with self._database.read() as session:
-            rows = (await session.execute(query)).tuples().all()
+            rows = (await session.execute(query)).all()
         return [
             Waiting(next(found)[1], platform_id)
             for platform_id, found in groupby(rows, key=lambda row: row[0])
@@ -164,7 +164,7 @@ async def _window(session: AsyncSession, file: File) -> tuple[bytes, bool]:
         )
         .order_by(FilePart.start)
     )
-    parts = (await session.execute(query)).tuples().all()
+    parts = (await session.execute(query)).all()
     joined = b"".join(content for _, content in parts)
     first = parts[0][0] if parts else file.position
     return joined[file.position - first :], first + len(joined) >= file.size
