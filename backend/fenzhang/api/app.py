@@ -72,9 +72,9 @@ Amounts are integers, minor units of the currency. Errors are RFC 9457 problem d
 several things are wrong, the order is: overload (429), body too large (413), media type (415), path and method (404,
 405), token (401), JSON (400), scope (403), schema (422), unknown names (404), conflicts (409).
 
-429 (`queue_full`, `too_many_requests`) and 503 come with `Retry-After`, in seconds; nothing was stored, and the same
-request is welcome then. Every answer has an `X-Request-Id`: the client's own if it sent one (1 to 64 letters, digits
-and `._:-`), else a new one. It stays with the instruction.
+429 (`queue_full`, `too_many_requests`, `too_many_files`) and 503 come with `Retry-After`, in seconds; nothing was
+stored, and the same request is welcome then. Every answer has an `X-Request-Id`: the client's own if it sent one (1 to
+64 letters, digits and `._:-`), else a new one. It stays with the instruction.
 """
 
 

@@ -78,7 +78,9 @@ class FileWork:
                 await task
 
     async def _run(self) -> None:
+        # By then the queue has been looked at.
         pause_s = _INTERVAL_S
+        await wait(self._stop, pause_s)
         while not self._stop.is_set():
             more = False
             try:
