@@ -26,6 +26,7 @@ _PARAMETERS: dict[str, dict[str, Any]] = {
     "/v1/rules/{reference}/what-if": {"reference": "retail-standard"},
 }
 _NEEDS_NODE = {"/v1/quote"}
+_FILES = "/v1/files"
 
 
 async def _schema(api: Api) -> dict[str, Any]:
@@ -52,7 +53,7 @@ async def test_every_example_of_a_request_is_accepted(api: Api) -> None:
     schema = await _schema(api)
     tried = []
     for path, item in schema["paths"].items():
-        if "post" not in item or path == "/oauth/token" or path in _NEEDS_NODE:
+        if "post" not in item or path in {"/oauth/token", _FILES} or path in _NEEDS_NODE:
             continue
         for example in _body_of(schema, item["post"])["examples"]:
             for before in _SETUP_OF.get(path, []):
@@ -67,6 +68,24 @@ async def test_every_example_of_a_request_is_accepted(api: Api) -> None:
                 assert "code" not in element, f"{path}: {element}"
             tried.append(path)
     assert len(tried) >= 15
+
+
+async def test_every_example_of_a_file_is_accepted(api: Api) -> None:
+    schema = await _schema(api)
+    content = schema["paths"][_FILES]["post"]["requestBody"]["content"]
+    assert set(content) == {"text/csv", "application/jsonl", "application/x-ndjson"}
+    for number, (media_type, described) in enumerate(content.items()):
+        [example] = described["schema"]["examples"]
+        answer = await api.mall.post(
+            _FILES,
+            params={"out_file_no": f"file-{number}"},
+            content=example,
+            headers={"Content-Type": media_type},
+        )
+        assert answer.status_code == 202, answer.text
+        found = (await api.mall.get(f"{_FILES}/file-{number}", params={"wait": 30})).json()
+        assert (found["state"], found["rejected"]) == ("DONE", 0)
+        assert found["rows"] == len(example.split()) - (media_type == "text/csv")
 
 
 async def test_every_operation_documents_its_problems_and_scopes(api: Api) -> None:

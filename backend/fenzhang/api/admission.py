@@ -85,6 +85,9 @@ class Admission:
 
 
 def _size(scope: Scope) -> int:
-    """Bytes of the body, as announced; a body of unknown size may be the largest."""
+    """Bytes of the body, as announced; a body of unknown size may be the largest.
+
+    A file has more, and never more of it in memory.
+    """
     announced = Headers(scope=scope).get("content-length", "")
     return min(max(int(announced), _LEAST_BYTES), MAX_BODY_BYTES) if announced.isdecimal() else MAX_BODY_BYTES

@@ -15,6 +15,7 @@ from fenzhang.api import problems
 from fenzhang.api.admission import Admission
 from fenzhang.api.auth import Tokens
 from fenzhang.api.documentation import describe
+from fenzhang.api.filework import FileWork, Room
 from fenzhang.api.front import Front
 from fenzhang.api.guard import BodyGuard
 from fenzhang.api.responses import OrjsonResponse
@@ -22,6 +23,7 @@ from fenzhang.api.routes import (
     apps,
     balances,
     changes,
+    files,
     instructions,
     network,
     participants,
@@ -30,6 +32,7 @@ from fenzhang.api.routes import (
     settlement,
     tokens,
 )
+from fenzhang.api.schemas.files import request_of
 from fenzhang.api.services import Services
 from fenzhang.chain.breaker import Breaker
 from fenzhang.chain.deployments import Deployment, check_deployment
@@ -37,6 +40,8 @@ from fenzhang.chain.deployments import load as load_deployment
 from fenzhang.chain.errors import NodeUnavailable
 from fenzhang.chain.node import NodeClient
 from fenzhang.health.endpoint import endpoint
+from fenzhang.intake.files.processing import FileProcessor
+from fenzhang.intake.signatures import Verifier
 from fenzhang.settings import Settings
 from fenzhang.store import chain_binding
 from fenzhang.store.session import Database
@@ -52,6 +57,7 @@ _ROUTERS = (
     changes.router,
     quotes.router,
     balances.router,
+    files.router,
     network.router,
     network.health,
 )
@@ -66,9 +72,9 @@ Amounts are integers, minor units of the currency. Errors are RFC 9457 problem d
 several things are wrong, the order is: overload (429), body too large (413), media type (415), path and method (404,
 405), token (401), JSON (400), scope (403), schema (422), unknown names (404), conflicts (409).
 
-429 (`queue_full`, `too_many_requests`) and 503 come with `Retry-After`, in seconds; nothing was stored, and the same
-request is welcome then. Every answer has an `X-Request-Id`: the client's own if it sent one (1 to 64 letters, digits
-and `._:-`), else a new one. It stays with the instruction.
+429 (`queue_full`, `too_many_requests`, `too_many_files`) and 503 come with `Retry-After`, in seconds; nothing was
+stored, and the same request is welcome then. Every answer has an `X-Request-Id`: the client's own if it sent one (1 to
+64 letters, digits and `._:-`), else a new one. It stays with the instruction.
 """
 
 
@@ -92,6 +98,7 @@ def create_app(
             stack.push_async_callback(services.close)
             await check_start(services)
             await stack.enter_async_context(services.monitor.running())
+            await stack.enter_async_context(_file_work(services).running())
             await stack.enter_async_context(
                 endpoint(
                     settings.metrics_host,
@@ -132,6 +139,12 @@ def create_app(
     app.add_middleware(Front, admission=admission)
     describe(app)
     return app
+
+
+def _file_work(services: Services) -> FileWork:
+    monitor = services.monitor
+    processor = FileProcessor(services.database, Verifier(services.network), request_of)
+    return FileWork(services.database, processor, Room(services.settings.max_queue, lambda: monitor.queue))
 
 
 def _services(

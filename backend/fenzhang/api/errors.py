@@ -45,6 +45,13 @@ class QueueFull(Overloaded):
     retry_after_s = 2
 
 
+class TooManyFiles(Overloaded):
+    """Too many files of the platform wait for their turn."""
+
+    code = "too_many_files"
+    retry_after_s = 5
+
+
 class InvalidToken(FenzhangError):
     """There is no access token, or it is not valid (any more)."""
 

@@ -22,6 +22,7 @@ from fenzhang.api.responses import OrjsonResponse
 from fenzhang.chain.errors import ContractError, DeploymentMismatch, NodeUnavailable, RpcError, Undecodable
 from fenzhang.domain.errors import FenzhangError, InvalidInput, InvalidRule, Rejection
 from fenzhang.intake.errors import Conflict, SignatureRefused, Unknown
+from fenzhang.intake.files.errors import FileTooLarge
 from fenzhang.store.errors import DatabaseError
 from fenzhang.telemetry import requestid
 
@@ -42,6 +43,7 @@ STATUS_OF: Mapping[type[FenzhangError], HTTPStatus] = {
     errors.BodyTooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     errors.UnsupportedMediaType: HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
     errors.RequestInvalid: HTTPStatus.UNPROCESSABLE_ENTITY,
+    FileTooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     InvalidInput: HTTPStatus.UNPROCESSABLE_ENTITY,
     InvalidRule: HTTPStatus.UNPROCESSABLE_ENTITY,
     SignatureRefused: HTTPStatus.FORBIDDEN,

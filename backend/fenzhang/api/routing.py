@@ -2,43 +2,25 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from typing import Any
 
-import orjson
 from fastapi import Request, Response
 from fastapi.routing import APIRoute
 
 from fenzhang.api.auth import authenticate
 from fenzhang.api.services import services_of
+from fenzhang.intake import strictjson
 from fenzhang.telemetry import requestid
-
-_MAX_NAME = 64
 
 
 class StrictRequest(Request):
-    """Reads JSON of one meaning only: no NaN, no lone surrogates, no endless nesting, no name twice in an object."""
+    """Reads JSON of one meaning only."""
 
     async def json(self) -> Any:
         """The body. Raises json.JSONDecodeError, which orjson's error is."""
-        body = await self.body()
-        found = orjson.loads(body)
-        try:
-            # orjson takes the last of two values for a name; whoever signed or logged the request may take the first.
-            json.loads(body, object_pairs_hook=_unique)
-        except RecursionError:
-            raise json.JSONDecodeError("nested too deeply", "", 0) from None
-        return found
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> None:
-    seen: set[str] = set()
-    for name, _ in pairs:
-        if name in seen:
-            raise json.JSONDecodeError(f"the name {name[:_MAX_NAME]!r} twice in one object", "", 0)
-        seen.add(name)
+        return strictjson.loads(await self.body())
 
 
 class PublicRoute(APIRoute):

@@ -26,6 +26,7 @@ from fenzhang.client.errors import (
     WaitTimeout,
     WrongNetwork,
 )
+from fenzhang.client.files import FileState, FileView
 from fenzhang.client.models import (
     Completion,
     Instruction,
@@ -56,6 +57,8 @@ __all__ = [
     "Completion",
     "Conflict",
     "Credentials",
+    "FileState",
+    "FileView",
     "Forbidden",
     "Instruction",
     "InstructionType",

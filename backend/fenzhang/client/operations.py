@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from fenzhang.client import models
 from fenzhang.client.changes import RuleDiff, WhatIf
 from fenzhang.client.errors import ApiError, ApiUnreachable, NotFound, UnexpectedAnswer, WaitTimeout
+from fenzhang.client.files import LONGEST_WAIT_S, FileOperations
 from fenzhang.client.flow import Flow
 from fenzhang.client.models import (
     Completion,
@@ -49,8 +50,6 @@ T = TypeVar("T")
 Key = tuple[InstructionType, str]
 """What a write is known by within its platform: its type and the client's own reference."""
 
-LONGEST_WAIT_S = 60.0
-"""The API's own limit for one long poll."""
 PAGE = 1_000
 _PATHS = {
     InstructionType.CAPTURE: "/v1/orders",
@@ -60,11 +59,11 @@ _PATHS = {
 }
 
 
-class Operations:
+class Operations(FileOperations):
     """The API as flows over one session. `key` signs for a platform; without one its keystore key does."""
 
     def __init__(self, session: Session, key: PlatformKey | None = None) -> None:
-        self._session = session
+        super().__init__(session)
         self._signatures = Signatures(self, key) if key is not None else None
 
     # -------------------------------------------------------------------------- operator

@@ -76,6 +76,11 @@ class Call(Generic[T]):
     read: Callable[[Any], T]
     query: Mapping[str, str | int | float] = field(default_factory=dict)
     body: Any = None
+    stream: httpx.SyncByteStream | httpx.AsyncByteStream | None = None
+    """In place of `body`: bytes that can be read again and again, described by `headers`."""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    is_json: bool = True
+    """Whether the answer is JSON; `read` is given its bytes otherwise."""
     wait_s: float = 0.0
     """How long the API may take on purpose, because it was asked to wait for a change."""
     public: bool = False
@@ -105,7 +110,7 @@ class Session:
 
     def perform(self, call: Call[T]) -> Flow[T]:
         """Send `call` until it is answered. Raises ApiError, ApiUnreachable, UnexpectedAnswer."""
-        headers = {"Accept": "application/json"}
+        headers = {"Accept": "application/json" if call.is_json else "*/*", **call.headers}
         content = None
         if call.body is not None:
             content = orjson.dumps(call.body)
@@ -119,12 +124,14 @@ class Session:
             request = self._request(
                 call.method, call.path, headers, content, wait_s=call.wait_s, query=call.query
             )
+            if call.stream is not None:
+                request.stream = call.stream
             response = yield from self._exchange(request, call.repeat)
             if response.status_code == _UNAUTHENTICATED and self._credentials is not None and not renewed:
                 # The API may have been given another signing key, or the token may have just ended.
                 self._token, renewed = "", True
                 continue
-            return _read(call.read, _answer(response))
+            return _read(call.read, _answer(response) if call.is_json else _bytes_of(response))
 
     def _authenticate(self) -> Flow[None]:
         if self._credentials is None or (self._token and self.clock() < self._token_ends):
@@ -207,6 +214,10 @@ def _answer(response: httpx.Response) -> Any:
     if content is None:
         raise UnexpectedAnswer(f"{response.request.url.host} answers without JSON: is this the API?")
     return content
+
+
+def _bytes_of(response: httpx.Response) -> bytes:
+    return response.content if response.status_code in _OK else _answer(response)  # which raises the refusal
 
 
 def _refusal(response: httpx.Response, content: Any) -> ApiError:

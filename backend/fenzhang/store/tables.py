@@ -94,6 +94,19 @@ class TransactionState(StrEnum):
     """In a block, without effect."""
 
 
+class FileState(StrEnum):
+    """Where a file of instructions stands."""
+
+    RECEIVING = "RECEIVING"
+    """Its bytes are arriving; nobody was promised anything."""
+    RECEIVED = "RECEIVED"
+    """Durably stored, no row looked at yet."""
+    PROCESSING = "PROCESSING"
+    """Some of its rows are decided."""
+    DONE = "DONE"
+    """Each row is accepted, known or rejected. Terminal."""
+
+
 class AccountKind(StrEnum):
     """Chart of accounts, per currency."""
 
@@ -235,6 +248,66 @@ class Instruction(Base):
     tx_hash: Mapped[bytes | None]
     request_id: Mapped[str | None] = mapped_column(String(64))
     """Of the request that brought it, to follow it through the logs."""
+
+
+class File(Base):
+    """A file of instructions that a platform uploaded, and how far it is processed."""
+
+    __tablename__ = "files"
+    __table_args__ = (UniqueConstraint("platform_id", "reference"),)
+    id: Mapped[int] = mapped_column(Serial, primary_key=True)
+    platform_id: Mapped[bytes]
+    app_id: Mapped[str] = mapped_column(String(64))
+    request_id: Mapped[str | None] = mapped_column(String(64))
+    """Of the upload; its instructions have the same."""
+    reference: Mapped[str | None] = mapped_column(String(64))
+    """The client's own; None while RECEIVING, so that an upload that breaks off keeps no reference."""
+    format: Mapped[str] = mapped_column(String(8))
+    """`csv` or `jsonl`."""
+    state: Mapped[str] = mapped_column(String(16), index=True)
+    columns: Mapped[list[Any]]
+    """Names in a CSV file's header; empty for JSON Lines."""
+    sha256: Mapped[bytes]
+    """Of all bytes; empty while RECEIVING."""
+    size: Mapped[int]
+    """Bytes that arrived."""
+    lines: Mapped[int]
+    """Lines that arrived, the header and blank ones included."""
+    position: Mapped[int]
+    """Bytes that are processed: the next record begins here."""
+    line: Mapped[int]
+    """Lines that are processed."""
+    accepted: Mapped[int]
+    known: Mapped[int]
+    rejected: Mapped[int]
+    received_at: Mapped[int]
+    """When it was durable; while RECEIVING, when its newest bytes came."""
+    started_at: Mapped[int | None]
+    finished_at: Mapped[int | None]
+
+
+class FilePart(Base):
+    """A piece of a file's bytes, kept until its rows are processed."""
+
+    __tablename__ = "file_parts"
+    file_id: Mapped[int] = mapped_column(ForeignKey("files.id"), primary_key=True)
+    start: Mapped[int] = mapped_column(primary_key=True)
+    content: Mapped[bytes]
+
+
+class FileRejection(Base):
+    """A row of a file that was not accepted, and why."""
+
+    __tablename__ = "file_rejections"
+    file_id: Mapped[int] = mapped_column(ForeignKey("files.id"), primary_key=True)
+    line: Mapped[int] = mapped_column(primary_key=True)
+    """The row's first line, counted from 1."""
+    code: Mapped[str] = mapped_column(String(64))
+    field: Mapped[str] = mapped_column(String(128))
+    """Empty where no field alone is the reason."""
+    message: Mapped[str] = mapped_column(String(1000))
+    row: Mapped[bytes]
+    """As it came, without its line end."""
 
 
 class Transaction(Base):
