@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import HealthCheck, settings
 
-from fenzhang.commands.collector import settle_in
+from fenzhang.commands.settling import settle_in
 from support.databases import (
     database,
     database_kind,

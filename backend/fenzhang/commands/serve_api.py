@@ -18,7 +18,7 @@ from fastapi import FastAPI
 from fenzhang import crashpoints
 from fenzhang.api.app import check_start, create_app
 from fenzhang.api.services import Services
-from fenzhang.commands.collector import settle_in
+from fenzhang.commands.settling import settle_in
 from fenzhang.settings import Settings
 from fenzhang.stageloop import outlast
 from fenzhang.telemetry import logs, traces

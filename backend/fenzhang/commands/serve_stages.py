@@ -14,7 +14,7 @@ from fenzhang import crashpoints
 from fenzhang.chain.breaker import Breaker
 from fenzhang.chain.deployments import Deployment, load
 from fenzhang.chain.node import NodeClient
-from fenzhang.commands.collector import settle_in
+from fenzhang.commands.settling import settle_in
 from fenzhang.health.watching import watched
 from fenzhang.mirror.mirror import Mirror
 from fenzhang.settings import Settings

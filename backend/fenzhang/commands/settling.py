@@ -9,8 +9,8 @@ _ALLOCATIONS = 50_000
 """Containers between two looks at the youngest. The default is 700, and one batch of rows makes ten thousands."""
 
 _SWITCH_S = 0.0005
-"""After which a thread must let go of the interpreter. SQLite's thread needs it for microseconds, twenty times per group
-of requests, and by default would wait 5 ms for it each time that the event loop is busy."""
+"""After which a thread must let go of the interpreter. SQLite's thread needs it for microseconds, twenty times per
+group of requests, and by default would wait 5 ms for it each time that the event loop is busy."""
 
 
 def settle_in() -> None:
