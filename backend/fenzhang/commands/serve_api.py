@@ -65,6 +65,8 @@ def server(settings: Settings, **wired: Any) -> ApiServer:
         port=settings.api_port,
         lifespan="on",
         access_log=False,
+        # Nothing here asks where a client is.
+        proxy_headers=False,
         log_config=None,
         timeout_graceful_shutdown=_GRACE_S,
     )

@@ -15,7 +15,7 @@ def loads(text: bytes) -> Any:
     found = orjson.loads(text)
     try:
         # orjson takes the last of two values for a name; whoever signed or logged the text may take the first.
-        json.loads(text, object_pairs_hook=_unique)
+        _DECODER.decode(text.decode())
     except RecursionError:
         raise json.JSONDecodeError("nested too deeply", "", 0) from None
     return found
@@ -27,3 +27,6 @@ def _unique(pairs: list[tuple[str, Any]]) -> None:
         if name in seen:
             raise json.JSONDecodeError(f"the name {name[:_MAX_NAME]!r} twice in one object", "", 0)
         seen.add(name)
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_unique)
