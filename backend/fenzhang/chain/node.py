@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
-from ipaddress import ip_address
 from itertools import count
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -32,6 +31,7 @@ from fenzhang.chain.answers import (
 )
 from fenzhang.chain.breaker import Breaker
 from fenzhang.chain.errors import NodeUnavailable, RpcError
+from fenzhang.chain.nodeurl import NodeUrl
 from fenzhang.chain.tls import tls
 
 __all__ = [
@@ -63,7 +63,6 @@ _CONNECTION_LOST = (httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError
 """Signs of a connection that the node closed while it was idle; one new attempt is in order."""
 _HEADER_ONLY = (False,)
 """Second parameter of eth_getBlockByNumber: hashes of transactions suffice."""
-_LAST_PORT = 65_535
 _TOO_MANY_REQUESTS = 429
 _SERVER_ERROR = 500
 
@@ -85,28 +84,18 @@ class NodeClient:
     ) -> None:
         self.breaker = breaker
         """What leaves a failing node alone; None for tools that try once."""
-        try:
-            self._url = httpx.URL(url)
-        except httpx.InvalidURL:
-            raise NodeUnavailable("the URL of the node is malformed") from None
-        if self._url.scheme not in {"http", "https"} or not self._url.host:
-            raise NodeUnavailable("the URL of a node begins with http:// or https:// and names a host")
-        if self._url.port is not None and not 0 < self._url.port <= _LAST_PORT:
-            raise NodeUnavailable(
-                f"the URL of a node has a port within 1 to {_LAST_PORT}, not {self._url.port}"
-            )
-        self.name = _without_secrets(self._url)
-        """The node's address as it may be shown: no user, password, path or query."""
-        user, password = self._url.username, self._url.password
-        self._url = self._url.copy_with(username=None, password=None)
+        at = NodeUrl.parse(url)
+        self._url = at.url
+        self.name = at.name
+        """The node's address as it may be shown."""
         self._client = httpx.AsyncClient(
             timeout=timeout_s,
             transport=transport,
             verify=tls(),
             headers={"Content-Type": "application/json"},
-            auth=(user, password) if user or password else None,
+            auth=at.auth,
             # A proxy of the environment is not for a node on this very machine.
-            trust_env=not _is_local(self._url.host),
+            trust_env=not at.is_local,
         )
         self._ids = count(1)
 
@@ -416,14 +405,3 @@ def _log_list(value: Any) -> list[dict[str, Any]]:
     if not isinstance(value, list) or not all(isinstance(log, Mapping) for log in value):
         raise TypeError("no list of logs")
     return value
-
-
-def _is_local(host: str) -> bool:
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
-def _without_secrets(url: httpx.URL) -> str:
-    return f"{url.scheme}://{url.netloc.decode('ascii').rpartition('@')[2]}"
