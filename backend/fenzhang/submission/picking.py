@@ -9,7 +9,6 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Row, Select, literal_column, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
-from sqlalchemy.orm import aliased
 
 from fenzhang.domain.records import Capture, Instruction
 from fenzhang.store import payloads, tables
@@ -96,11 +95,8 @@ async def pick(session: AsyncSession, lane: Lane, limit: int) -> Queue:
 
     Those of orders that are in flight are passed over, so that they do not fill the limit.
     """
-    rows = (await session.execute(_pending_query(lane, limit))).all()
-    last_seq = rows[-1].seq if len(rows) == limit else None
-    if last_seq is not None and len(rows) > 1 and rows[-1].type == _CAPTURE and not rows[-1].authorization_id:
-        # What stands behind it was not looked at; sent alone, it would have that wait until it is mirrored.
-        rows = rows[:-1]
+    in_flight = await _orders_in_flight(session)
+    rows, last_seq = await _pending_rows(session, lane, limit, in_flight)
     authorization_ids = sorted({row.authorization_id for row in rows if row.authorization_id is not None})
     signed = await _load_signed(session, authorization_ids)
     members = await _load_members(session, authorization_ids)
@@ -114,7 +110,7 @@ async def pick(session: AsyncSession, lane: Lane, limit: int) -> Queue:
             units.append(Unit(members[row.authorization_id], signed[row.authorization_id]))
     # A request may capture an order between two instructions that one signature covers: the unit comes after both.
     units.sort(key=lambda unit: max(item.seq for item in unit.items if item.open))
-    busy = await _busy_orders(session, units)
+    busy = in_flight & {order for unit in units if unit.signed for order in unit.order_ids}
     if last_seq is not None:
         # What lies beyond the limit was not looked at: it may hold earlier instructions of these orders.
         for unit in units:
@@ -123,19 +119,49 @@ async def pick(session: AsyncSession, lane: Lane, limit: int) -> Queue:
     return Queue(await _suspect(session, units), busy)
 
 
-def _pending_query(lane: Lane, limit: int) -> Select[Any]:
-    instruction = tables.Instruction
-    in_flight = aliased(tables.Instruction)
-    blocked = (
-        select(in_flight.seq)
-        .where(
-            in_flight.order_id == instruction.order_id, in_flight.state == InstructionState.SUBMITTED.value
-        )
-        .exists()
+async def _orders_in_flight(session: AsyncSession) -> set[bytes]:
+    """Orders with a SUBMITTED instruction: those that live transactions carry."""
+    live = select(tables.Transaction.id).where(tables.Transaction.state.in_(LIVE_STATES))
+    query = select(tables.Instruction.order_id).where(
+        tables.Instruction.transaction_id.in_(live),
+        tables.Instruction.state == InstructionState.SUBMITTED.value,
     )
+    return {order_id for order_id in (await session.execute(query)).scalars() if order_id is not None}
+
+
+async def _pending_rows(
+    session: AsyncSession, lane: Lane, limit: int, in_flight: set[bytes]
+) -> tuple[list[Row[Any]], int | None]:
+    """At most `limit` pending instructions of orders that are not in flight, and how far was looked, None for all.
+
+    Not one query with a condition about other rows of the order: until PostgreSQL has counted a new table's rows, it
+    may answer that one in quadratic time.
+    """
+    found: list[Row[Any]] = []
+    after = 0
+    while len(found) < limit:
+        room = limit - len(found)
+        rows = (await session.execute(_pending_query(lane, after, room))).all()
+        found += [row for row in rows if row.order_id not in in_flight]
+        if len(rows) < room:
+            return found, None
+        after = rows[-1].seq
+    if len(found) > 1 and found[-1].type == _CAPTURE and found[-1].authorization_id is None:
+        # What stands behind it was not looked at; sent alone, it would have that wait until it is mirrored.
+        return found[:-1], found[-1].seq - 1
+    return found, after
+
+
+def _pending_query(lane: Lane, after: int, limit: int) -> Select[Any]:
+    instruction = tables.Instruction
     return (
         _columns()
-        .where(instruction.state == ACCEPTED, instruction.type.in_(_SETTLEMENT), lane.carries(), ~blocked)
+        .where(
+            instruction.state == ACCEPTED,
+            instruction.type.in_(_SETTLEMENT),
+            lane.carries(),
+            instruction.seq > after,
+        )
         .order_by(instruction.seq)
         .limit(limit)
     )
@@ -190,19 +216,6 @@ async def _load_members(session: AsyncSession, ids: Sequence[int]) -> dict[int, 
         for row in await session.execute(query):
             found[row.authorization_id].append(_pending(row))
     return {authorization_id: tuple(items) for authorization_id, items in found.items()}
-
-
-async def _busy_orders(session: AsyncSession, units: Collection[Unit]) -> set[bytes]:
-    """Of the orders of signed units, those in flight: the query looked at single instructions only."""
-    orders = sorted({order for unit in units if unit.signed for order in unit.order_ids})
-    busy: set[bytes] = set()
-    for chunk in chunks(orders):
-        query = select(tables.Instruction.order_id).where(
-            tables.Instruction.order_id.in_(chunk),
-            tables.Instruction.state == InstructionState.SUBMITTED.value,
-        )
-        busy |= {order for order in (await session.execute(query)).scalars() if order is not None}
-    return busy
 
 
 async def _suspect(session: AsyncSession, units: Sequence[Unit]) -> list[Unit]:
