@@ -61,6 +61,9 @@ class Settings(BaseSettings):
     """Instructions without an outcome at which intake answers 429."""
     max_requests: int = Field(default=256, ge=1)
     """Writes under way in one API process at which it answers 429; of requests of all kinds, eight times as many."""
+    max_calldata_bytes: int = Field(default=120_000, ge=10_000, le=1_000_000)
+    """Largest calldata of a transaction. Nodes of the geth family refuse transactions above 128 KiB, and what a node
+    refuses can never be replaced. 200 orders with their splits take 163,000, for nodes without such a limit."""
     ready_lag_s: float = Field(default=30.0, gt=0)
     """A mirror that is longer behind is shown as degraded."""
 

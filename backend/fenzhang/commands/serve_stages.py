@@ -20,6 +20,7 @@ from fenzhang.mirror.mirror import Mirror
 from fenzhang.settings import Settings
 from fenzhang.stageloop import outlast
 from fenzhang.store.session import Database
+from fenzhang.submission.config import SubmissionConfig
 from fenzhang.submission.keyring import Keyring
 from fenzhang.submission.submitter import Submitter
 from fenzhang.telemetry import logs, traces
@@ -54,7 +55,10 @@ def _submission(
             count = await keyring.count_submitters(session)
         # Without any key the first lane says what is missing.
         numbers = lanes or range(max(count, 1))
-        submitters = [Submitter(database, node, deployment, keyring, lane=number) for number in numbers]
+        config = SubmissionConfig(max_calldata_bytes=settings.max_calldata_bytes)
+        submitters = [
+            Submitter(database, node, deployment, keyring, config, lane=number) for number in numbers
+        ]
         try:
             async with asyncio.TaskGroup() as group:
                 for submitter in submitters:

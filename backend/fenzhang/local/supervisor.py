@@ -37,6 +37,8 @@ from fenzhang.store.session import Database
 
 HOST = "127.0.0.1"
 API_PORT = 8700
+ANVIL_CALLDATA_BYTES = 170_000
+"""anvil takes transactions of any size; so many bytes hold 200 orders with their splits."""
 STAGES = ("mirror", "submission")
 """Stages that run as processes of their own, in the order in which they are started; they end in the opposite one."""
 READY_TIMEOUT_S = 60.0
@@ -191,6 +193,7 @@ class Supervisor:
             "FENZHANG_RPC_URL": rpc_url,
             "FENZHANG_DEPLOYMENT": str(self._home.deployment),
             "FENZHANG_DATABASE_URL": self.options.database_url,
+            "FENZHANG_MAX_CALLDATA_BYTES": str(ANVIL_CALLDATA_BYTES),
             "FENZHANG_KEYSTORE_WORK_FACTOR": str(DEVNET_WORK_FACTOR),
             "FENZHANG_API_HOST": HOST,
             "FENZHANG_API_PORT": str(port),

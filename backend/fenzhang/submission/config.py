@@ -23,7 +23,7 @@ class SubmissionConfig:
     max_orders: int = 200
     """Orders that one transaction touches."""
     max_calldata_bytes: int = 120_000
-    """Nodes of the geth family refuse transactions above 128 KiB, and what a node refuses can never be replaced."""
+    """As in Settings."""
     target_gas: int = 16_000_000
     """What the instructions of one transaction may use by the gas model."""
     gas_cap: int = TRANSACTION_GAS_CAP
