@@ -18,8 +18,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from fenzhang.chain.keccak import keccak
 from fenzhang.devnet.processes import free_port
 from fenzhang.store.session import Database
-from ops.conftest import store_keys
 from pipeline.harness import Pipeline
+from pipeline.processes import store_keys
 from support.api import DEPLOYMENT, order, populate, running_api
 from support.databases import drop_postgres
 from support.processes import Processes

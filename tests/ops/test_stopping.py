@@ -16,8 +16,8 @@ from fenzhang.devnet.processes import free_port
 from fenzhang.domain.identifiers import hex_id
 from fenzhang.intake.actor import Scope
 from fenzhang.store import tables
-from ops.conftest import store_keys
 from pipeline.harness import Pipeline
+from pipeline.processes import store_keys
 from support.api import JWT_KEY
 from support.parties import MALL
 from support.processes import Process, Processes

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
-import subprocess
-import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -18,44 +15,14 @@ from fenzhang.chain.keystore import encrypt_key
 from fenzhang.chain.signer import LocalKey
 from fenzhang.store import keys
 from pipeline.harness import Pipeline
-from support.parties import MALL
+from support.api import JWT_KEY
+from support.parties import MALL, SHOP
+from support.processes import Processes
 from support.system import BANK, SUBMITTER
 
 PASSWORD = "a password of the tests"
 CHEAP = 1 << 4
 """scrypt's n for keys that need no guarding."""
-
-
-class Processes:
-    """Starts commands of this project, and leaves none behind."""
-
-    def __init__(self, environment: dict[str, str]) -> None:
-        self._environment = environment
-        self._running: list[subprocess.Popen[str]] = []
-
-    def start(self, *arguments: str) -> subprocess.Popen[str]:
-        """Run `fenzhang` with these arguments."""
-        process = subprocess.Popen(
-            [sys.executable, "-m", "fenzhang", *arguments],
-            env={**os.environ, **self._environment},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        self._running.append(process)
-        return process
-
-    async def run(self, *arguments: str) -> tuple[int, str, str]:
-        """Exit code, standard output and standard error of a command that ends by itself."""
-        process = self.start(*arguments)
-        out, err = await asyncio.to_thread(process.communicate, timeout=60)
-        return process.returncode, out, err
-
-    def end(self) -> None:
-        """Kill what still runs."""
-        for process in self._running:
-            process.kill()
-            process.communicate()
 
 
 @pytest.fixture
@@ -70,7 +37,10 @@ def processes(pipeline: Pipeline, tmp_path: Path) -> Iterator[Processes]:
             "FENZHANG_RPC_URL": pipeline.world.node.url,
             "FENZHANG_DEPLOYMENT": str(deployment),
             "FENZHANG_KEYSTORE_PASSWORD": PASSWORD,
-        }
+            "FENZHANG_JWT_SECRET": JWT_KEY,
+            "FENZHANG_LOG": "json",
+        },
+        tmp_path,
     )
     yield processes
     processes.end()
@@ -82,6 +52,7 @@ async def store_keys(pipeline: Pipeline, more: Mapping[str, LocalKey] | None = N
         keys.SUBMITTER: SUBMITTER,
         keys.ATTESTOR: BANK,
         keys.platform_label(MALL.id): MALL.key,
+        keys.platform_label(SHOP.id): SHOP.key,
         **(more or {}),
     }
     async with pipeline.database.write() as session:

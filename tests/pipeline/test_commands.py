@@ -18,7 +18,8 @@ from fenzhang.chain.deployments import save
 from fenzhang.devnet.processes import free_port
 from fenzhang.store import tables
 from pipeline.harness import Pipeline
-from pipeline.processes import Processes, children_of, is_running, mine_until_settled, store_keys, until_alive
+from pipeline.processes import children_of, is_running, mine_until_settled, store_keys, until_alive
+from support.processes import Processes
 
 pytestmark = pytest.mark.parametrize("database_kind", ["sqlite"], indirect=True)
 
@@ -32,11 +33,9 @@ async def test_the_stages_settle_and_end_when_they_are_told_to(
     stages = [processes.start("serve", name) for name in ("submission", "mirror")]
 
     await mine_until_settled(pipeline)
-    for stage in stages:
-        stage.send_signal(signal.SIGTERM)
-    said = [await asyncio.to_thread(stage.communicate, timeout=20) for stage in stages]
+    codes = await asyncio.gather(*(stage.stop() for stage in stages))
 
-    assert [stage.returncode for stage in stages] == [0, 0], said
+    assert codes == [0, 0], [stage.said for stage in stages]
     assert await pipeline.states(*seqs) == ["SETTLED", "SETTLED"]
     # Their leases are given back: the next ones need not wait.
     assert all(lease.expires_at == 0 for lease in await pipeline.rows(tables.Lease))
@@ -157,17 +156,15 @@ async def test_serve_all_keeps_the_three_running_and_ends_them(
     await mine_until_settled(pipeline)
     await until_alive(port)
 
-    for child in children_of(everything.pid):
+    for child in children_of(everything.popen.pid):
         os.kill(child, signal.SIGKILL)
     seqs += await pipeline.accept(pipeline.world.release(capture.order_id))
     await mine_until_settled(pipeline)
     await until_alive(port)
-    children = children_of(everything.pid)
-    everything.send_signal(signal.SIGTERM)
-    _, err = await asyncio.to_thread(everything.communicate, timeout=60)
+    children = children_of(everything.popen.pid)
 
-    assert everything.returncode == 0, err
-    assert err.count("it is started again") == 3
+    assert await everything.stop(60) == 0, everything.said
+    assert everything.said.count("it is started again") == 3
     assert len(children) == 3
     assert not any(is_running(child) for child in children)
     assert await pipeline.states(*seqs) == ["SETTLED"] * 3

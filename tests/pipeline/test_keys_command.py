@@ -12,7 +12,8 @@ from fenzhang.chain.keystore import decrypt_key, encrypt_key
 from fenzhang.chain.signer import LocalKey
 from fenzhang.store import tables
 from pipeline.harness import Pipeline
-from pipeline.processes import CHEAP, PASSWORD, Processes
+from pipeline.processes import CHEAP, PASSWORD
+from support.processes import Processes
 
 pytestmark = pytest.mark.parametrize("database_kind", ["sqlite"], indirect=True)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import signal
 from typing import Any
 
 import httpx
@@ -15,12 +14,13 @@ from fenzhang.devnet.processes import free_port
 from fenzhang.store import keys, tables
 from fenzhang.submission.lanes import Lane
 from pipeline.harness import Pipeline
-from pipeline.processes import Processes, mine_until_settled, store_keys, until_alive
+from pipeline.processes import mine_until_settled, store_keys, until_alive
 from support.parties import MALL, SHOP, VENDING
+from support.processes import Processes
 from support.system import SUBMITTER
 
 SECOND = LocalKey(b"\x02" * 32)
-KEYS = {keys.submitter_label(1): SECOND, keys.platform_label(SHOP.id): SHOP.key}
+KEYS = {keys.submitter_label(1): SECOND}
 pytestmark = [
     pytest.mark.parametrize("database_kind", ["postgresql"], indirect=True),
     pytest.mark.postgres,
@@ -53,7 +53,7 @@ async def test_two_keys_are_at_work_at_once_and_a_spare_process_takes_over(
     await mine_until_settled(pipeline)
 
     for process in (first, mirrors[0]):
-        process.send_signal(signal.SIGKILL)
+        process.kill()
     seqs += await _accept_orders(pipeline, 20)
     await mine_until_settled(pipeline)
 
@@ -64,9 +64,7 @@ async def test_two_keys_are_at_work_at_once_and_a_spare_process_takes_over(
     assert len(records) == len({record.instruction_id for record in records}) == len(seqs)
     await pipeline.check_reconciled()
     for process in (second, mirrors[1], spare):
-        process.send_signal(signal.SIGTERM)
-        _, err = await asyncio.to_thread(process.communicate, timeout=30)
-        assert process.returncode == 0, err
+        assert await process.stop() == 0, process.said
 
 
 async def test_two_apis_answer_as_one(pipeline: Pipeline, processes: Processes) -> None:

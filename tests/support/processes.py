@@ -38,6 +38,10 @@ class Process:
         ]
         return int(line.split()[1]) * 1024
 
+    def kill(self) -> None:
+        """SIGKILL."""
+        self.popen.kill()
+
     async def stop(self, timeout_s: float = 30.0) -> int:
         """SIGTERM; its exit code."""
         self.popen.send_signal(signal.SIGTERM)
@@ -85,6 +89,22 @@ class Processes:
         process = Process(popen, log)
         self.running.append(process)
         return process
+
+    async def run(self, *arguments: str, **environment: str) -> tuple[int, str, str]:
+        """Exit code, standard output and standard error of a command that ends by itself."""
+        given = {f"FENZHANG_{name.upper()}": value for name, value in environment.items()}
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "fenzhang",
+            *arguments,
+            env={**os.environ, **self.environment, **given},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        out, err = await asyncio.wait_for(process.communicate(), STARTED_S)
+        return process.returncode or 0, out.decode(), err.decode()
 
     def end(self) -> None:
         """Kill what still runs."""
