@@ -8,6 +8,7 @@ PostgreSQL with its default.
 from __future__ import annotations
 
 import json
+import os
 import re
 import sqlite3
 from collections.abc import AsyncIterator, Iterator
@@ -100,7 +101,13 @@ class Database:
                 yield session
 
     async def upgrade(self) -> None:
-        """Bring the database to the newest version. Several processes may try. Raises DatabaseNewer."""
+        """Bring the database to the newest version. Several processes may try. Raises DatabaseNewer.
+
+        A new SQLite file is its owner's alone: it holds keys, although encrypted.
+        """
+        if self.is_sqlite and self.url.database not in {None, "", ":memory:"}:
+            with suppress(OSError):  # that it exists is no fault, and what else is wrong SQLite will say
+                os.close(os.open(str(self.url.database), os.O_CREAT | os.O_EXCL, 0o600))
         async with _translating(), _connected(self._writer) as connection, connection.begin():
             await connection.run_sync(migration.upgrade)
 

@@ -47,7 +47,7 @@ class WriteTurn:
     def _open(self) -> int:
         if self._handle is None:
             try:
-                self._handle = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+                self._handle = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             except OSError as error:
                 raise DatabaseUnavailable(f"{self._path} cannot be opened: {error.strerror}") from None
         return self._handle

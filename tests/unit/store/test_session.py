@@ -104,6 +104,21 @@ async def test_sqlite_is_durable_checks_foreign_keys_and_does_not_block_readers(
             assert (await session.execute(text(f"PRAGMA {pragma}"))).scalar_one() == expected
 
 
+async def test_a_new_sqlite_file_is_its_owners_alone(tmp_path: Path) -> None:
+    path = tmp_path / "fenzhang.db"
+    async with Database(f"sqlite:///{path}") as database:
+        await database.upgrade()
+        async with database.write() as session:
+            session.add(Counter(name="a", value=1))
+        modes = _modes(tmp_path)
+    assert modes.keys() >= {"fenzhang.db", "fenzhang.db-wal", "fenzhang.db-turn"}
+    assert set(modes.values()) == {0o600}
+
+
+def _modes(folder: Path) -> dict[str, int]:
+    return {file.name: file.stat().st_mode & 0o777 for file in folder.iterdir()}
+
+
 async def test_locked_sqlite_is_unavailable(
     migrated_sqlite: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
