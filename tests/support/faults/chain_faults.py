@@ -75,6 +75,8 @@ async def _reorganise(rig: Rig, depth: int) -> tuple[int, int]:
             # A new block came in between, or what one of them needs is gone: then they all go.
             keep = 0
             await node.request("anvil_reorg", depth, [])
+        # anvil keeps what it had queued, even what is in the new blocks, and waits for ever for the nonces before that.
+        await node.request("anvil_dropAllTransactions")
     return keep, len(raws) - keep
 
 
