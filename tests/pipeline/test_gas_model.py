@@ -9,7 +9,6 @@ import pytest
 
 from fenzhang.domain.records import Capture
 from fenzhang.domain.rules import Leg, LegKind, given_indices
-from fenzhang.store import payloads, tables
 from fenzhang.submission import building
 from fenzhang.submission.config import TRANSACTION_GAS_CAP, SubmissionConfig
 from fenzhang.submission.planning import Plan
@@ -71,18 +70,7 @@ async def measured(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> dict[
     pipeline.world.enroll(*people, consenting_to=MALL)
     for rule in (WIDE, DEEP, GIVING):
         pipeline.world.put_in_force(rule)
-        async with pipeline.database.write() as session:
-            session.add(
-                tables.RuleVersion(
-                    platform_id=MALL.id,
-                    rule_id=rule.rule_id,
-                    version=1,
-                    reference=rule.rule_id.hex(),
-                    legs=payloads.legs_to_json(rule.legs),
-                    effective_from=0,
-                    content_hash=b"",
-                )
-            )
+        await pipeline.add_rules(rule)
     return expected
 
 
