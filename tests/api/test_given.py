@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from fenzhang.store.session import Database
 from fenzhang.store.tables import Instruction
 from support.api import MALL, Api, order, populate, rule_row, running_api, split
 from support.databases import SQLITE, fresh_database
+from support.files import CSV, JSONL, as_csv, as_jsonl, done, upload
 from support.node import HandNode
 from support.system import deploy_system
 
@@ -136,6 +137,24 @@ async def test_an_item_of_a_batch_is_refused_alone(agency: Api) -> None:
     assert (answer.status_code, first["state"]) == (202, "ACCEPTED")
     assert (second["code"], second["field"]) == ("given_out_of_bounds", "given[0]")
     assert (third["code"], third["field"]) == ("invalid_input", "items[2].given[0]")
+
+
+@pytest.mark.parametrize(
+    ("media_type", "written"), [(CSV, as_csv), (JSONL, as_jsonl)], ids=["CSV", "JSON Lines"]
+)
+async def test_rows_of_a_file_give_amounts(
+    agency: Api, media_type: str, written: Callable[..., bytes]
+) -> None:
+    name = "csv" if written is as_csv else "jsonl"
+    items = [
+        {"type": "SPLIT", **split(f"{name}-1", "agency-1", 1_000, given=[200, 700])},
+        {"type": "SPLIT", **split(f"{name}-2", "agency-1", 1_000, given=[201, 0])},
+    ]
+    assert (await upload(agency.mall, name, written(items), media_type)).status_code == 202
+    found = await done(agency.mall, name)
+    assert (found["accepted"], found["rejected"]) == (1, 1)
+    answer = await agency.mall.get(f"/v1/instructions/SPLIT/{name}-1")
+    assert answer.json()["given"] == [200, 700]
 
 
 @pytest.mark.parametrize(
