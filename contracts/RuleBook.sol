@@ -6,6 +6,7 @@ import {EIP712} from "@openzeppelin/contracts/utils/cryptography/EIP712.sol";
 import {SignatureChecker} from "@openzeppelin/contracts/utils/cryptography/SignatureChecker.sol";
 import {IParticipantRegistry, ParticipantStatus} from "./interfaces/IParticipantRegistry.sol";
 import {IRuleBook, Leg, RuleProposal, RuleState} from "./interfaces/IRuleBook.sol";
+import {ISplitLedger} from "./interfaces/ISplitLedger.sol";
 import {Allocator} from "./libraries/Allocator.sol";
 import {CodeStore} from "./libraries/CodeStore.sol";
 import {RuleTree} from "./libraries/RuleTree.sol";
@@ -144,20 +145,27 @@ contract RuleBook is IRuleBook, AccessManaged, EIP712 {
     }
 
     /// @inheritdoc IRuleBook
-    function quote(Leg[] calldata legs, uint96 amount)
+    function quote(Leg[] calldata legs, uint96 amount, uint96[] calldata given)
         external
         pure
-        returns (uint256[] memory leaves, bool failed, uint256 errorLeg)
+        returns (uint256[] memory leaves, bytes memory reason)
     {
         Leg[] memory tree = legs;
         uint256 inner = RuleTree.validateTree(tree);
         leaves = new uint256[](RuleTree.leafCount(tree));
         // It pays nobody: all leaves have payee 0, some word of memory.
-        uint256[] memory packed = Allocator.pack(tree, inner, leaves);
+        (uint256[] memory packed, uint256 expected) = Allocator.pack(tree, inner, leaves);
+        if (given.length != expected) {
+            reason = abi.encodeWithSelector(ISplitLedger.SplitLedger_GivenCount.selector, given.length, expected);
+            return (new uint256[](0), reason);
+        }
+        Allocator.give(packed, given);
         uint256 list = Words.allocate(Allocator.words(packed.length));
-        (errorLeg,,) = Allocator.allocate(packed, amount, leaves.length, list, list);
-        if (errorLeg != Allocator.NONE) return (new uint256[](0), true, errorLeg);
-        errorLeg = 0;
+        (uint256 failed, uint256 take, uint256 remaining) =
+            Allocator.allocate(packed, amount, leaves.length, list, list);
+        if (failed != Allocator.NONE) {
+            return (new uint256[](0), Allocator.refusal(packed, failed, take, remaining));
+        }
         for (uint256 k = 0; k < leaves.length; ++k) {
             leaves[k] = Allocator.amountAt(list, k);
         }

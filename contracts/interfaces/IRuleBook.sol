@@ -5,13 +5,14 @@ pragma solidity 0.8.37;
 enum LegKind {
     FIXED,
     SHARE,
-    REMAINDER
+    REMAINDER,
+    GIVEN
 }
 
 /// @notice One leg of a rule version. `parent` is the index of an earlier leg, or -1 for the root pool.
 /// A leaf (a leg without children) has either a fixed `recipient` or a `role`; an inner leg has neither.
-/// Amounts (`value` of FIXED, `min`, `max`) are minor units; `value` of SHARE is basis points of the pool;
-/// `max` 0 means no cap. `role` is an ASCII name, left aligned.
+/// Amounts (`value` of FIXED, `min`, `max`) are minor units; `value` of SHARE is basis points of the pool, of GIVEN the
+/// most that the split may give it, likewise in basis points; `max` 0 means no cap. `role` is an ASCII name, left aligned.
 struct Leg {
     int8 parent;
     LegKind kind;
@@ -120,11 +121,11 @@ interface IRuleBook {
         returns (bytes32 contentHash, uint64 effectiveFrom, bool approved, address proposer);
 
     /// @notice Dry run of the allocation arithmetic on any legs, validated or not.
-    /// @return leaves amount per leaf in leg order; empty when a leg failed.
-    /// @return failed whether a leg failed.
-    /// @return errorLeg the first leg that failed.
-    function quote(Leg[] calldata legs, uint96 amount)
+    /// @param given amount of each GIVEN leg, in leg order.
+    /// @return leaves amount per leaf in leg order; empty when the split would be rejected.
+    /// @return reason why it would be, as SplitLedger records it; empty when it would not.
+    function quote(Leg[] calldata legs, uint96 amount, uint96[] calldata given)
         external
         pure
-        returns (uint256[] memory leaves, bool failed, uint256 errorLeg);
+        returns (uint256[] memory leaves, bytes memory reason);
 }

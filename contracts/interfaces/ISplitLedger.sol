@@ -34,7 +34,8 @@ enum InstructionKind {
 
 /// @notice One instruction of a platform. `id` names it in events; keep ids distinct (derive them from platform and
 /// reference). Fields that a kind does not use are zero or empty:
-/// SPLIT: `amount`, and `bindings` for roles that the order left open (empty, or one entry per role).
+/// SPLIT: `amount`, `bindings` for roles that the order left open (empty, or one entry per role), and in `amounts` what
+/// each GIVEN leg of the rule takes, in leg order (empty for a rule without).
 /// RELEASE: nothing else. RETURN: `splitId`, `amount`, and optionally `amounts` per leaf, which sum to `amount`.
 struct Instruction {
     InstructionKind kind;
@@ -93,7 +94,8 @@ struct OrderWitness {
 /// 1. Authority: a capture carries an attestor's signature, every instruction its platform's. Relaying needs no role.
 /// 2. Exactly once: an authorization takes effect once, by its nonce; an order id is captured once, for ever.
 /// 3. Conservation: split + released - returned <= captured per order; returned <= allocated per allocation.
-/// 4. Determinism: amounts are computed here from the stored rule version. No caller supplies them.
+/// 4. Determinism: amounts are computed here from the stored rule version. No caller supplies them. What a GIVEN leg takes,
+/// the platform signs, within the bounds that the approved version sets.
 /// 5. A bad instruction is rejected by an event; its neighbours settle.
 /// 6. Per currency: positions + held = captured.
 /// 7. Evidence: each transaction that records anything seals a batch, the Merkle root of its records.
@@ -114,8 +116,8 @@ struct OrderWitness {
 ///
 /// Warning: captures and instructions stand in calldata as every ABI encoder puts them: fields in range, lists and their
 /// structs one behind the other. A transaction with other calldata reverts (SplitLedger_IrregularCalldata, or without
-/// data), whatever was signed. Only the words of a RETURN's `amounts` are judged one by one: one that is too large makes
-/// that instruction a MalformedInstruction.
+/// data), whatever was signed. Only the words of `amounts` are judged one by one: one that is too large makes a SPLIT or
+/// RETURN a MalformedInstruction. So does an amount given to a rule without GIVEN legs.
 /// Warning: an instruction that arrives before what it depends on (a split before its capture) is rejected for good,
 /// whoever relayed it in that order.
 /// Warning: an outdated or missing witness is the relayer's mistake and never the signer's: the authorization is
@@ -193,6 +195,8 @@ interface ISplitLedger {
     error SplitLedger_RoleNotBound(bytes32 role);
     error SplitLedger_RoleAlreadyBound(bytes32 role, bytes32 recipient);
     error SplitLedger_LegExceedsRemaining(uint256 leg, uint256 taken, uint256 remaining);
+    error SplitLedger_GivenCount(uint256 count, uint256 expected);
+    error SplitLedger_GivenOutOfBounds(uint256 leg, uint256 amount, uint256 least, uint256 most);
     error SplitLedger_NothingHeld(bytes32 orderId);
     error SplitLedger_ReturnNotFirst(bytes32 orderId);
     error SplitLedger_UnknownSplit(bytes32 orderId, bytes32 splitId);

@@ -6,6 +6,7 @@ import {Allocator} from "./Allocator.sol";
 import {BatchRoot} from "./BatchRoot.sol";
 import {OrderSlot} from "./OrderSlot.sol";
 import {Cursor, Runs} from "./Runs.sol";
+import {Typed} from "./Typed.sol";
 
 /// @title The opened past of an order, and what a return takes from it
 library Past {
@@ -107,27 +108,10 @@ library Past {
         }
     }
 
-    /// @dev Whether all words are amounts (below 2^96), and their sum is `total`. Reading a larger one as a uint96 would
-    /// revert, and with it the instruction's neighbours. There are no more of them than leaves, so the sum cannot wrap.
-    function _sumsTo(uint96[] calldata amounts, uint256 total) private pure returns (bool) {
-        uint256 sum;
-        uint256 all;
-        for (uint256 k = 0; k < amounts.length; ++k) {
-            uint256 word;
-            assembly ("memory-safe") {
-                word := calldataload(add(amounts.offset, shl(5, k)))
-            }
-            all |= word;
-            unchecked {
-                sum += word;
-            }
-        }
-        return all <= type(uint96).max && sum == total;
-    }
-
     /// @dev Replaces what each leaf could give by what the instruction takes from it.
     function _takeGiven(Allocation[] memory takes, Instruction calldata i) private pure returns (bytes memory reason) {
-        if (i.amounts.length != takes.length || !_sumsTo(i.amounts, i.amount)) {
+        (bool fit, uint256 sum) = Typed.sumOf(i.amounts);
+        if (i.amounts.length != takes.length || !fit || sum != i.amount) {
             return abi.encodeWithSelector(ISplitLedger.SplitLedger_MalformedInstruction.selector, i.id);
         }
         for (uint256 k = 0; k < takes.length; ++k) {

@@ -90,10 +90,15 @@ library RuleTree {
     }
 
     function _validateValues(Leg memory leg, uint256 i) private pure {
-        if (leg.kind == LegKind.SHARE ? leg.value > Allocator.BASIS_POINTS : leg.kind == LegKind.REMAINDER && leg.value != 0) {
+        bool isGiven = leg.kind == LegKind.GIVEN;
+        bool isBounded = isGiven || leg.kind == LegKind.SHARE;
+        if (
+            (isBounded && leg.value > Allocator.BASIS_POINTS) || (isGiven && leg.value == 0)
+                || (leg.kind == LegKind.REMAINDER && leg.value != 0)
+        ) {
             revert IRuleBook.RuleTree_Value(i, leg.value);
         }
-        if (leg.kind != LegKind.SHARE ? leg.min != 0 || leg.max != 0 : leg.max != 0 && leg.min > leg.max) {
+        if (isBounded ? leg.max != 0 && leg.min > leg.max : leg.min != 0 || leg.max != 0) {
             revert IRuleBook.RuleTree_Bounds(i, leg.min, leg.max);
         }
     }

@@ -35,7 +35,7 @@ struct Cursor {
 }
 
 /// @notice A rule version, loaded once a transaction. The payees of a split are the participants bound to its `roles`,
-/// followed by the `recipients` that legs fix. `legs` are packed for Allocator.
+/// followed by the `recipients` that legs fix. `legs` are packed for Allocator; so many of them are `given` their amounts.
 struct LoadedRule {
     bytes32 platform;
     bytes32 ruleId;
@@ -45,6 +45,7 @@ struct LoadedRule {
     bytes32[] recipients;
     uint256[] legs;
     uint256 leaves;
+    uint256 given;
 }
 
 /// @notice Working memory of one `settle` transaction. What is worked on is kept at hand: an order's `cursor`, a `rule`, a
@@ -364,7 +365,7 @@ library Runs {
         assembly ("memory-safe") {
             mstore(recipients, fixedCount)
         }
-        rule.legs = Allocator.pack(legs, inner, payees);
+        (rule.legs, rule.given) = Allocator.pack(legs, inner, payees);
         rule.leaves = count;
         rule.recipients = recipients;
     }

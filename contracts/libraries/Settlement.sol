@@ -158,7 +158,7 @@ library Settlement {
         uint256 held = cursor.slot.held();
         uint256 amount = Typed.amountOf(i);
         // check
-        if (i.splitId != bytes32(0) || Typed.amountsOf(i).length != 0) return _malformed(i.id);
+        if (i.splitId != bytes32(0) || (Typed.amountsOf(i).length != 0 && !_mayGive(run, i))) return _malformed(i.id);
         if (amount == 0) return _reason(ISplitLedger.SplitLedger_ZeroAmount.selector);
         if (amount > held) {
             return abi.encodeWithSelector(
@@ -184,6 +184,10 @@ library Settlement {
     /// @dev The allocations of a split by the selected rule in memory, or why there are none.
     function _allocate(Run memory run, Instruction calldata i) private view returns (uint256 list, bytes memory reason) {
         LoadedRule memory rule = run.rule;
+        if (rule.given != 0) {
+            reason = _give(rule, Typed.amountsOf(i));
+            if (reason.length != 0) return (list, reason);
+        }
         uint256 payees;
         (payees, list) = Allocations.prepare(
             Typed.bindingsOf(run.cursor.captureOf()),
@@ -199,12 +203,25 @@ library Settlement {
         (uint256 failed, uint256 take, uint256 remaining) =
             Allocator.allocate(rule.legs, Typed.amountOf(i), rule.leaves, payees, Allocations.first(list));
         if (failed != Allocator.NONE) {
-            reason = abi.encodeWithSelector(
-                ISplitLedger.SplitLedger_LegExceedsRemaining.selector, failed, take, remaining
-            );
+            reason = Allocator.refusal(rule.legs, failed, take, remaining);
         } else if (!run.cursor.bound || rule.recipients.length != 0) {
             reason = _checkActive(run, list);
         }
+    }
+
+    /// @dev One amount for each GIVEN leg of the rule.
+    function _give(LoadedRule memory rule, uint96[] calldata amounts) private pure returns (bytes memory reason) {
+        if (amounts.length != rule.given) {
+            return abi.encodeWithSelector(ISplitLedger.SplitLedger_GivenCount.selector, amounts.length, rule.given);
+        }
+        Allocator.give(rule.legs, amounts);
+    }
+
+    /// @dev Whether the order's rule has GIVEN legs, and what the split gives are amounts, whatever their number.
+    function _mayGive(Run memory run, Instruction calldata i) private view returns (bool fit) {
+        _selectRule(run);
+        if (run.rule.given == 0) return false; // not to be inlined, see Recipients.credit
+        (fit,) = Typed.sumOf(Typed.amountsOf(i));
     }
 
     /// @dev The rule by which the order was captured.

@@ -225,6 +225,24 @@ library Typed {
         }
     }
 
+    /// @notice Whether all words are amounts (below 2^96), and then their sum. Reading a larger one as a uint96 would
+    /// revert, and with it the instruction's neighbours.
+    /// @dev A transaction has room for far fewer words than the sum would need to wrap.
+    function sumOf(uint96[] calldata amounts) internal pure returns (bool fit, uint256 sum) {
+        uint256 all;
+        for (uint256 k = 0; k < amounts.length; ++k) {
+            uint256 word;
+            assembly ("memory-safe") {
+                word := calldataload(add(amounts.offset, shl(5, k)))
+            }
+            all |= word;
+            unchecked {
+                sum += word;
+            }
+        }
+        fit = all <= type(uint96).max;
+    }
+
     function _offset(Capture[] calldata list, uint256 k) private pure returns (uint256 offset) {
         assembly ("memory-safe") {
             offset := calldataload(add(list.offset, k))

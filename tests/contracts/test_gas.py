@@ -48,6 +48,18 @@ FIVE_WAY = RuleRef(
         Leg(-1, LegKind.REMAINDER, role="e"),
     ),
 )
+GIVEN_TWO = RuleRef(
+    BAZAAR,
+    short("rule", "two given"),
+    1,
+    (
+        replace(FIVE_WAY.legs[0], kind=LegKind.GIVEN),
+        *FIVE_WAY.legs[1:3],
+        replace(FIVE_WAY.legs[3], kind=LegKind.GIVEN, max=5_000),
+        FIVE_WAY.legs[4],
+    ),
+)
+"""The same with two amounts that the split gives."""
 BATCH = 100
 FULL = 200
 """Orders of a full batch, captured and split in one transaction."""
@@ -63,18 +75,19 @@ class Market:
         world.enroll(BAZAAR)
         world.enroll(*RECEIVERS, consenting_to=BAZAAR)
         world.put_in_force(FIVE_WAY)
+        world.put_in_force(GIVEN_TWO)
         self._orders = 0
         self._nonce = 0
         for _ in range(2):
             self.capture_and_split(BATCH)
 
-    def capture(self) -> Capture:
+    def capture(self, rule: RuleRef = FIVE_WAY) -> Capture:
         """The next order: five of the receivers, each in its turn."""
         number = self._orders = self._orders + 1
         bound: list[Party] = [RECEIVERS[(number + 7 * place) % len(RECEIVERS)] for place in range(5)]
         return self.world.capture(
             10_000 + 37 * number,
-            rule=FIVE_WAY,
+            rule=rule,
             bindings=[receiver.id for receiver in bound],
             merchant=bound[4],
             order_id=short("gas order", number),
@@ -106,9 +119,9 @@ class Market:
         assert len(settled.all(OrderCaptured)) == len(settled.all(OrderSplit)) == orders
         return settled
 
-    def captured(self, orders: int) -> tuple[list[Capture], Settled]:
+    def captured(self, orders: int, rule: RuleRef = FIVE_WAY) -> tuple[list[Capture], Settled]:
         """One transaction that captures orders."""
-        captures = [self.capture() for _ in range(orders)]
+        captures = [self.capture(rule) for _ in range(orders)]
         return captures, self.world.settle(self.attested(captures))
 
 
@@ -126,6 +139,16 @@ def measure(world: World) -> dict[str, int]:
     settled = world.settle(market.authorized(list(map(market.split, captures))))
     assert len(settled.all(OrderSplit)) == BATCH
     found[f"five-way split with witness, {BATCH} in a transaction, per order"] = (
+        settled.mined.gas_used // BATCH
+    )
+    given, _ = market.captured(BATCH, GIVEN_TWO)
+    splits = [
+        replace(market.split(capture), amounts=(capture.amount // 25, capture.amount // 12))
+        for capture in given
+    ]
+    settled = world.settle(market.authorized(splits))
+    assert len(settled.all(OrderSplit)) == BATCH
+    found[f"five-way split with two given amounts and witness, {BATCH} in a transaction, per order"] = (
         settled.mined.gas_used // BATCH
     )
     returns = [

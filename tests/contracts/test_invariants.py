@@ -35,7 +35,7 @@ from fenzhang.domain.records import InstructionKind, ParticipantStatus
 from fenzhang.domain.rules import leaf_indices
 from fenzhang.domain.settlement import attestor_signer
 from support.ghosts import Ghosts, capture_of
-from support.parties import MALL, MARKET, PAIR, SHOP, VENDING, RuleRef, party
+from support.parties import AGENCY, MALL, MARKET, PAIR, SHOP, VENDING, RuleRef, party
 from support.plans import RECEIVERS, Plan, Planner, openings, plans
 from support.trees import EXPLORE
 from support.world import Settled, World
@@ -52,6 +52,7 @@ EVERYTHING = {
     *("rule_not_in_force", "binding_count", "recipient_not_active", "recipient_not_consented"),
     *("unknown_order", "not_order_platform", "malformed_instruction", "insufficient_held"),
     *("role_not_bound", "role_already_bound", "leg_exceeds_remaining", "nothing_held", "return_not_first"),
+    *("given_count", "given_out_of_bounds"),
     *("unknown_split", "insufficient_returnable", "leaf_not_returnable"),
     # The one error that reverts a whole transaction whose calldata is well formed.
     "order_changed",
@@ -93,7 +94,8 @@ class Histories(RuleBasedStateMachine):
         self.keys = {MALL.id: MALL.key, SHOP.id: SHOP.key}
         self.effective: Counter[tuple[bytes, int]] = Counter()
         """How often each signer's nonce took effect."""
-        self.planner = Planner(self.world, [MARKET, PAIR, PAIR, VENDING], self.keys)
+        self.world.put_in_force(AGENCY)
+        self.planner = Planner(self.world, [MARKET, PAIR, AGENCY, VENDING], self.keys)
 
     def teardown(self) -> None:
         """Back to the beginning."""
@@ -228,7 +230,8 @@ class Histories(RuleBasedStateMachine):
             legs = world.legs_of(world.orders[split.order_id].capture)
             leaves = zip((legs[index] for index in leaf_indices(legs)), split.allocations, strict=True)
             bound = {leg.role: allocation.recipient for leg, allocation in leaves if leg.role}
-            assert tuple(allocate(legs, split.amount, bound)) == split.allocations
+            given = self.planner.authorized[split.split_id][1].amounts
+            assert tuple(allocate(legs, split.amount, bound, given)) == split.allocations
 
     # -------------------------------------------------------------------------- invariants of all there is
 

@@ -24,14 +24,14 @@ SAYINGS = {
     "RuleTree_LeafCount": "leaves, not",
     "RuleTree_Parent": "is not an earlier leg",
     "RuleTree_Depth": "depth",
-    "RuleTree_Value": ("basis points are more", "has no value"),
-    "RuleTree_Bounds": ("only a SHARE has min and max", "is above max"),
+    "RuleTree_Value": ("basis points are more", "has no value", "needs a value"),
+    "RuleTree_Bounds": ("only a SHARE and a GIVEN leg have min and max", "is above max"),
     "RuleTree_RemainderNotLast": "stands after the REMAINDER",
     "RuleTree_NoRemainder": "the pool has no REMAINDER",
     "RuleTree_RecipientOrRole": ("only a leaf names", "a leaf names either"),
 }
 """The contract's errors in the words of Python's InvalidRule."""
-SHARE, FIXED, REMAINDER = LegKind.SHARE, LegKind.FIXED, LegKind.REMAINDER
+SHARE, FIXED, REMAINDER, GIVEN = LegKind.SHARE, LegKind.FIXED, LegKind.REMAINDER, LegKind.GIVEN
 
 
 def specified(error: InvalidRule | None) -> Fault | None:
@@ -83,7 +83,7 @@ def chain_validates(world: World, every: list[Legs]) -> list[Fault | None]:
 
 def chain_sees_a_tree(world: World, every: list[Legs]) -> list[Fault | None]:
     """What `quote` says, which looks at the shape alone."""
-    arguments = [([leg_values(leg) for leg in legs], 2**96 - 1) for legs in every]
+    arguments = [([leg_values(leg) for leg in legs], 2**96 - 1, ()) for legs in every]
     return [fault_of(answer) for answer in world.system.calls("RuleBook", "quote", arguments)]
 
 
@@ -137,6 +137,13 @@ BROKEN: dict[str, tuple[Legs, Fault]] = {
     ),
     "more than the whole": ((Leg(-1, SHARE, 10_001, role="a"), rest), ("RuleTree_Value", 0)),
     "a remainder with a value": ((Leg(-1, REMAINDER, 1, role="a"),), ("RuleTree_Value", 0)),
+    "a given leg of more than the whole": ((Leg(-1, GIVEN, 10_001, role="a"), rest), ("RuleTree_Value", 0)),
+    "a given leg of nothing": ((Leg(-1, GIVEN, role="a"), rest), ("RuleTree_Value", 0)),
+    "a given leg with min above max": ((Leg(-1, GIVEN, 1, 3, 2, role="a"), rest), ("RuleTree_Bounds", 0)),
+    "a given leg as the last of its pool": (
+        (Leg(-1, GIVEN, 1), Leg(0, GIVEN, 1, role="a"), rest),
+        ("RuleTree_NoRemainder", 0),
+    ),
     "min above max": ((Leg(-1, SHARE, 1, 3, 2, role="a"), rest), ("RuleTree_Bounds", 0)),
     "a fixed leg with min": ((Leg(-1, FIXED, 1, min=1, role="a"), rest), ("RuleTree_Bounds", 0)),
     "a remainder with max": ((Leg(-1, REMAINDER, max=1, role="a"),), ("RuleTree_Bounds", 0)),
@@ -187,6 +194,12 @@ LIMITS: dict[str, Legs] = {
     "one leg": (rest,),
     "a share of everything": (Leg(-1, SHARE, 10_000, role="a"), rest),
     "min equal to max": (Leg(-1, SHARE, 1, 7, 7, role="a"), rest),
+    "a given leg of all there is, and a given pool": (
+        Leg(-1, GIVEN, 10_000, 3, 3, role="a"),
+        Leg(-1, GIVEN, 1),
+        Leg(1, REMAINDER, role="a"),
+        rest,
+    ),
     "one role on two leaves": (Leg(-1, SHARE, 1, role="merchant"), rest),
 }
 

@@ -57,9 +57,31 @@ def test_a_case_needs_no_name_and_other_fields_are_ignored(tmp_path: Path) -> No
     assert json.loads(out) == [{"leaves": [MAX_CHAIN_AMOUNT], "error_leg": None}]
 
 
+GIVEN = [{"parent": -1, "kind": "GIVEN", "value": 5_000, "min": 10}, *ALL_OF_IT]
+ROOM = {"leg": 0, "least": 10, "most": 49, "remaining": 99}
+
+
+@pytest.mark.node
+@pytest.mark.parametrize("where", [(), ("--on-chain",)], ids=["specification", "contract"])
+def test_a_case_with_given_legs_says_what_they_may_take(tmp_path: Path, where: tuple[str, ...]) -> None:
+    cases = [{"legs": GIVEN, "amount": 99, **given} for given in ({"given": [49]}, {"given": [50]}, {})]
+
+    code, out, _ = _quote(_file(tmp_path, cases), *where)
+
+    assert code == 0
+    assert json.loads(out) == [
+        {"leaves": [49, 50], "error_leg": None, "error": None, "given": [ROOM]},
+        {"leaves": None, "error_leg": 0, "error": "given_out_of_bounds", "given": [ROOM]},
+        {"leaves": None, "error_leg": None, "error": "given_count", "given": [ROOM]},
+    ]
+
+
 @pytest.mark.parametrize(
     ("case", "said"),
     [
+        ({"legs": GIVEN, "amount": 1, "given": 3}, "given: 3 is not an array"),
+        ({"legs": GIVEN, "amount": 1, "given": [-1]}, "given[0]: -1 is not within 0 to"),
+        ({"legs": GIVEN, "amount": 1, "given": [1, 1.5]}, "given[1]: 1.5 is not a whole number"),
         ({"legs": ALL_OF_IT, "amount": 0}, "amount: 0 is not within 1 to"),
         ({"legs": ALL_OF_IT, "amount": -1}, "amount: -1 is not within 1 to"),
         ({"legs": ALL_OF_IT, "amount": MAX_CHAIN_AMOUNT + 1}, "amount: 79228162514264337593543950336 is not"),

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from fenzhang.domain.rules import LegKind
 from fenzhang.replay.scenario import Operation, Scenario, ScenarioInvalid, load_scenario
 from support.scenarios import MARKET_DAY, cut
 
@@ -69,6 +70,7 @@ def _drop(name: str) -> Change:
         (_set("order_ref", to="with space"), 'order_ref: "with space" is no reference'),
         (_set("steps", 0, "op", to="refund"), "steps[0].op: a step is one of split, return, release"),
         (_set("steps", 0, "amount", to=None), "steps[0].amount: null is not a whole number"),
+        (_set("steps", 0, "given", to=[1, "2"]), 'steps[0].given[1]: "2" is not a whole number'),
         (_set("steps", to={}), "steps: {} is not an array"),
     ],
 )
@@ -155,6 +157,21 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 
     with pytest.raises(ScenarioInvalid, match=r"orders\.jsonl: cannot be read: No such file"):
         load_scenario(tmp_path)
+
+
+def test_a_split_may_give_amounts_to_given_legs(tmp_path: Path) -> None:
+    cut(MARKET_DAY, tmp_path, [0])
+    order = json.loads((tmp_path / "orders.jsonl").read_text())
+    rules = json.loads((tmp_path / "rules.json").read_text())
+    rules[order["rule"]][0] = {"parent": -1, "kind": "GIVEN", "value": 100, "max": 9, "role": "platform"}
+    order["steps"] = [{"op": "split", "ref": "s", "amount": 900, "given": [7]}]
+    (tmp_path / "orders.jsonl").write_text(json.dumps(order))
+    (tmp_path / "rules.json").write_text(json.dumps(rules))
+
+    scenario = load_scenario(tmp_path)
+
+    assert scenario.rules[order["rule"]][0].leg.kind is LegKind.GIVEN
+    assert scenario.orders[0].steps[0].given == (7,)
 
 
 def test_an_amount_that_the_system_will_refuse_is_no_mistake_of_the_folder(tmp_path: Path) -> None:

@@ -46,6 +46,7 @@ from support.parties import (
     SUPPLIER,
     VENDING,
     VENDOR,
+    RuleRef,
 )
 from support.system import APPROVER, BANK, OUTSIDER, REGISTRAR, SUBMITTER
 from support.world import World
@@ -132,7 +133,12 @@ class Pipeline:
                             status=int(ParticipantStatus.ACTIVE),
                         )
                     )
-            for rule in (MARKET, PAIR, VENDING):
+        await self.add_rules(MARKET, PAIR, VENDING)
+
+    async def add_rules(self, *rules: RuleRef) -> None:
+        """Rows of rules, as intake leaves them; the mirror reads what became of them."""
+        async with self.database.write() as session:
+            for rule in rules:
                 session.add(
                     tables.RuleVersion(
                         platform_id=rule.platform.id,

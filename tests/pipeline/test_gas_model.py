@@ -8,8 +8,7 @@ import random
 import pytest
 
 from fenzhang.domain.records import Capture
-from fenzhang.domain.rules import Leg, LegKind
-from fenzhang.store import payloads, tables
+from fenzhang.domain.rules import Leg, LegKind, given_indices
 from fenzhang.submission import building
 from fenzhang.submission.config import TRANSACTION_GAS_CAP, SubmissionConfig
 from fenzhang.submission.planning import Plan
@@ -37,6 +36,20 @@ DEEP = RuleRef(
 """Many legs for its leaves."""
 
 
+GIVING = RuleRef(
+    MALL,
+    ident("rule", "giving"),
+    1,
+    (
+        *(Leg(-1, LegKind.GIVEN, 300) for _ in range(11)),
+        *(Leg(-1, LegKind.GIVEN, 300, 1, 10**6, role=f"g{n}") for n in range(8)),
+        Leg(-1, LegKind.REMAINDER, role="rest"),
+        *(Leg(n, LegKind.REMAINDER, role=f"d{n}") for n in range(11)),
+    ),
+)
+"""Nearly as many given amounts as there can be."""
+
+
 pytestmark = pytest.mark.parametrize("database_kind", ["sqlite"], indirect=True)
 """The model does not depend on the database."""
 
@@ -55,20 +68,9 @@ async def measured(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> dict[
     pipeline.restart()
     people = [party(f"person {n}") for n in range(60)]
     pipeline.world.enroll(*people, consenting_to=MALL)
-    for rule in (WIDE, DEEP):
+    for rule in (WIDE, DEEP, GIVING):
         pipeline.world.put_in_force(rule)
-        async with pipeline.database.write() as session:
-            session.add(
-                tables.RuleVersion(
-                    platform_id=MALL.id,
-                    rule_id=rule.rule_id,
-                    version=1,
-                    reference=rule.rule_id.hex(),
-                    legs=payloads.legs_to_json(rule.legs),
-                    effective_from=0,
-                    content_hash=b"",
-                )
-            )
+        await pipeline.add_rules(rule)
     return expected
 
 
@@ -109,7 +111,7 @@ async def test_captures_splits_returns_and_releases(
     await _check(pipeline, measured)
 
 
-@pytest.mark.parametrize("rule", [WIDE, DEEP], ids=["wide", "deep"])
+@pytest.mark.parametrize("rule", [WIDE, DEEP, GIVING], ids=["wide", "deep", "giving"])
 async def test_large_rules_that_pay_people_for_the_first_time(
     pipeline: Pipeline, measured: dict[int, tuple[int, int]], rule: RuleRef
 ) -> None:
@@ -121,7 +123,8 @@ async def test_large_rules_that_pay_people_for_the_first_time(
         world.capture(100_000, rule=rule, bindings=chosen.sample(people, roles), merchant=party("person 0"))
         for _ in range(40)
     ]
-    splits = [world.split(capture.order_id, 50_000) for capture in captures]
+    given = [1_000 + 7 * n for n in range(len(given_indices(rule.legs)))]
+    splits = [world.split(capture.order_id, 50_000, given=given) for capture in captures]
     await _run(pipeline, captures[0])
     await _run(pipeline, splits[0])
     await _run(pipeline, *captures[1:])

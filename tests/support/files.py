@@ -30,6 +30,7 @@ COLUMNS = (
     "out_return_no",
     "out_release_no",
     "amounts",
+    "given",
 )
 
 
@@ -53,8 +54,7 @@ def as_csv(items: Iterable[dict[str, Any]], columns: tuple[str, ...] = COLUMNS, 
     writer.writerow(columns)
     for item in items:
         cells = {**item, **{f"bindings.{role}": name for role, name in item.get("bindings", {}).items()}}
-        if "amounts" in item:
-            cells["amounts"] = ";".join(map(str, item["amounts"]))
+        cells |= {name: ";".join(map(str, item[name])) for name in ("amounts", "given") if name in item}
         writer.writerow([cells.get(name, "") for name in columns])
     return out.getvalue().encode()
 

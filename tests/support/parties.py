@@ -70,5 +70,15 @@ PAIR = RuleRef(
     (Leg(-1, LegKind.SHARE, 5_000, role="promoter"), Leg(-1, LegKind.REMAINDER, role="merchant")),
 )
 """Fifty-fifty, the odd unit to the merchant."""
+AGENCY_LEGS = (
+    Leg(-1, LegKind.GIVEN, 2_000, min=3, max=90, role="promoter"),
+    Leg(-1, LegKind.GIVEN, 6_000),
+    Leg(-1, LegKind.REMAINDER, role="merchant"),
+    Leg(1, LegKind.GIVEN, 5_000, role="courier"),
+    Leg(1, LegKind.REMAINDER, recipient=MALL.id),
+)
+"""The split says what the promoter gets, 3 to 90 and at most a fifth; what the mall takes, at most six tenths; and what
+of that the courier gets, at most half."""
+AGENCY = RuleRef(MALL, ident("rule", "agency"), 1, AGENCY_LEGS)
 VENDING = RuleRef(SHOP, ident("rule", "vending"), 1, (Leg(-1, LegKind.REMAINDER, role="vendor"),))
 """All to one vendor of the shop."""

@@ -14,8 +14,9 @@ from typing import Any
 from hypothesis import strategies as st
 
 from fenzhang.chain.codec import SettleCall
+from fenzhang.domain.allocation import given_ranges
 from fenzhang.domain.records import Attestation, Authorization, Capture, Instruction, OrderWitness, RecordKind
-from fenzhang.domain.rules import roles_of
+from fenzhang.domain.rules import Leg, given_indices, roles_of
 from fenzhang.domain.settlement import returnable
 from support.parties import (
     BOTH,
@@ -293,7 +294,8 @@ class Planner:
                 receiver.id if bound == NOBODY or act.extra % 16 == 7 else NOBODY
                 for bound, receiver in zip(capture.bindings, receivers, strict=False)
             ]
-        split = self.world.split(order_id, amount, bindings=bindings)
+        given = () if capture is None else _given(self.world.twin.world.legs_of(capture), amount, act)
+        split = self.world.split(order_id, amount, bindings=bindings, given=given)
         return replace(split, amounts=(amount,)) if act.extra % 32 == 13 else split
 
     def _return(self, act: Act, order_id: bytes) -> Instruction:
@@ -320,6 +322,25 @@ class Planner:
             case _:
                 amount = max(1, sum(leaves) * act.amount // 256)
         return self.world.give_back(order_id, split_id, amount, takes)
+
+
+def _given(legs: Sequence[Leg], amount: int, act: Act) -> list[int]:
+    """What a split gives: as much as may be, as little, or in between; now and then too much, or one too few."""
+    given: list[int] = []
+    for place in range(len(given_indices(legs))):
+        found = given_ranges(legs, amount, given)[place]
+        most = amount if found.most is None else found.most
+        match (act.extra + act.amount + place) % 8:
+            case 0:
+                taken = most + 1
+            case 1 | 2:
+                taken = most
+            case 3:
+                taken = found.least
+            case _:
+                taken = max(found.least, most * act.which // 256)
+        given.append(taken)
+    return given[:-1] if act.which % 16 == 9 else given
 
 
 def _tampered(item: Signed, trick: Trick) -> Signed:

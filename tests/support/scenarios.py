@@ -74,7 +74,7 @@ def _step(
                 raise _Refused
             legs = [leg.leg for leg in scenario.rules[order.rule]]
             bindings = {role: name.encode() for role, name in {**order.bindings, **step.bindings}.items()}
-            splits[step.reference] = allocate(legs, step.amount, bindings)
+            splits[step.reference] = allocate(legs, step.amount, bindings, step.given)
             return step.amount, splits[step.reference]
         case Operation.RELEASE:
             if held == 0:

@@ -10,7 +10,8 @@ from typing import TypeVar
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from fenzhang.domain.rules import MAX_DEPTH, MAX_LEAVES, MAX_LEGS, ROOT, Leg, LegKind
+from fenzhang.domain.allocation import given_ranges
+from fenzhang.domain.rules import MAX_DEPTH, MAX_LEAVES, MAX_LEGS, ROOT, Leg, LegKind, given_indices
 from support.parties import ident
 
 T = TypeVar("T")
@@ -32,8 +33,11 @@ _ROLES = ("merchant", "promoter", "courier", "r-1", "a_b", "x" * 32)
 
 
 @st.composite
-def trees(draw: st.DrawFn) -> tuple[Leg, ...]:
-    """A valid rule of 1 to 32 legs. One word of entropy makes a leg, so that thousands are cheap to generate."""
+def trees(draw: st.DrawFn, *, given: bool = False) -> tuple[Leg, ...]:
+    """A valid rule of 1 to 32 legs, with `given` some of them GIVEN.
+
+    One word of entropy makes a leg, so that thousands are cheap to generate.
+    """
     words = draw(_WORDS)
     parents = _parents(words)
     last_children = {parent: index for index, parent in enumerate(parents)}
@@ -41,6 +45,8 @@ def trees(draw: st.DrawFn) -> tuple[Leg, ...]:
     legs = []
     for index, (parent, word) in enumerate(zip(parents, words, strict=False)):
         kind = LegKind.REMAINDER if last_children[parent] == index else LegKind(word >> 8 & 1)
+        if given and kind is not LegKind.REMAINDER and word >> 1 & 3 > 0:
+            kind = LegKind.GIVEN
         leg = _leg(parent, kind, word)
         if index not in inner:
             fixed = word >> 28 & 3 == 0
@@ -71,9 +77,37 @@ def _leg(parent: int, kind: LegKind, word: int) -> Leg:
             return Leg(parent, kind)
         case LegKind.FIXED:
             return Leg(parent, kind, small)
-        case LegKind.SHARE:
+        case LegKind.SHARE | LegKind.GIVEN:
             floor, cap = (small if word >> 21 & 3 == 0 else 0), (large if word >> 23 & 3 == 0 else 0)
-            return Leg(parent, kind, _RATES[(word >> 17 & 0xF) % 14] // (1 + (word >> 25 & 7)), floor, cap)
+            rate = _RATES[(word >> 17 & 0xF) % 14] // (1 + (word >> 25 & 7))
+            return Leg(parent, kind, max(rate, 1) if kind is LegKind.GIVEN else rate, floor, cap)
+
+
+@st.composite
+def givings(draw: st.DrawFn) -> tuple[tuple[Leg, ...], int, tuple[int, ...]]:
+    """A rule with GIVEN legs, an amount to split, and what is given: mostly within bounds, at them, or just outside.
+
+    Now and then there is one given amount too few or too many.
+    """
+    legs, amount = draw(trees(given=True)), draw(amounts)
+    choices = draw(st.binary(min_size=MAX_LEGS + 1, max_size=MAX_LEGS + 1))
+    given: list[int] = []
+    for place in range(len(given_indices(legs))):
+        found = given_ranges(legs, amount, given)[place]
+        most = found.most if found.most is not None else amount
+        room = most if found.remaining is None else min(most, found.remaining)
+        several = (
+            *(found.least, room, (found.least + room) // 2, found.least + (room - found.least) // 7),
+            *(min(found.least, room), room // 3, room, found.least, room // 9, min(found.least + 1, room)),
+            *(most, most + 1, max(found.least - 1, 0)),
+        )
+        given.append(min(several[choices[place] % len(several)], MAX_ON_CHAIN))
+    match choices[-1]:
+        case 0 | 1 | 2 | 3 | 4 | 5 | 6:
+            given = given[:-1]
+        case 7 | 8 | 9 | 10 | 11:
+            given.append(choices[0])
+    return legs, amount, tuple(given)
 
 
 _Change = Callable[[Leg, int, int], Leg]
@@ -81,7 +115,8 @@ _Change = Callable[[Leg, int, int], Leg]
 FLAWS: tuple[_Change, ...] = (
     lambda leg, n, _: replace(leg, parent=n % 40 - 3),
     lambda leg, n, index: replace(leg, parent=index - n % 3),
-    lambda leg, n, _: replace(leg, kind=LegKind(n % 3)),
+    lambda leg, n, _: replace(leg, kind=LegKind(n % 4)),
+    lambda leg, n, _: replace(leg, kind=LegKind.GIVEN, value=n % 3),
     lambda leg, *_: replace(leg, kind=LegKind.REMAINDER),
     lambda leg, *_: replace(leg, kind=LegKind.FIXED),
     lambda leg, n, _: replace(leg, value=10_001 + n),
@@ -99,7 +134,7 @@ _FILLER = Leg(ROOT, LegKind.FIXED, role="merchant")
 @st.composite
 def flawed_trees(draw: st.DrawFn) -> tuple[Leg, ...]:
     """A tree with up to two changes, which often make it invalid; or one too long, too wide, too deep, or empty."""
-    legs = list(draw(trees()))
+    legs = list(draw(trees(given=draw(st.booleans()))))
     for _ in range(draw(st.integers(0, 2))):
         place = draw(st.integers(0, len(legs) - 1))
         legs[place] = draw(st.sampled_from(FLAWS))(legs[place], draw(st.integers(0, 2**20)), place)

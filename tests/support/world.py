@@ -45,6 +45,7 @@ from fenzhang.domain.records import (
 )
 from support.node import HandNode, Mined
 from support.parties import (
+    AGENCY,
     BOTH,
     COURIER,
     MALL,
@@ -237,6 +238,7 @@ class World:
         default = {
             MARKET.rule_id: (PROMOTER.id, COURIER.id, MERCHANT.id),
             PAIR.rule_id: (PROMOTER.id, MERCHANT.id),
+            AGENCY.rule_id: (PROMOTER.id, MERCHANT.id, COURIER.id),
             VENDING.rule_id: (VENDOR.id,),
         }
         receiver = merchant or (MERCHANT if rule.platform == MALL else VENDOR)
@@ -251,14 +253,17 @@ class World:
             bindings=tuple(default.get(rule.rule_id, ()) if bindings is None else bindings),
         )
 
-    def split(self, order_id: bytes, amount: int, *, bindings: Sequence[bytes] = ()) -> Instruction:
-        """An instruction to split a part of an order."""
+    def split(
+        self, order_id: bytes, amount: int, *, bindings: Sequence[bytes] = (), given: Sequence[int] = ()
+    ) -> Instruction:
+        """An instruction to split a part of an order; `given` is what GIVEN legs take."""
         return Instruction(
             InstructionKind.SPLIT,
             self.fresh("split"),
             order_id,
             amount=amount,
             bindings=tuple(bindings),
+            amounts=tuple(given),
         )
 
     def release(self, order_id: bytes) -> Instruction:

@@ -12,6 +12,7 @@ from pydantic_core import PydanticCustomError
 from fenzhang.domain.errors import InvalidInput
 from fenzhang.domain.identifiers import REFERENCE_PATTERN, check_reference
 from fenzhang.domain.money import CURRENCIES, MAX_AMOUNT, check_amount, check_currency
+from fenzhang.domain.rules import MAX_LEGS
 from fenzhang.intake.limits import MAX_BINDINGS
 
 HEX_ID_PATTERN = "^0x[0-9a-fA-F]{64}$"
@@ -99,6 +100,11 @@ Amount = Annotated[
 LeafAmount = Annotated[
     int, Field(ge=0, lt=MAX_AMOUNT + 1, description="Minor units; 0 leaves this leaf alone.")
 ]
+GivenAmounts = Annotated[
+    list[Annotated[int, Field(ge=0, lt=MAX_AMOUNT + 1, description="Minor units.")]],
+    Field(min_length=1, max_length=MAX_LEGS),
+]
+"""What each GIVEN leg of a rule takes, in leg order."""
 Reference = Annotated[
     str,
     _by(_text(check_reference)),

@@ -18,8 +18,8 @@ from fenzhang.chain.eventtypes import (
     OrderSplit,
     SplitReturned,
 )
-from fenzhang.domain.allocation import leaf_amounts
-from fenzhang.domain.errors import InvalidRule, LegExceedsRemaining, Rejection
+from fenzhang.domain.allocation import given_of, leaf_amounts
+from fenzhang.domain.errors import InvalidRule, Rejection
 from fenzhang.domain.rules import leaf_indices, roles_of
 from fenzhang.domain.settlement import NOBODY, attestor_signer, decide_capture
 from fenzhang.domain.world import Order
@@ -94,7 +94,7 @@ class Follower:
         order = self.model.world.orders.get(event.order_id)
         if order is None:
             return  # reported with the record
-        expected = self._allocations(order, event.amount)
+        expected = self._allocations(order, event)
         found = [(allocation.recipient, allocation.amount) for allocation in event.allocations]
         if (
             expected is None
@@ -113,13 +113,19 @@ class Follower:
                 found=found,
             )
 
-    def _allocations(self, order: Order, amount: int) -> list[tuple[bytes | None, int]] | None:
-        """Recipient and amount per leaf, by the order's rule version; recipient None where the split bound the role."""
+    def _allocations(self, order: Order, event: OrderSplit) -> list[tuple[bytes | None, int]] | None:
+        """Recipient and amount per leaf, by the order's rule version; recipient None where the split bound the role.
+
+        What GIVEN legs were given is not shown, so it is what the event says, if that is within their bounds.
+        """
         capture = order.capture
         try:
             legs = self.model.world.legs_of(capture)
-            amounts = leaf_amounts(legs, amount)
-        except (KeyError, InvalidRule, LegExceedsRemaining):
+            if len(event.allocations) != len(leaf_indices(legs)):
+                return None
+            given = given_of(legs, [allocation.amount for allocation in event.allocations])
+            amounts = leaf_amounts(legs, event.amount, given)
+        except (KeyError, InvalidRule, Rejection):
             return None
         bound = dict(zip(roles_of(legs), capture.bindings, strict=False))
         leaves: list[tuple[bytes | None, int]] = []

@@ -112,8 +112,8 @@ def _instruction(reader: Reader) -> Instruction:
     kind = reader.uint(0, 8)
     if kind >= len(InstructionKind):
         raise Undecodable(f"there is no instruction kind {kind}")
-    # The contract hashes the words of `amounts` before it looks at them, and it looks only in a RETURN; so they
-    # are not held to uint96 here: a signed nonsense value must stay what was signed.
+    # The contract hashes the words of `amounts` before it looks at them, and a RELEASE's never; so they are not
+    # held to uint96 here: a signed nonsense value must stay what was signed.
     amounts = tuple(int.from_bytes(raw, "big") for raw in reader.words(6))
     return Instruction(
         kind=InstructionKind(kind),

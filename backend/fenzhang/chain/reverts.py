@@ -41,6 +41,8 @@ _TYPES: dict[str, tuple[str, ...]] = {
     "SplitLedger_RoleNotBound": ("role",),
     "SplitLedger_RoleAlreadyBound": ("role", "bytes32"),
     "SplitLedger_LegExceedsRemaining": ("uint256", "uint256", "uint256"),
+    "SplitLedger_GivenCount": ("uint256", "uint256"),
+    "SplitLedger_GivenOutOfBounds": ("uint256", "uint256", "uint256", "uint256"),
     "SplitLedger_NothingHeld": ("bytes32",),
     "SplitLedger_ReturnNotFirst": ("bytes32",),
     "SplitLedger_UnknownSplit": ("bytes32", "bytes32"),

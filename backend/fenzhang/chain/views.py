@@ -11,6 +11,7 @@ from fenzhang.chain.codec import decode_result, decode_revert, encode_call, leg_
 from fenzhang.chain.deployments import Deployment
 from fenzhang.chain.errors import RpcError
 from fenzhang.chain.node import BlockTag, NodeClient
+from fenzhang.domain.errors import FenzhangError
 from fenzhang.domain.records import ParticipantStatus, RuleState
 from fenzhang.domain.rules import Leg
 
@@ -60,10 +61,10 @@ class RuleView:
 
 @dataclass(frozen=True, slots=True)
 class Quote:
-    """The contract's dry run: amount per leaf, or the first leg that failed."""
+    """The contract's dry run: amount per leaf, or why a split would be rejected."""
 
     leaves: tuple[int, ...]
-    error_leg: int | None
+    error: FenzhangError | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,16 +160,16 @@ class ChainView:
         state, legs, roles = await self._call("RuleBook", "load", platform, rule_id, version)
         return RuleView(RuleState(state), legs_from_values(legs), tuple(map(role_text, roles)))
 
-    async def quote(self, legs: Sequence[Leg], amount: int) -> Quote:
+    async def quote(self, legs: Sequence[Leg], amount: int, given: Sequence[int] = ()) -> Quote:
         """Dry run of the allocation on chain. Raises ContractError for legs that form no tree."""
-        [result] = await self.quotes([(legs, amount)])
+        [result] = await self.quotes([(legs, amount, given)])
         return result
 
-    async def quotes(self, cases: Sequence[tuple[Sequence[Leg], int]]) -> list[Quote]:
-        """Dry runs of many cases (legs, amount). Raises for the first that the contract refuses."""
-        arguments = [(list(map(leg_values, legs)), amount) for legs, amount in cases]
+    async def quotes(self, cases: Sequence[tuple[Sequence[Leg], int, Sequence[int]]]) -> list[Quote]:
+        """Dry runs of many cases (legs, amount, given amounts). Raises for the first that is no tree."""
+        arguments = [(list(map(leg_values, legs)), amount, given) for legs, amount, given in cases]
         results = await self._calls("RuleBook", "quote", arguments)
-        return [Quote(leaves, leg if failed else None) for leaves, failed, leg in results]
+        return [Quote(leaves, decode_revert(reason) if reason else None) for leaves, reason in results]
 
     # -------------------------------------------------------------------------- AccessManager
 

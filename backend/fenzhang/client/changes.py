@@ -111,7 +111,10 @@ class OrderExample:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NotReplayed:
-    """Splits that the draft cannot allocate, for one reason: a `role` that nobody held, a `leg` that takes too much."""
+    """Splits that the draft cannot allocate, for one reason: a `role` that nobody held, a `leg` that cannot be paid.
+
+    `given_count`: what the draft's GIVEN legs would have been given is not known.
+    """
 
     reason: str
     splits: int

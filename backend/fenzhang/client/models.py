@@ -71,7 +71,10 @@ class NewOrder:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewSplit:
-    """Split an amount of an order by its rule version. `bindings` fill the roles that the order left open."""
+    """Split an amount of an order by its rule version. `bindings` fill the roles that the order left open.
+
+    `given` is what each GIVEN leg of the rule takes, in leg order.
+    """
 
     type: ClassVar[InstructionType] = InstructionType.SPLIT
     out_split_no: str
@@ -79,6 +82,7 @@ class NewSplit:
     amount: int
     currency: str | None = None
     bindings: Mapping[str, str] = field(default_factory=dict)
+    given: Sequence[int] | None = None
 
     @property
     def reference(self) -> str:
@@ -307,12 +311,30 @@ class QuoteSide:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class GivenLeg:
+    """What a GIVEN leg (by index) may take: `least` to `most`, and not more than `remaining` of its pool.
+
+    None is for what depends on an amount that was not given.
+    """
+
+    leg: int
+    least: int
+    most: int | None = None
+    remaining: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class QuoteView:
-    """The Python specification's answer and the contract's."""
+    """The Python specification's answer and the contract's; `reason` is why the split would be rejected.
+
+    `given` says what each GIVEN leg may take.
+    """
 
     python: QuoteSide
     chain: QuoteSide
     agree: bool
+    reason: Reason | None = None
+    given: tuple[GivenLeg, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

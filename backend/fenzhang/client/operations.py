@@ -175,11 +175,17 @@ class Operations(FileOperations):
             return None
 
     def quote(
-        self, amount: int, *, rule: str | None = None, legs: Sequence[Leg] | None = None
+        self,
+        amount: int,
+        *,
+        rule: str | None = None,
+        legs: Sequence[Leg] | None = None,
+        given: Sequence[int] = (),
     ) -> Flow[QuoteView]:
-        """A dry run of a rule of the platform, or of any legs, on `amount`."""
-        asked = {"out_rule_no": rule} if legs is None else {"legs": legs_body(legs)}
-        return (yield from self._call("POST", "/v1/quote", QuoteView, body={"amount": amount, **asked}))
+        """A dry run of a rule of the platform, or of any legs, on `amount`; `given` is for GIVEN legs, in leg order."""
+        body: dict[str, Any] = {"amount": amount, **({"given": list(given)} if given else {})}
+        body |= {"out_rule_no": rule} if legs is None else {"legs": legs_body(legs)}
+        return (yield from self._call("POST", "/v1/quote", QuoteView, body=body))
 
     def diff_rule(
         self, reference: str, before: int, after: int, platform: str | None = None

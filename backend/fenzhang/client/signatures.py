@@ -108,6 +108,7 @@ class Signatures:
                     order_id=identifiers.order_id(platform, item.out_order_no),
                     amount=item.amount,
                     bindings=bindings,
+                    amounts=tuple(item.given or ()),
                 )
             case NewRelease():
                 return Instruction(

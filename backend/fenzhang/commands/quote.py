@@ -15,6 +15,7 @@ from fenzhang.commands.nearby import DEPLOYMENT_HELP, deployment_file
 if TYPE_CHECKING:
     from fenzhang.chain.views import ChainView
     from fenzhang.domain.rules import Leg
+    from fenzhang.intake.quotes import QuoteAnswer
     from fenzhang.replay.fields import Fields
 
 MALFORMED = 2
@@ -22,18 +23,12 @@ MALFORMED = 2
 
 
 class Case(NamedTuple):
-    """One case of the file. `name` is None where it has none."""
+    """One case of the file. `name` is None where it has none; `given` has amounts of GIVEN legs, in leg order."""
 
     name: Any
     legs: tuple[Leg, ...]
     amount: int
-
-
-class Answer(NamedTuple):
-    """Amount per leaf in leg order, or the index of the first leg that fails."""
-
-    leaves: Sequence[int] | None
-    error_leg: int | None
+    given: tuple[int, ...]
 
 
 def register(app: typer.Typer) -> None:
@@ -45,7 +40,10 @@ def quote(
     file: Annotated[
         Path,
         typer.Argument(
-            exists=True, dir_okay=False, readable=True, help="JSON array of cases with `legs` and `amount`."
+            exists=True,
+            dir_okay=False,
+            readable=True,
+            help="JSON array of cases with `legs`, `amount` and, for GIVEN legs, `given`.",
         ),
     ],
     *,
@@ -64,6 +62,8 @@ def quote(
     ] = None,
 ) -> None:
     """Allocate amounts by legs, and print one JSON object per case: `leaves`, or `error_leg`.
+
+    A case with GIVEN legs also has `error` (a code) and `given`: what each of them may take.
 
     Exit code 2 names the case and field that is malformed.
     """
@@ -106,31 +106,25 @@ def _read_case(fields: Fields) -> Case:
         validate_tree(legs)
     except InvalidRule as error:
         raise fields.get("legs").mistake(error.message) from None
-    return Case(name, legs, fields.get("amount").integer_within(1, MAX_CHAIN_AMOUNT))
+    amount = fields.get("amount").integer_within(1, MAX_CHAIN_AMOUNT)
+    given = fields.get("given").items() if "given" in fields else []
+    return Case(name, legs, amount, tuple(item.integer_within(0, MAX_CHAIN_AMOUNT) for item in given))
 
 
 # ------------------------------------------------------------------------------ answering
 
 
-def _specified(cases: Sequence[Case]) -> list[Answer]:
-    from fenzhang.domain.allocation import leaf_amounts
-    from fenzhang.domain.errors import LegExceedsRemaining
+def _specified(cases: Sequence[Case]) -> list[QuoteAnswer]:
+    from fenzhang.intake.quotes import python_answer
 
-    answers = []
-    for case in cases:
-        try:
-            answers.append(Answer(leaf_amounts(case.legs, case.amount), None))
-        except LegExceedsRemaining as failure:
-            answers.append(Answer(None, failure.leg))
-    return answers
+    return [python_answer(case.legs, case.amount, case.given) for case in cases]
 
 
-async def _ask_chain(cases: Sequence[Case], rpc: str | None, deployment: Path | None) -> list[Answer]:
+async def _ask_chain(cases: Sequence[Case], rpc: str | None, deployment: Path | None) -> list[QuoteAnswer]:
+    from fenzhang.intake.quotes import chain_answers
+
     async with _own_chain() if rpc is None else _chain_at(rpc, deployment) as chain:
-        quotes = await chain.quotes([(case.legs, case.amount) for case in cases])
-    return [
-        Answer(None if found.error_leg is not None else found.leaves, found.error_leg) for found in quotes
-    ]
+        return await chain_answers(chain, [(case.legs, case.amount, case.given) for case in cases])
 
 
 @asynccontextmanager
@@ -162,7 +156,16 @@ async def _own_chain() -> AsyncIterator[ChainView]:
             yield ChainView(node, await deploy(node, admin, DeployPlan(currencies=()), path))
 
 
-def _shown(case: Case, answer: Answer) -> dict[str, Any]:
+def _shown(case: Case, answer: QuoteAnswer) -> dict[str, Any]:
+    from dataclasses import asdict
+
+    from fenzhang.domain.allocation import given_ranges
+
     named = {} if case.name is None else {"name": case.name}
     leaves = None if answer.leaves is None else list(answer.leaves)
-    return named | {"leaves": leaves, "error_leg": answer.error_leg}
+    shown = named | {"leaves": leaves, "error_leg": answer.error_leg}
+    ranges = given_ranges(case.legs, case.amount, case.given)
+    if ranges or case.given:
+        shown["error"] = None if answer.error is None else answer.error.code
+        shown["given"] = [asdict(found) for found in ranges]
+    return shown

@@ -261,6 +261,28 @@ class LegExceedsRemaining(Rejection):
         self.leg = leg
 
 
+class GivenCount(Rejection):
+    """The split does not give one amount per GIVEN leg of its rule."""
+
+    code = "given_count"
+    contract_error = "SplitLedger_GivenCount"
+    fields = ("count", "expected")
+
+
+class GivenOutOfBounds(Rejection):
+    """A given amount is not within what the rule lets its leg take."""
+
+    code = "given_out_of_bounds"
+    contract_error = "SplitLedger_GivenOutOfBounds"
+    fields = ("leg", "amount", "least", "most")
+
+    leg: int
+
+    def __init__(self, leg: int, amount: int, least: int, most: int) -> None:
+        super().__init__(leg, amount, least, most)
+        self.leg = leg
+
+
 class NothingHeld(Rejection):
     """The order holds nothing that could be released."""
 

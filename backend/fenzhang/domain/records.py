@@ -65,7 +65,10 @@ class Capture:
 
 @dataclass(frozen=True, slots=True)
 class Instruction:
-    """One instruction of a platform; fields that its kind does not use are zero or empty."""
+    """One instruction of a platform; fields that its kind does not use are zero or empty.
+
+    `amounts`: what a SPLIT gives each GIVEN leg, or what a RETURN takes from each leaf, in leg order.
+    """
 
     kind: InstructionKind
     id: bytes

@@ -33,6 +33,12 @@ class LegKind(IntEnum):
     """Takes `value` basis points of the pool, rounded down, within `min` and `max`."""
     REMAINDER = 2
     """Takes all that is left; the last child of every pool."""
+    GIVEN = 3
+    """Takes what the split gives it, from `min` to `max` and at most `value` basis points of the pool."""
+
+
+_BOUNDED = frozenset({LegKind.SHARE, LegKind.GIVEN})
+"""Kinds whose `value` is basis points, and which may have `min` and `max`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +52,11 @@ class Leg:
     max: int = 0
     recipient: bytes | None = None
     role: str | None = None
+
+
+def given_indices(legs: Sequence[Leg]) -> list[int]:
+    """Indices of the GIVEN legs. A split gives its amounts in this order."""
+    return [index for index, leg in enumerate(legs) if leg.kind is LegKind.GIVEN]
 
 
 def leaf_indices(legs: Sequence[Leg]) -> list[int]:
@@ -108,12 +119,16 @@ def _validate_values(index: int, leg: Leg) -> None:
     for name, amount in (("value", leg.value), ("min", leg.min), ("max", leg.max)):
         if not 0 <= amount <= MAX_CHAIN_AMOUNT:
             raise InvalidRule(index, f"{name} {amount} is out of range")
-    if leg.kind is LegKind.SHARE and leg.value > BASIS_POINTS:
+    if leg.kind in _BOUNDED and leg.value > BASIS_POINTS:
         raise InvalidRule(index, f"{leg.value} basis points are more than the whole")
+    if leg.kind is LegKind.GIVEN and not leg.value:
+        raise InvalidRule(
+            index, "a GIVEN leg needs a value: the most it may take, in basis points of the pool"
+        )
     if leg.kind is LegKind.REMAINDER and leg.value:
         raise InvalidRule(index, "a REMAINDER has no value")
-    if leg.kind is not LegKind.SHARE and (leg.min or leg.max):
-        raise InvalidRule(index, "only a SHARE has min and max")
+    if leg.kind not in _BOUNDED and (leg.min or leg.max):
+        raise InvalidRule(index, "only a SHARE and a GIVEN leg have min and max")
     if leg.max and leg.min > leg.max:
         raise InvalidRule(index, f"min {leg.min} is above max {leg.max}")
 

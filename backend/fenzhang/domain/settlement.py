@@ -14,7 +14,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from fenzhang.domain.allocation import Allocation, allocate, check_takes, take_back
+from fenzhang.domain.allocation import Allocation, allocate, check_given_count, check_takes, take_back
 from fenzhang.domain.errors import (
     AmountAboveLimit,
     BindingCount,
@@ -54,7 +54,7 @@ from fenzhang.domain.records import (
     RecordKind,
     RuleState,
 )
-from fenzhang.domain.rules import roles_of
+from fenzhang.domain.rules import MAX_CHAIN_AMOUNT, given_indices, roles_of
 from fenzhang.domain.world import NO_AUTHORITY, Order, World
 
 NOBODY = bytes(32)
@@ -219,17 +219,24 @@ def decide_instruction(world: World, platform: bytes, instruction: Instruction, 
 
 def _decide_split(world: World, order: Order, instruction: Instruction) -> Outcome:
     capture = order.capture
-    if instruction.split_id != NOBODY or instruction.amounts:
+    if instruction.split_id != NOBODY or (instruction.amounts and not _may_give(world, capture, instruction)):
         raise MalformedInstruction(instruction.id)
     if instruction.amount == 0:
         raise ZeroAmount
     if instruction.amount > order.held:
         raise InsufficientHeld(instruction.order_id, instruction.amount, order.held)
+    legs = world.legs_of(capture)
+    check_given_count(legs, instruction.amounts)
     bindings = _bind(world, capture, instruction)
-    allocations = allocate(world.legs_of(capture), instruction.amount, bindings)
+    allocations = allocate(legs, instruction.amount, bindings, instruction.amounts)
     for allocation in allocations:
         _check_active(world, allocation.recipient)
     return Outcome(RecordKind.SPLIT, instruction.amount, tuple(allocations))
+
+
+def _may_give(world: World, capture: Capture, instruction: Instruction) -> bool:
+    """Whether the order's rule has GIVEN legs, and what the split gives are amounts, whatever their number."""
+    return bool(given_indices(world.legs_of(capture))) and max(instruction.amounts) <= MAX_CHAIN_AMOUNT
 
 
 def _bind(world: World, capture: Capture, instruction: Instruction) -> dict[str, bytes]:

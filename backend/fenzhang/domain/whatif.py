@@ -3,6 +3,9 @@
 Only the arithmetic is replayed. Each settled split divides the same amount among the same holders of roles, and each
 return takes the same amount back from it. Who is active or has agreed to receive is not asked again.
 
+What a split gave the GIVEN legs of its version it gives those of a draft that has as many, in leg order. For a draft
+with more or fewer of them (and not none) nobody knows what they would have been given, and it is a GivenCount.
+
 A release is not replayed: what no split took goes to the order's merchant, whatever the legs are.
 """
 
@@ -11,12 +14,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from fenzhang.domain.allocation import Allocation, allocate, take_back
-from fenzhang.domain.errors import LegExceedsRemaining, RoleNotBound
+from fenzhang.domain.allocation import Allocation, allocate, given_of, take_back
+from fenzhang.domain.errors import GivenCount, GivenOutOfBounds, LegExceedsRemaining, RoleNotBound
 from fenzhang.domain.records import PastRecord, RecordKind
-from fenzhang.domain.rules import Leg, leaf_indices, roles_of
+from fenzhang.domain.rules import Leg, given_indices, leaf_indices, roles_of
 
 _NOBODY = bytes(32)
+Refusal = RoleNotBound | GivenCount | GivenOutOfBounds | LegExceedsRemaining
+"""Why a draft cannot allocate a split."""
 
 
 @dataclass(slots=True)
@@ -29,7 +34,7 @@ class Replayed:
     amount: int
     actual: list[Allocation]
     hypothetical: list[Allocation] | None
-    refusal: RoleNotBound | LegExceedsRemaining | None = None
+    refusal: Refusal | None = None
     returns: int = 0
     returned: int = 0
     respread: int = 0
@@ -38,11 +43,15 @@ class Replayed:
 
 @dataclass(frozen=True, slots=True)
 class Holders:
-    """Who holds the roles of a version: its role names, the place among its leaves of each leaf with a role."""
+    """Who holds the roles of a version: its role names, the place among its leaves of each leaf with a role.
+
+    And the version's legs if some are GIVEN, to tell what a split gave them.
+    """
 
     roles: tuple[str, ...]
     role_leaves: tuple[tuple[int, str], ...]
     leaves: int
+    giving: tuple[Leg, ...] = ()
 
     @classmethod
     def of(cls, legs: Sequence[Leg]) -> Holders:
@@ -53,6 +62,7 @@ class Holders:
             tuple(roles_of(legs)),
             tuple((place, role) for place, role in named if role is not None),
             len(leaves),
+            tuple(legs) if given_indices(legs) else (),
         )
 
     def bindings(self, order: Sequence[bytes], allocations: Sequence[Allocation]) -> dict[str, bytes]:
@@ -65,6 +75,10 @@ class Holders:
         for place, role in self.role_leaves:
             bound.setdefault(role, allocations[place].recipient)
         return bound
+
+    def given(self, allocations: Sequence[Allocation]) -> tuple[int, ...]:
+        """What a split gave each GIVEN leg, in leg order."""
+        return given_of(self.giving, [allocation.amount for allocation in allocations]) if self.giving else ()
 
 
 def replay(
@@ -98,9 +112,10 @@ def _split(
     if len(actual) != holders.leaves:
         raise ValueError(f"{len(actual)} allocations by a version with {holders.leaves} leaves")
     bindings: Mapping[str, bytes] = holders.bindings(order_bindings, actual)
+    given = holders.given(actual) if given_indices(draft) else ()
     try:
-        return Replayed(record.amount, actual, allocate(draft, record.amount, bindings))
-    except (RoleNotBound, LegExceedsRemaining) as refusal:
+        return Replayed(record.amount, actual, allocate(draft, record.amount, bindings, given))
+    except (RoleNotBound, GivenCount, GivenOutOfBounds, LegExceedsRemaining) as refusal:
         return Replayed(record.amount, actual, None, refusal)
 
 

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from fenzhang.domain import identifiers
+from fenzhang.domain import errors, identifiers
+from fenzhang.domain.allocation import leaf_amounts
 from fenzhang.domain.records import Capture, Instruction, InstructionKind
+from fenzhang.domain.rules import given_indices
 from fenzhang.intake.errors import (
     CurrencyMismatch,
+    GivenCount,
+    GivenOutOfBounds,
     LeafCount,
+    LegExceedsRemaining,
     RoleBoundByOrder,
     SplitRejected,
     TooManyInstructions,
@@ -20,7 +25,7 @@ from fenzhang.intake.requests import (
     SettlementRequest,
     SplitRequest,
 )
-from fenzhang.intake.snapshot import OrderFacts, Snapshot
+from fenzhang.intake.snapshot import OrderFacts, RuleShape, Snapshot
 from fenzhang.store.tables import InstructionState
 
 _NOBODY = bytes(32)
@@ -69,6 +74,8 @@ def _split(snapshot: Snapshot, request: SplitRequest) -> Instruction:
             raise RoleBoundByOrder(
                 f"the order binds role {role!r} to somebody else", field=f"bindings.{role}"
             )
+    if shape.giving or request.given:
+        _check_given(shape, request)
     return Instruction(
         kind=InstructionKind.SPLIT,
         id=identifiers.split_id(snapshot.platform.id, request.reference),
@@ -76,7 +83,25 @@ def _split(snapshot: Snapshot, request: SplitRequest) -> Instruction:
         amount=request.amount,
         # One form per content, so that a client knows what it signs: nothing, or an entry for every role.
         bindings=own if request.bindings else (),
+        amounts=request.given,
     )
+
+
+def _check_given(shape: RuleShape, request: SplitRequest) -> None:
+    """Raises the reason for which the chain would refuse the given amounts: rule and amount say it all."""
+    legs, given = shape.giving, request.given
+    places = {leg: f"given[{place}]" for place, leg in enumerate(given_indices(legs))}
+    if len(given) != len(places):
+        raise GivenCount(
+            "given", f"the rule has {len(places)} GIVEN legs", count=len(given), expected=len(places)
+        )
+    try:
+        leaf_amounts(legs, request.amount, given)
+    except errors.GivenOutOfBounds as refusal:
+        raise GivenOutOfBounds(places[refusal.leg], refusal.message, **refusal.values) from None
+    except errors.LegExceedsRemaining as refusal:
+        field = places.get(refusal.leg, "amount")
+        raise LegExceedsRemaining(field, refusal.message, **refusal.values) from None
 
 
 def _release(snapshot: Snapshot, request: ReleaseRequest) -> Instruction:

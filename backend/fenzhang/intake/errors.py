@@ -282,6 +282,24 @@ class ReturnNotFirst(InvalidInput):
     code = "return_not_first"
 
 
+class GivenCount(InvalidInput):
+    """The split does not give one amount per GIVEN leg of its rule."""
+
+    code = "given_count"
+
+
+class GivenOutOfBounds(InvalidInput):
+    """A given amount is not within what the rule lets its leg take."""
+
+    code = "given_out_of_bounds"
+
+
+class LegExceedsRemaining(InvalidInput):
+    """With these given amounts a leg of the rule would take more than remains of its pool."""
+
+    code = "leg_exceeds_remaining"
+
+
 class AuthorizationMissing(InvalidInput):
     """A signed request has instructions that none of its signatures covers, or a signature that covers nothing."""
 

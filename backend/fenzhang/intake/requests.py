@@ -82,7 +82,10 @@ class CaptureRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SplitRequest:
-    """Split `amount` of an order by its rule version. `bindings` fill the roles that the order left open."""
+    """Split `amount` of an order by its rule version. `bindings` fill the roles that the order left open.
+
+    `given` is what each GIVEN leg takes, in leg order.
+    """
 
     type: ClassVar[InstructionType] = InstructionType.SPLIT
     reference: str
@@ -90,6 +93,7 @@ class SplitRequest:
     amount: int
     currency: str | None = None
     bindings: Mapping[str, str] = field(default_factory=dict)
+    given: tuple[int, ...] = ()
 
     def content(self) -> dict[str, Any]:
         """The request in the client's names."""
@@ -99,6 +103,7 @@ class SplitRequest:
             amount=self.amount,
             currency=self.currency,
             bindings=dict(self.bindings) or None,
+            given=list(self.given) or None,
         )
 
 

@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from fenzhang.domain import identifiers, records
 from fenzhang.domain.records import Capture, ParticipantStatus
-from fenzhang.domain.rules import leaf_indices, roles_of
+from fenzhang.domain.rules import Leg, given_indices, leaf_indices, roles_of
 from fenzhang.intake import rulestate
 from fenzhang.intake.errors import (
     OrderNotCaptured,
@@ -51,12 +51,16 @@ _ID_CHARACTERS = 66
 
 @dataclass(slots=True)
 class RuleShape:
-    """What a split needs to know of a rule version: role names in order, fixed recipients, counts."""
+    """What a split needs to know of a rule version: role names in order, fixed recipients, counts.
+
+    And the legs themselves if some of them are GIVEN, to check what a split gives.
+    """
 
     roles: tuple[str, ...]
     recipients: tuple[bytes, ...]
     leaves: int
     legs: int
+    giving: tuple[Leg, ...] = ()
 
 
 @dataclass(slots=True)
@@ -139,6 +143,7 @@ class Snapshot:
                 recipients=tuple(leg.recipient for leg in legs if leg.recipient is not None),
                 leaves=len(leaf_indices(legs)),
                 legs=len(legs),
+                giving=legs if given_indices(legs) else (),
             )
         return self.shapes[key]
 

@@ -20,10 +20,10 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from fenzhang.domain.allocation import Allocation
-from fenzhang.domain.errors import LegExceedsRemaining, RoleNotBound
+from fenzhang.domain.errors import GivenCount, RoleNotBound
 from fenzhang.domain.records import PastRecord, RecordKind
 from fenzhang.domain.rules import Leg
-from fenzhang.domain.whatif import Holders, Replayed, replay
+from fenzhang.domain.whatif import Holders, Refusal, Replayed, replay
 from fenzhang.ledger.captures import captured_in, span_of, windows
 from fenzhang.ledger.period import Period
 from fenzhang.store import payloads, tables
@@ -59,7 +59,8 @@ class Why:
     """Why splits could not be replayed.
 
     `code` is that of the error by which the chain would refuse them, with its `role` or `leg` (index in the draft);
-    or `unknown_version`: the order's own version is not in this database, so nobody knows who held its roles.
+    `given_count`: the draft has GIVEN legs and the order's own version another number of them, so nobody knows what
+    they would have been given; or `unknown_version`: that version is not in this database, nor who held its roles.
     """
 
     code: str
@@ -245,7 +246,7 @@ def _refuse(entry: NotReplayed, order_id: bytes, splits: int) -> None:
         entry.examples.append(order_id)
 
 
-def _why(refusal: RoleNotBound | LegExceedsRemaining) -> Why:
-    if isinstance(refusal, LegExceedsRemaining):
-        return Why(refusal.code, leg=refusal.leg)
-    return Why(refusal.code, role=str(refusal.values["role"]))
+def _why(refusal: Refusal) -> Why:
+    if isinstance(refusal, RoleNotBound):
+        return Why(refusal.code, role=str(refusal.values["role"]))
+    return Why(refusal.code) if isinstance(refusal, GivenCount) else Why(refusal.code, leg=refusal.leg)

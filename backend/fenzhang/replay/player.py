@@ -247,6 +247,7 @@ def _new_step(order: ScenarioOrder, step: Step) -> NewInstruction:
                 out_order_no=order.reference,
                 amount=step.amount,
                 bindings=step.bindings,
+                given=step.given or None,
             )
         case Operation.RETURN:
             return NewReturn(

@@ -46,7 +46,10 @@ class Operation(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """One step of an order. `amount` is minor units, 0 for a release; `split` names the split a return is from."""
+    """One step of an order. `amount` is minor units, 0 for a release; `split` names the split a return is from.
+
+    `given` is what a split gives GIVEN legs, in leg order.
+    """
 
     operation: Operation
     reference: str
@@ -54,6 +57,7 @@ class Step:
     split: str = ""
     amounts: tuple[int, ...] | None = None
     bindings: Mapping[str, str] = field(default_factory=dict)
+    given: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -220,21 +224,29 @@ def _read_step(fields: Fields, parties: _Parties) -> Step:
     match kind:
         case Operation.SPLIT:
             amount = fields.get("amount").integer()
-            bindings = _bindings(fields, parties)
-            return Step(operation=kind, reference=reference, amount=amount, bindings=bindings)
+            return Step(
+                operation=kind,
+                reference=reference,
+                amount=amount,
+                bindings=_bindings(fields, parties),
+                given=_amounts(fields, "given") or (),
+            )
         case Operation.RETURN:
-            amounts = None
-            if "amounts" in fields:
-                amounts = tuple(item.integer() for item in fields.get("amounts").items())
             return Step(
                 operation=kind,
                 reference=reference,
                 amount=fields.get("amount").integer(),
                 split=fields.get("split_ref").reference(),
-                amounts=amounts,
+                amounts=_amounts(fields, "amounts"),
             )
         case Operation.RELEASE:
             return Step(operation=kind, reference=reference)
+
+
+def _amounts(fields: Fields, name: str) -> tuple[int, ...] | None:
+    if name not in fields:
+        return None
+    return tuple(item.integer() for item in fields.get(name).items())
 
 
 def _bindings(fields: Fields, parties: _Parties) -> dict[str, str]:

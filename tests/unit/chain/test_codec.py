@@ -283,6 +283,6 @@ def test_signed_integers_read_back(value: int) -> None:
 
 
 def test_a_leg_kind_beyond_the_known_ones_is_no_leg() -> None:
-    values_of_leg = (*leg_values(Leg(-1, LegKind.REMAINDER))[:1], 3, 0, 0, 0, bytes(32), bytes(32))
-    with pytest.raises(ValueError, match="3"):
+    values_of_leg = (*leg_values(Leg(-1, LegKind.REMAINDER))[:1], len(LegKind), 0, 0, 0, bytes(32), bytes(32))
+    with pytest.raises(ValueError, match=str(len(LegKind))):
         legs_from_values([values_of_leg])

@@ -21,6 +21,7 @@ from fenzhang.chain.node import NodeClient
 from fenzhang.chain.steps import suggested_fees
 from fenzhang.chain.views import CHUNK, ParticipantView, RuleHeader, Totals
 from fenzhang.devnet import RunningNode, ephemeral_node
+from fenzhang.domain.errors import GivenCount, GivenOutOfBounds, LegExceedsRemaining
 from fenzhang.domain.records import Attestation, Capture, ParticipantStatus, RuleState
 from fenzhang.domain.rules import Leg, LegKind
 from unit.chain.drawing import KEYS, LEGS, PLATFORMS, RECIPIENTS, RULES, UNASKED, populate
@@ -134,8 +135,23 @@ async def test_rules(system: System) -> None:
 
 
 async def test_the_contract_quotes(system: System) -> None:
-    quotes = await system.view.quotes([(LEGS[b"fixed"], 1_000), (LEGS[b"fixed"], 299)])
-    assert [(quote.leaves, quote.error_leg) for quote in quotes] == [((300, 333, 367), None), ((), 0)]
+    given = (Leg(-1, LegKind.GIVEN, 5_000, 10, role="agent"), Leg(-1, LegKind.REMAINDER, role="merchant"))
+    quotes = await system.view.quotes(
+        [
+            (LEGS[b"fixed"], 1_000, ()),
+            (LEGS[b"fixed"], 299, ()),
+            (given, 99, (49,)),
+            (given, 99, (50,)),
+            (given, 99, ()),
+        ]
+    )
+    assert [(quote.leaves, quote.error) for quote in quotes] == [
+        ((300, 333, 367), None),
+        ((), LegExceedsRemaining(0, 300, 299)),
+        ((49, 50), None),
+        ((), GivenOutOfBounds(0, 50, 10, 49)),
+        ((), GivenCount(0, 1)),
+    ]
     assert (await system.view.quote([Leg(-1, LegKind.REMAINDER)], 5)).leaves == (5,)
     with pytest.raises(ContractError) as caught:
         await system.view.quote([], 5)

@@ -11,12 +11,23 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from fenzhang.domain.allocation import allocate, check_takes, leaf_amounts, take_back
+from fenzhang.domain.allocation import (
+    GivenRange,
+    allocate,
+    check_takes,
+    given_of,
+    given_ranges,
+    leaf_amounts,
+    take_back,
+)
 from fenzhang.domain.errors import (
+    GivenCount,
+    GivenOutOfBounds,
     InsufficientReturnable,
     InvalidRule,
     LeafNotReturnable,
     LegExceedsRemaining,
+    Rejection,
     RoleNotBound,
 )
 from fenzhang.domain.money import MAX_AMOUNT
@@ -28,9 +39,11 @@ from fenzhang.domain.rules import (
     ROOT,
     Leg,
     LegKind,
+    given_indices,
     leaf_indices,
     validate,
 )
+from support.trees import givings
 
 CASES: list[dict[str, Any]] = json.loads(
     (Path(__file__).parents[2] / "scenarios" / "allocation.json").read_text()
@@ -76,8 +89,10 @@ def rules(draw: st.DrawFn) -> list[Leg]:
     ]
 
 
-def naive_leaf_amounts(legs: Sequence[Leg], amount: int) -> list[int]:
+def naive_leaf_amounts(legs: Sequence[Leg], amount: int, given: Sequence[int] = ()) -> list[int]:
     """The definition once more, pool by pool from the top, as a reader of the design would do it by hand."""
+    if len(given) != len(given_indices(legs)):
+        raise GivenCount(len(given), len(given_indices(legs)))
     got: dict[int, int] = {ROOT: amount}
     for index, leg in enumerate(legs):
         siblings = [i for i in range(index) if legs[i].parent == leg.parent]
@@ -88,20 +103,28 @@ def naive_leaf_amounts(legs: Sequence[Leg], amount: int) -> list[int]:
             got[index] = leg.value
         else:
             share = got[leg.parent] * leg.value // BASIS_POINTS
-            share = max(share, leg.min)
-            got[index] = min(share, leg.max) if leg.max else share
+            if leg.kind is LegKind.SHARE:
+                share = max(share, leg.min)
+            got[index] = most = min(share, leg.max) if leg.max else share
+            if leg.kind is LegKind.GIVEN:
+                got[index] = given[given_indices(legs).index(index)]
+                if got[index] < leg.min or got[index] > most:
+                    raise GivenOutOfBounds(index, got[index], leg.min, most)
         if got[index] > left:
             raise LegExceedsRemaining(index, got[index], left)
     return [got[i] for i in leaf_indices(legs)]
 
 
+Reckoning = Callable[[Sequence[Leg], int, Sequence[int]], list[int]]
+
+
 def outcome(
-    function: Callable[[Sequence[Leg], int], list[int]], legs: Sequence[Leg], amount: int
-) -> list[int] | LegExceedsRemaining:
+    function: Reckoning, legs: Sequence[Leg], amount: int, given: Sequence[int] = ()
+) -> list[int] | Rejection:
     """What a function gives, or the error it raises."""
     try:
-        return function(legs, amount)
-    except LegExceedsRemaining as error:
+        return function(legs, amount, given)
+    except Rejection as error:
         return error
 
 
@@ -173,6 +196,101 @@ def test_a_share_is_raised_then_cut(minimum: int, maximum: int, share: int) -> N
         Leg(ROOT, LegKind.REMAINDER, recipient=BOB),
     ]
     assert leaf_amounts(legs, 1_000) == [share, 1_000 - share]
+
+
+# ------------------------------------------------------------------------------ given amounts
+
+HALF = Leg(ROOT, LegKind.GIVEN, 5_000, 10, 40, recipient=ANN)
+REST = Leg(ROOT, LegKind.REMAINDER, recipient=BOB)
+
+
+@given(givings())
+def test_given_legs_take_what_they_are_given_or_the_first_fault_is_named(
+    drawn: tuple[tuple[Leg, ...], int, tuple[int, ...]],
+) -> None:
+    legs, amount, given = drawn
+    validate(legs)
+    found = outcome(leaf_amounts, legs, amount, given)
+    assert found == outcome(naive_leaf_amounts, legs, amount, given)
+    ranges = {known.leg: known for known in given_ranges(legs, amount, given)}
+    match found:
+        case list():
+            assert sum(found) == amount
+            assert min(found) >= 0
+            assert given_of(legs, found) == given
+            for known, taken in zip(ranges.values(), given, strict=True):
+                assert known.least <= taken <= min(known.most or 0, known.remaining or 0)
+        case GivenOutOfBounds():
+            known = ranges[found.leg]
+            assert (known.least, known.most) == (found.values["least"], found.values["most"])
+        case LegExceedsRemaining() if found.leg in ranges:
+            assert ranges[found.leg].remaining == found.values["remaining"]
+
+
+@given(givings(), st.data())
+def test_what_may_be_given_is_what_is_taken(
+    drawn: tuple[tuple[Leg, ...], int, tuple[int, ...]], data: st.DataObject
+) -> None:
+    """Amounts within the ranges, each asked for after those before it, are refused by no GIVEN leg."""
+    legs, amount, _ = drawn
+    given: list[int] = []
+    for place in range(len(given_indices(legs))):
+        known = given_ranges(legs, amount, given)[place]
+        top = min(known.most or 0, known.remaining or 0)
+        assume(known.most is not None and known.least <= top)
+        given.append(data.draw(st.integers(known.least, top)))
+    found = outcome(leaf_amounts, legs, amount, given)
+    if isinstance(found, list):
+        assert given_of(legs, found) == tuple(given)
+    else:
+        assert isinstance(found, LegExceedsRemaining)
+        assert legs[found.leg].kind is not LegKind.GIVEN
+
+
+@given(rules(), st.integers(1, MAX_AMOUNT))
+def test_rules_without_given_legs_are_given_nothing(legs: list[Leg], amount: int) -> None:
+    with pytest.raises(GivenCount) as caught:
+        leaf_amounts(legs, amount, (0,))
+    assert caught.value == GivenCount(1, 0)
+    assert given_ranges(legs, amount) == []
+
+
+@pytest.mark.parametrize(
+    ("amount", "taken", "most"), [(99, 9, 40), (99, 41, 40), (99, -1, 40), (50, 26, 25), (18, 10, 9)]
+)
+def test_an_amount_outside_the_bounds_is_refused_with_them(amount: int, taken: int, most: int) -> None:
+    with pytest.raises(GivenOutOfBounds) as caught:
+        leaf_amounts([HALF, REST], amount, [taken])
+    assert caught.value == GivenOutOfBounds(0, taken, 10, most)
+
+
+def test_ranges_say_as_much_as_what_was_given_allows() -> None:
+    legs = [
+        HALF,
+        Leg(ROOT, LegKind.GIVEN, 6_000),
+        Leg(ROOT, LegKind.REMAINDER),
+        Leg(1, LegKind.GIVEN, 5_000, recipient=ANN),
+        Leg(1, LegKind.REMAINDER, recipient=ANN),
+        Leg(2, LegKind.GIVEN, 10_000, 1, recipient=ANN),
+        Leg(2, LegKind.REMAINDER, recipient=ANN),
+    ]
+    nothing = [
+        GivenRange(0, 10, 40, 100),
+        GivenRange(1, 0, 60, None),
+        GivenRange(3, 0, None, None),
+        GivenRange(5, 1, None, None),
+    ]
+    assert given_ranges(legs, 100) == nothing
+    both = given_ranges(legs, 100, (30, 50))
+    assert both == [nothing[0], GivenRange(1, 0, 60, 70), GivenRange(3, 0, 25, 50), GivenRange(5, 1, 20, 20)]
+    too_much = given_ranges(legs, 100, (30, 71))
+    assert too_much[1:] == [GivenRange(1, 0, 60, 70), GivenRange(3, 0, 35, 71), GivenRange(5, 1, None, None)]
+
+
+def test_a_role_that_nobody_holds_is_named_before_the_given_amounts() -> None:
+    legs = [Leg(ROOT, LegKind.GIVEN, 5_000, role="agent"), REST]
+    with pytest.raises(RoleNotBound):
+        allocate(legs, 10, {}, [9])
 
 
 weights = st.lists(st.integers(0, MAX_AMOUNT) | st.integers(0, 5), min_size=1, max_size=20)

@@ -15,6 +15,7 @@ from fenzhang.domain.rules import (
     ROOT,
     Leg,
     LegKind,
+    given_indices,
     leaf_indices,
     roles_of,
     validate,
@@ -23,6 +24,7 @@ from fenzhang.domain.rules import (
 
 ANN = b"A" * 32
 SHARE = Leg(ROOT, LegKind.SHARE, 100, recipient=ANN)
+GIVEN = Leg(ROOT, LegKind.GIVEN, 100, recipient=ANN)
 REST = Leg(ROOT, LegKind.REMAINDER, recipient=ANN)
 
 
@@ -99,10 +101,29 @@ def test_every_pool_ends_with_its_one_remainder() -> None:
         Leg(ROOT, LegKind.FIXED, MAX_CHAIN_AMOUNT + 1, recipient=ANN),
         Leg(ROOT, LegKind.FIXED, 1, min=1, recipient=ANN),
         Leg(ROOT, LegKind.FIXED, 1, max=1, recipient=ANN),
+        replace(GIVEN, value=0),
+        replace(GIVEN, value=10_001),
+        replace(GIVEN, min=5, max=4),
+        replace(GIVEN, max=MAX_CHAIN_AMOUNT + 1),
     ],
 )
 def test_values_are_within_their_kind(leg: Leg) -> None:
     assert refused([leg, REST]).leg == 0
+
+
+@pytest.mark.parametrize("leg", [replace(GIVEN, value=1), replace(GIVEN, value=10_000, min=4, max=4)])
+def test_a_given_leg_has_bounds(leg: Leg) -> None:
+    validate([leg, REST])
+    validate([replace(leg, recipient=None), REST, replace(leg, parent=0), replace(REST, parent=0)])
+
+
+def test_a_given_leg_closes_no_pool() -> None:
+    assert refused([GIVEN]).leg == ROOT
+    assert refused([REST, GIVEN]).leg == 1
+
+
+def test_given_amounts_follow_leg_order() -> None:
+    assert given_indices([GIVEN, SHARE, GIVEN, REST]) == [0, 2]
 
 
 @pytest.mark.parametrize("leg", [replace(REST, value=1), replace(REST, min=1), replace(REST, max=1)])

@@ -16,6 +16,8 @@ from fenzhang.domain.errors import (
     BindingCount,
     CurrencyNotEnabled,
     DeadlinePassed,
+    GivenCount,
+    GivenOutOfBounds,
     InsufficientHeld,
     InsufficientPosition,
     InsufficientReturnable,
@@ -506,3 +508,44 @@ def test_nonces_are_each_signers_own(captured: World) -> None:
     captured.nonces.add((OTHER_MALL, 5))
     [outcome] = settle_authorization(captured, Authorization(MALL, 5, NOW, (release(),)), NOW, signed=True)
     assert isinstance(outcome, Outcome)
+
+
+GIVING = (Leg(-1, LegKind.GIVEN, 2_000, 3, 90, role="rider"), *LEGS[1:])
+
+
+@pytest.fixture
+def giving(world: World) -> World:
+    """The same order by a rule whose first leg is GIVEN."""
+    world.rules[MALL, RULE] = Rule({1: Version(GIVING, 0, approved=True)})
+    attest(world, CAPTURE)
+    return world
+
+
+def test_a_given_leg_takes_what_the_split_says(giving: World) -> None:
+    [outcome] = authorize(giving, replace(split(400), amounts=(77,)))
+    paid = (Allocation(RIDER, 77), Allocation(FRIEND, 40), Allocation(SHOP, 283))
+    assert outcome == Outcome(RecordKind.SPLIT, 400, paid)
+    assert giving.orders[ORDER].held == 600
+
+
+@pytest.mark.parametrize(
+    ("instruction", "expected"),
+    [
+        (replace(split(0), amounts=(2**96,)), MalformedInstruction(SPLIT)),
+        (split(0), ZeroAmount()),
+        (split(1_001), InsufficientHeld(ORDER, 1_001, 1_000)),
+        (split(10, bindings=()), GivenCount(0, 1)),
+        (replace(split(10, bindings=()), amounts=(1, 1)), GivenCount(2, 1)),
+        (replace(split(10, bindings=()), amounts=(1,)), RoleNotBound("friend")),
+        (replace(split(10), amounts=(1,)), GivenOutOfBounds(0, 1, 3, 2)),
+        (replace(split(1_000), amounts=(91,)), GivenOutOfBounds(0, 91, 3, 90)),
+    ],
+)
+def test_why_a_split_that_gives_is_refused(
+    giving: World, instruction: Instruction, expected: Rejection
+) -> None:
+    assert authorize(giving, instruction) == [expected]
+
+
+def test_a_rule_without_given_legs_takes_no_amounts(captured: World) -> None:
+    assert authorize(captured, replace(split(0), amounts=(5,))) == [MalformedInstruction(SPLIT)]

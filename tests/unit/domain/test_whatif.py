@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fenzhang.domain.allocation import Allocation, allocate, take_back
-from fenzhang.domain.errors import LegExceedsRemaining, RoleNotBound
+from fenzhang.domain.errors import GivenCount, GivenOutOfBounds, LegExceedsRemaining, RoleNotBound
 from fenzhang.domain.records import PastRecord, RecordKind
 from fenzhang.domain.rules import ROOT, Leg, LegKind, roles_of
 from fenzhang.domain.whatif import Holders, replay
@@ -95,6 +96,52 @@ def test_a_release_and_a_return_from_another_split_say_nothing() -> None:
 def test_a_split_with_other_leaves_than_its_version_is_not_guessed_at() -> None:
     with pytest.raises(ValueError, match="1 allocations by a version with 2 leaves"):
         replay([_split(100, (ANN, 100))], Holders.of(HALF), (ANN, BOB), HALF)
+
+
+COMMISSION = (Leg(ROOT, LegKind.GIVEN, 5_000, 5, role="agent"), Leg(ROOT, LegKind.REMAINDER, role="merchant"))
+
+
+def _replayed_by(version: Sequence[Leg], draft: Sequence[Leg], *leaves: tuple[bytes, int]) -> Any:
+    [split] = replay([_split(100, *leaves)], Holders.of(version), (ANN, BOB), draft)
+    return split
+
+
+def test_a_draft_with_as_many_given_legs_gives_them_what_the_split_gave() -> None:
+    net = (
+        Leg(ROOT, LegKind.FIXED, 10, role="merchant"),
+        Leg(ROOT, LegKind.REMAINDER),
+        Leg(1, LegKind.GIVEN, 9_000, role="agent"),
+        Leg(1, LegKind.REMAINDER, role="merchant"),
+    )
+    split = _replayed_by(COMMISSION, net, (ANN, 33), (BOB, 67))
+    assert split.hypothetical == [Allocation(BOB, 10), Allocation(ANN, 33), Allocation(BOB, 57)]
+
+
+def test_what_an_inner_given_leg_was_given_is_what_its_leaves_got() -> None:
+    pool = (
+        Leg(ROOT, LegKind.GIVEN, 5_000),
+        Leg(ROOT, LegKind.REMAINDER, role="merchant"),
+        Leg(0, LegKind.SHARE, 5_000, role="agent"),
+        Leg(0, LegKind.REMAINDER, role="agent"),
+    )
+    leaves = replay([_split(100, (BOB, 67), (ANN, 16), (ANN, 17))], Holders.of(pool), (BOB, ANN), COMMISSION)
+    assert leaves[0].hypothetical == [Allocation(ANN, 33), Allocation(BOB, 67)]
+
+
+def test_without_given_legs_a_draft_needs_no_given_amounts() -> None:
+    split = _replayed_by(COMMISSION, TENTH, (ANN, 33), (BOB, 67))
+    assert split.hypothetical == [Allocation(ANN, 10), Allocation(BOB, 90)]
+
+
+def test_what_a_draft_would_have_been_given_is_not_guessed() -> None:
+    leaves = (ANN, 33), (BOB, 67)
+    for version, draft, refusal in (
+        (HALF, COMMISSION, GivenCount(0, 1)),
+        (COMMISSION, (COMMISSION[0], *COMMISSION), GivenCount(1, 2)),
+        (COMMISSION, (replace(COMMISSION[0], value=3_000), COMMISSION[1]), GivenOutOfBounds(0, 33, 5, 30)),
+    ):
+        split = _replayed_by(version, draft, *leaves)
+        assert (split.hypothetical, split.refusal) == (None, refusal)
 
 
 @given(trees(), trees(), st.data())

@@ -20,7 +20,7 @@ from fenzhang.intake.files import cutting, inspecting
 from fenzhang.intake.files.cutting import BOM, FileFormat, Record, cut
 from fenzhang.intake.files.errors import EmptyFile, FileTooLarge, InvalidHeader, LineTooLong
 from fenzhang.intake.files.inspecting import Inspection
-from fenzhang.intake.files.rows import AMOUNTS, BINDINGS, NUMBERS, TEXTS, checked_columns, value_of
+from fenzhang.intake.files.rows import BINDINGS, LISTS, NUMBERS, TEXTS, checked_columns, value_of
 
 CSV, JSONL = FileFormat.CSV, FileFormat.JSONL
 _SMALL_RECORD = 24
@@ -146,7 +146,7 @@ def test_what_is_no_file_of_rows_is_refused_as_a_whole(monkeypatch: pytest.Monke
 
 def test_the_columns_are_the_fields_of_the_items() -> None:
     fields = {name for model in get_args(get_args(TypedItem)[0]) for name in model.model_fields}
-    assert fields == TEXTS | NUMBERS | {AMOUNTS, BINDINGS}
+    assert fields == TEXTS | NUMBERS | LISTS | {BINDINGS}
 
 
 @pytest.mark.parametrize(
@@ -180,14 +180,25 @@ def _item(columns: list[str], line: str) -> Any:
 
 
 def test_a_csv_row_is_the_item_of_a_batch() -> None:
-    columns = ["line", "type", "amount", "amounts", "bindings.promoter", "bindings.merchant", "currency"]
-    assert _item(columns, "7,CAPTURE,990,,p-1,m-1,CNY") == {
+    columns = [
+        "line",
+        "type",
+        "amount",
+        "amounts",
+        "bindings.promoter",
+        "bindings.merchant",
+        "currency",
+        "given",
+    ]
+    assert _item(columns, "7,CAPTURE,990,,p-1,m-1,CNY,") == {
         "type": "CAPTURE",
         "amount": 990,
         "bindings": {"promoter": "p-1", "merchant": "m-1"},
         "currency": "CNY",
     }
-    assert _item(columns, ",RETURN,,1;0;20,,,") == {"type": "RETURN", "amounts": [1, 0, 20]}
+    assert _item(columns, ",RETURN,,1;0;20,,,,") == {"type": "RETURN", "amounts": [1, 0, 20]}
+    assert _item(columns, ",SPLIT,99,,,,,7;0") == {"type": "SPLIT", "amount": 99, "given": [7, 0]}
+    assert _item(columns, ",SPLIT,99,,,,,7") == {"type": "SPLIT", "amount": 99, "given": [7]}
 
 
 @pytest.mark.parametrize(
@@ -234,7 +245,7 @@ _values = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
     max_leaves=8,
 )
-_fields = st.sampled_from(sorted(TEXTS | NUMBERS | {AMOUNTS, BINDINGS, "x\0"}))
+_fields = st.sampled_from(sorted(TEXTS | NUMBERS | LISTS | {BINDINGS, "x\0"}))
 _kinds = st.sampled_from(["CAPTURE", "SPLIT", "RELEASE", "RETURN"])
 _items = st.builds(lambda kind, more: {**more, "type": kind}, _kinds, st.dictionaries(_fields, _values))
 

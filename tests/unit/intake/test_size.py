@@ -36,9 +36,20 @@ def items(draw: st.DrawFn) -> tuple[Capture, OrderFacts, RuleShape, Instruction]
         draw(ids),
         order_id,
         bindings=bindings if kind is InstructionKind.SPLIT and draw(st.booleans()) else (),
-        amounts=(1,) * leaves if kind is InstructionKind.RETURN and draw(st.booleans()) else (),
+        amounts=(1,) * _amounts(draw, kind, leaves, shape.legs),
     )
     return capture, order, shape, instruction
+
+
+def _amounts(draw: st.DrawFn, kind: InstructionKind, leaves: int, legs: int) -> int:
+    """How many amounts an instruction has: of a return one per leaf, of a split one per GIVEN leg, or none."""
+    match kind:
+        case InstructionKind.RETURN:
+            return leaves if draw(st.booleans()) else 0
+        case InstructionKind.SPLIT:
+            return draw(st.integers(0, legs - 1))
+        case InstructionKind.RELEASE:
+            return 0
 
 
 def _recipients_gas(currency: str, recipients: set[bytes]) -> int:

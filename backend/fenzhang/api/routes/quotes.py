@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Request
@@ -10,11 +11,13 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from fenzhang.api.auth import allow
 from fenzhang.api.documentation import operation
+from fenzhang.api.problems import plain
 from fenzhang.api.responses import OrjsonResponse
 from fenzhang.api.routing import SecuredRoute
 from fenzhang.api.schemas.answers import QuoteAnswer
 from fenzhang.api.schemas.governance import QuoteBody
 from fenzhang.api.services import services_of
+from fenzhang.domain.allocation import given_ranges
 from fenzhang.domain.identifiers import hex_id, rule_id
 from fenzhang.domain.rules import Leg, leaf_indices, roles_of
 from fenzhang.intake import quotes, rules
@@ -22,6 +25,7 @@ from fenzhang.intake.actor import Actor, Scope
 from fenzhang.intake.errors import UnknownRule
 from fenzhang.intake.snapshot import RuleShape, Snapshot, load_participants, platform_of
 from fenzhang.store import payloads
+from fenzhang.store.reasons import reason_to_json
 
 router = APIRouter(route_class=SecuredRoute, tags=["Rules"])
 Platform = Annotated[Actor, Depends(allow(Scope.PLATFORM))]
@@ -34,13 +38,16 @@ async def quote(request: Request, body: QuoteBody, actor: Platform) -> OrjsonRes
     services = services_of(request)
     async with services.database.read() as session:
         legs, bound = await _resolve(session, actor, body)
-    ours = quotes.python_answer(legs, body.amount)
-    theirs = await quotes.chain_answer(services.chain, legs, body.amount)
+    given = body.given or ()
+    ours = quotes.python_answer(legs, body.amount, given)
+    theirs = await quotes.chain_answer(services.chain, legs, body.amount, given)
     answer = {
         "python": _side(ours),
         "chain": _side(theirs),
         "agree": ours == theirs,
+        "reason": None if ours.error is None else plain(reason_to_json(ours.error)),
         "allocations": None if ours.leaves is None else _allocations(legs, ours.leaves, bound),
+        "given": [asdict(found) for found in given_ranges(legs, body.amount, given)],
     }
     return OrjsonResponse(answer)
 

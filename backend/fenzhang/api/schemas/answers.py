@@ -182,13 +182,30 @@ class QuoteLeaf(BaseModel):
     amount: int
 
 
+class GivenLeg(BaseModel):
+    """What a GIVEN leg (by index) may take: `least` to `most`, and not more than `remaining` of its pool.
+
+    `most` and `remaining` are null while they depend on an amount that was not given, or a leg before fails.
+    """
+
+    leg: int
+    least: int
+    most: int | None
+    remaining: int | None
+
+
 class QuoteAnswer(BaseModel):
-    """The Python specification's answer and the contract's."""
+    """The Python specification's answer and the contract's. `reason`: why the split would be rejected.
+
+    They `agree` when amounts, or reasons with all their values, are the same.
+    """
 
     python: QuoteSide
     chain: QuoteSide
     agree: bool
+    reason: Reason | None
     allocations: list[QuoteLeaf] | None
+    given: list[GivenLeg]
 
 
 class PositionAnswer(BaseModel):

@@ -165,11 +165,13 @@ class OrderExample(BaseModel):
 class NotReplayedAnswer(BaseModel):
     """Splits that are on neither side, and why.
 
-    The draft has a role that nobody held, or a leg (by index) that takes more than remains; or the order was captured
-    by a version that this backend does not know.
+    The draft has a role that nobody held, a leg (by index) that takes more than remains or was given what it may not
+    take, or GIVEN legs in another number than the order's version; or this backend does not know that version.
     """
 
-    reason: Literal["role_not_bound", "leg_exceeds_remaining", "unknown_version"]
+    reason: Literal[
+        "role_not_bound", "leg_exceeds_remaining", "given_out_of_bounds", "given_count", "unknown_version"
+    ]
     role: str | None
     leg: int | None
     splits: int

@@ -11,6 +11,7 @@ from fenzhang.api.types import (
     Address,
     Amount,
     Bindings,
+    GivenAmounts,
     HexId,
     LeafAmount,
     Model,
@@ -112,10 +113,13 @@ class RequestBody(Model):
 
 
 class LegBody(Model):
-    """One leg of a rule. Amounts are minor units; the `value` of a SHARE is basis points."""
+    """One leg of a rule. Amounts are minor units; the `value` of a SHARE is basis points.
+
+    A GIVEN leg takes what the split gives it: from `min` to `max`, and at most `value` basis points of its pool.
+    """
 
     parent: Annotated[int, Field(ge=-1, lt=MAX_LEGS, description="Index of an earlier leg; -1 is the root.")]
-    kind: Literal["FIXED", "SHARE", "REMAINDER"]
+    kind: Literal["FIXED", "SHARE", "REMAINDER", "GIVEN"]
     value: LeafAmount = 0
     min: LeafAmount = 0
     max: LeafAmount = 0
@@ -182,7 +186,10 @@ class RetirementBody(Model):
 
 
 class QuoteBody(Model):
-    """A dry run: a version of a rule, or any legs, on an amount. `bindings` add who would receive what."""
+    """A dry run: a version of a rule, or any legs, on an amount. `bindings` add who would receive what.
+
+    `given` is what the split would give GIVEN legs, in leg order; without it, the answer says what it may give.
+    """
 
     model_config = examples(
         {"out_rule_no": "retail-standard", "amount": 9900},
@@ -213,6 +220,7 @@ class QuoteBody(Model):
     version: Version | None = None
     legs: Legs | None = None
     bindings: Bindings = Field(default_factory=dict)
+    given: GivenAmounts | None = None
 
     @model_validator(mode="after")
     def _check(self) -> Self:

@@ -16,6 +16,7 @@ from fenzhang.api.types import (
     Amount,
     Bindings,
     Currency,
+    GivenAmounts,
     LeafAmount,
     Model,
     Nonce,
@@ -132,7 +133,10 @@ class OrderItem(Model):
 
 
 class SplitItem(Model):
-    """Split an amount of an order by its rule version; `bindings` fill roles that the order left open."""
+    """Split an amount of an order by its rule version; `bindings` fill roles that the order left open.
+
+    `given` says what each GIVEN leg of the rule takes, in leg order; rules without such legs take none.
+    """
 
     model_config = examples(SPLIT_EXAMPLE)
     out_split_no: Reference
@@ -140,6 +144,7 @@ class SplitItem(Model):
     amount: Amount
     currency: Currency | None = None
     bindings: Bindings = Field(default_factory=dict)
+    given: GivenAmounts | None = None
 
     def request(self) -> SplitRequest:
         """What intake accepts."""
@@ -149,6 +154,7 @@ class SplitItem(Model):
             amount=self.amount,
             currency=self.currency,
             bindings=self.bindings,
+            given=tuple(self.given or ()),
         )
 
 

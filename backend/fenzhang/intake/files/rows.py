@@ -1,7 +1,7 @@
 """Rows as the objects that a batch request would hold: of a CSV file by its columns, of JSON Lines as they are.
 
-An empty cell is a field left out. `amounts` are separated by semicolons, and a role is bound in a column
-`bindings.ROLE`.
+An empty cell is a field left out. What is in `amounts` or `given` is separated by semicolons, and a role is bound in a
+column `bindings.ROLE`.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ TEXTS = frozenset(
     }
 )
 NUMBERS = frozenset({"amount", "rule_version"})
-AMOUNTS = "amounts"
+LISTS = frozenset({"amounts", "given"})
 BINDINGS = "bindings"
 REASONS = ("line", "code", "field", "message")
 """Columns that a file of rejected rows has before its own. They are passed over, so that it can be uploaded again."""
@@ -50,9 +50,7 @@ def checked_columns(cells: Sequence[str] | None) -> list[str]:
     seen: set[str] = set()
     for name in cells:
         shown = name[:_SHOWN] or "header"
-        if not (
-            name in TEXTS or name in NUMBERS or name == AMOUNTS or name in REASONS or _BINDING.match(name)
-        ):
+        if not (name in TEXTS or name in NUMBERS or name in LISTS or name in REASONS or _BINDING.match(name)):
             raise InvalidHeader(shown, "no instruction has such a column; commas separate columns")
         if name in seen:
             raise InvalidHeader(shown, "the column stands there twice")
@@ -89,7 +87,7 @@ def _item(columns: Sequence[str], cells: Sequence[str]) -> dict[str, Any]:
             continue
         if name in NUMBERS:
             item[name] = _number(cell)
-        elif name == AMOUNTS:
+        elif name in LISTS:
             item[name] = [_number(part) for part in cell.split(";")]
         elif name in TEXTS:
             item[name] = cell
