@@ -14,6 +14,7 @@ from fenzhang.ledger.reconcile import CheckpointUnknown, NothingMirrored, reconc
 from fenzhang.store import tables
 from fenzhang.store.tables import AccountKind
 from pipeline.harness import Pipeline
+from support.databases import drop_triggers
 from support.parties import MERCHANT
 
 SPLITS = select(tables.Record.id).where(tables.Record.kind == int(RecordKind.SPLIT))
@@ -23,7 +24,7 @@ ON_SQLITE = pytest.mark.parametrize("database_kind", ["sqlite"], indirect=True)
 
 @pytest.fixture
 async def market(pipeline: Pipeline) -> Pipeline:
-    """Orders with all that can happen to one."""
+    """Orders with all that can happen to one, in a database that lets itself be changed."""
     world = pipeline.world
     for n in range(3):
         capture = world.capture(1_000 + n, currency=("CNY", "USD", "CNY")[n])
@@ -36,6 +37,7 @@ async def market(pipeline: Pipeline) -> Pipeline:
             *([world.release(capture.order_id)] if n == 2 else []),
         )
     await pipeline.settle_all()
+    await drop_triggers(pipeline.database)
     return pipeline
 
 
@@ -112,6 +114,23 @@ async def test_a_deleted_posting_is_found(market: Pipeline) -> None:
     await _change(market, delete(tables.Posting).where(tables.Posting.id == last.id))
 
     assert Check.POSTING in {difference.check for difference in await _differences(market)}
+
+
+@ON_SQLITE
+async def test_a_posting_moved_to_another_block_is_found(market: Pipeline) -> None:
+    """Only balances of the past would show it."""
+    [posting, *_] = await market.rows(tables.Posting, tables.Posting.record_id.in_(SPLITS))
+    await _change(
+        market,
+        update(tables.Posting)
+        .where(tables.Posting.id == posting.id)
+        .values(block_number=posting.block_number + 1),
+    )
+
+    [difference] = await _differences(market)
+
+    assert difference.check is Check.POSTING
+    assert str(difference.ledger).endswith(f"not in block {posting.block_number}")
 
 
 @ON_SQLITE

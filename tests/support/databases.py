@@ -105,6 +105,22 @@ async def database(database_url: str) -> AsyncIterator[Database]:
         yield opened
 
 
+async def drop_triggers(database: Database) -> None:
+    """What somebody must do first who is about to change what was posted."""
+    async with database.write() as session:
+        if database.is_sqlite:
+            found = await session.execute(text("SELECT name FROM sqlite_master WHERE type = 'trigger'"))
+            statements = [f"DROP TRIGGER {name}" for name in found.scalars()]
+        else:
+            found = await session.execute(
+                text("SELECT tgname, tgrelid::regclass::text FROM pg_trigger WHERE NOT tgisinternal")
+            )
+            statements = [f"DROP TRIGGER {name} ON {table}" for name, table in found]
+        assert statements
+        for statement in statements:
+            await session.execute(text(statement))
+
+
 def _run(work: Coroutine[Any, Any, None]) -> None:
     # These fixtures may be asked for while the session's event loop runs, so they use one of their own.
     with ThreadPoolExecutor(1) as thread:

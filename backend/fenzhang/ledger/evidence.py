@@ -201,13 +201,17 @@ def _check_postings(
         for row in originals
         if row.id in must_undo
     )
-    if actual == expected and undone.keys() == must_undo and swapped:
+    # A posting in another block would falsify past balances, although today's were right.
+    in_block = all(row.block_number == record.block_number for row in postings)
+    if actual == expected and undone.keys() == must_undo and swapped and in_block:
         return
     evidence.differences.append(
         Difference(
             Check.POSTING,
             chain=_describe(expected),
-            ledger=_describe(actual) + (f", {len(undone)} reversed" if undone or must_undo else ""),
+            ledger=_describe(actual)
+            + (f", {len(undone)} reversed" if undone or must_undo else "")
+            + ("" if in_block else f", not in block {record.block_number}"),
             currency=currency or None,
             subject=f"record {record.id} of order 0x{record.order_id.hex()}",
         )

@@ -34,6 +34,8 @@ PRAGMAS = (
     "journal_mode=WAL",
     "synchronous=FULL",
     "foreign_keys=ON",
+    # Without it INSERT OR REPLACE deletes rows behind the back of the triggers that refuse to delete them.
+    "recursive_triggers=ON",
     # In pages and KiB: the defaults (4 MB, 2 MB) have a full load write and read the same pages over and over.
     "wal_autocheckpoint=4000",
     "cache_size=-16384",
