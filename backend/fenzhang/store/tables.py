@@ -443,9 +443,18 @@ class Posting(Base):
     """A debit and a credit of the same amount, never changed. A correction is a new row that reverses it."""
 
     __tablename__ = "postings"
+    # With all that a balance is made of, so that the postings themselves are not read for it.
+    __table_args__ = (
+        Index(
+            "ix_postings_debit_account_id_block_number_amount", "debit_account_id", "block_number", "amount"
+        ),
+        Index(
+            "ix_postings_credit_account_id_block_number_amount", "credit_account_id", "block_number", "amount"
+        ),
+    )
     id: Mapped[int] = mapped_column(Serial, primary_key=True)
-    debit_account_id: Mapped[int] = mapped_column(ForeignKey("accounts.id"), index=True)
-    credit_account_id: Mapped[int] = mapped_column(ForeignKey("accounts.id"), index=True)
+    debit_account_id: Mapped[int] = mapped_column(ForeignKey("accounts.id"))
+    credit_account_id: Mapped[int] = mapped_column(ForeignKey("accounts.id"))
     amount: Mapped[int]
     record_id: Mapped[int] = mapped_column(ForeignKey("records.id"), index=True)
     block_number: Mapped[int]
