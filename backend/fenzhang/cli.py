@@ -19,6 +19,7 @@ from fenzhang.commands import (
     demo,
     deploy,
     devnet,
+    journal,
     key,
     quote,
     reconcile,
@@ -44,6 +45,7 @@ app.add_typer(devnet.app, name="devnet")
 app.add_typer(serve.app, name="serve")
 app.add_typer(apps.app, name="app")
 app.add_typer(key.app, name="key")
+app.add_typer(journal.app, name="journal")
 app.add_typer(db.app, name="db")
 
 

@@ -15,10 +15,10 @@ from fenzhang.intake.actor import Scope
 _SECURITY_SCHEME = "oauth2"
 _PROBLEM_REF = {"$ref": "#/components/schemas/Problem"}
 _SCOPES = {
-    Scope.OPERATOR.value: "Create apps, enrol and suspend platforms, read the trial balance.",
+    Scope.OPERATOR.value: "Create apps, enrol and suspend platforms, read the ledger.",
     Scope.PLATFORM.value: "Everything that belongs to the app's own platform.",
     Scope.APPROVER.value: "Read, try and approve the rules that platforms propose.",
-    Scope.AUDITOR.value: "Read the trial balance and the rules of every platform.",
+    Scope.AUDITOR.value: "Read the ledger and the rules of every platform.",
 }
 
 READ = (401, 403, 404, 422, 429, 503)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from fenzhang.domain.errors import FenzhangError
+from fenzhang.domain.errors import FenzhangError, InvalidInput
 
 
 class MalformedJson(FenzhangError):
@@ -110,3 +110,9 @@ class RequestInvalid(FenzhangError):
         super().__init__(f"{first['field']}: {first['message']}", field=first["field"])
         self.errors = errors
         self.first_code = first["code"]
+
+
+class InvalidAccount(InvalidInput):
+    """There is no such account: some kinds have one per participant, the others one per currency."""
+
+    code = "invalid_account"

@@ -23,6 +23,7 @@ from fenzhang.chain.errors import ContractError, DeploymentMismatch, NodeUnavail
 from fenzhang.domain.errors import FenzhangError, InvalidInput, InvalidRule, Rejection
 from fenzhang.intake.errors import Conflict, SignatureRefused, Unknown
 from fenzhang.intake.files.errors import FileTooLarge
+from fenzhang.ledger.moments import BlockNotMirrored
 from fenzhang.store.errors import DatabaseError
 from fenzhang.telemetry import requestid
 
@@ -48,6 +49,7 @@ STATUS_OF: Mapping[type[FenzhangError], HTTPStatus] = {
     InvalidRule: HTTPStatus.UNPROCESSABLE_ENTITY,
     SignatureRefused: HTTPStatus.FORBIDDEN,
     Unknown: HTTPStatus.NOT_FOUND,
+    BlockNotMirrored: HTTPStatus.NOT_FOUND,
     Conflict: HTTPStatus.CONFLICT,
     Rejection: HTTPStatus.CONFLICT,
     ContractError: HTTPStatus.CONFLICT,

@@ -135,6 +135,7 @@ Bindings = Annotated[
 """Participant per role."""
 Version = Annotated[int, Field(ge=1, le=2**31 - 1)]
 Timestamp = Annotated[int, Field(ge=0, le=2**53 - 1, description="Unix seconds.")]
+Height = Annotated[int, Field(ge=0, le=2**53 - 1, description="Number of a block.")]
 HexId = Annotated[bytes, *_hex_type(HEX_ID_PATTERN, "0x and 64 hexadecimal digits.")]
 Address = Annotated[bytes, *_hex_type("^0x[0-9a-fA-F]{40}$", "An address: 0x and 40 hexadecimal digits.")]
 SignatureBytes = Annotated[

@@ -14,8 +14,9 @@ from fenzhang.domain.money import format_amount
 
 if TYPE_CHECKING:
     from fenzhang.commands.demo import DemoOutcome
+    from fenzhang.ledger.balances import KindSums
     from fenzhang.ledger.reconcile import Reconciliation
-    from fenzhang.local.examination import Examination, KindSums
+    from fenzhang.local.examination import Examination
     from fenzhang.local.supervisor import Endpoints
     from fenzhang.replay.run import ReplayReport
     from fenzhang.replay.scenario import Scenario

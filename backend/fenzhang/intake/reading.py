@@ -167,3 +167,33 @@ async def references_of(session: AsyncSession, platform_id: bytes, ids: Iterable
         )
         found |= {row[0]: row[1] for row in await session.execute(query)}
     return found
+
+
+async def own_orders(
+    session: AsyncSession, platform_id: bytes, order_ids: Iterable[bytes]
+) -> frozenset[bytes]:
+    """Which of these orders are the platform's: captured for it, or, while they are not captured, written by it."""
+    owners: dict[bytes, bytes] = {}
+    for chunk in chunks(sorted(set(order_ids))):
+        written = select(Instruction.id, Instruction.platform_id).where(
+            Instruction.id.in_(chunk),
+            Instruction.type == InstructionType.CAPTURE,
+            Instruction.platform_id == platform_id,
+        )
+        captured = select(Order.order_id, Order.platform_id).where(Order.order_id.in_(chunk))
+        for query in (written, captured):  # an id is the attestor's word: what was captured counts
+            owners |= {row[0]: row[1] for row in await session.execute(query)}
+    return frozenset(order_id for order_id, owner in owners.items() if owner == platform_id)
+
+
+async def references_of_instructions(
+    session: AsyncSession, platform_id: bytes, ids: Iterable[bytes]
+) -> dict[tuple[str, bytes], str]:
+    """The platform's own references of its instructions, by type and id."""
+    found: dict[tuple[str, bytes], str] = {}
+    for chunk in chunks(sorted(set(ids))):
+        query = select(Instruction.type, Instruction.id, Instruction.reference).where(
+            Instruction.id.in_(chunk), Instruction.platform_id == platform_id
+        )
+        found |= {(row[0], row[1]): row[2] for row in await session.execute(query)}
+    return found

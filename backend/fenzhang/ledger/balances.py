@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, select
+from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import InstrumentedAttribute
 
@@ -34,14 +35,55 @@ class TrialBalanceRow:
     @property
     def balance(self) -> int:
         """What the account holds: debit - credit of the asset, credit - debit of liabilities."""
-        difference = self.debit - self.credit
-        return difference if self.kind is AccountKind.BANK_CUSTODY else -difference
+        return balance_of(self.kind, self.debit, self.credit)
 
 
-async def trial_balance(session: AsyncSession) -> list[TrialBalanceRow]:
-    """Every account with its debit and credit totals, by currency, kind and participant. Both columns sum equally."""
-    debits = await _sums(session, Posting.debit_account_id)
-    credits_ = await _sums(session, Posting.credit_account_id)
+@dataclass(frozen=True, slots=True)
+class KindSums:
+    """All accounts of a kind in a currency, minor units."""
+
+    currency: str
+    kind: AccountKind
+    accounts: int
+    debit: int
+    credit: int
+
+    @property
+    def balance(self) -> int:
+        """What they hold together."""
+        return balance_of(self.kind, self.debit, self.credit)
+
+
+def balance_of(kind: AccountKind, debit: int, credit: int) -> int:
+    """What an account holds that this was posted to: positive is what it is meant to hold."""
+    return debit - credit if kind is AccountKind.BANK_CUSTODY else credit - debit
+
+
+def by_kind(rows: Iterable[TrialBalanceRow]) -> list[KindSums]:
+    """A trial balance with one line for all accounts of a kind, by currency and kind."""
+    grouped: defaultdict[tuple[str, AccountKind], list[TrialBalanceRow]] = defaultdict(list)
+    for row in rows:
+        grouped[row.currency, row.kind].append(row)
+    return [
+        KindSums(
+            currency,
+            kind,
+            len(found),
+            sum(row.debit for row in found),
+            sum(row.credit for row in found),
+        )
+        for (currency, kind), found in sorted(grouped.items())
+    ]
+
+
+async def trial_balance(session: AsyncSession, block_number: int | None = None) -> list[TrialBalanceRow]:
+    """Every account with its debit and credit totals, by currency, kind and participant. Both columns sum equally.
+
+    With `block_number`, what was posted up to the end of that block; what a reorganisation undid evens out.
+    The queries must see the same state (`freeze`), or a posting may be in one column only.
+    """
+    debits = await _sums(session, Posting.debit_account_id, block_number)
+    credits_ = await _sums(session, Posting.credit_account_id, block_number)
     accounts = await session.execute(
         select(Account.id, Account.kind, Account.currency, Account.participant_id).order_by(
             Account.currency, Account.kind, Account.participant_id
@@ -65,8 +107,13 @@ async def balances(session: AsyncSession) -> dict[AccountKey, int]:
     return {row.key: row.balance for row in await trial_balance(session)}
 
 
-async def position(session: AsyncSession, participant_ids: Sequence[bytes]) -> dict[tuple[bytes, str], int]:
-    """What is payable to each of these participants by currency, minor units. Those without an account are left out."""
+async def position(
+    session: AsyncSession, participant_ids: Sequence[bytes], block_number: int | None = None
+) -> dict[tuple[bytes, str], int]:
+    """What is payable to each of these participants by currency, minor units. Those without an account are left out.
+
+    With `block_number`, at the end of that block.
+    """
     accounts: dict[int, tuple[bytes, str]] = {}
     for chunk in chunks(participant_ids):
         rows = await session.execute(
@@ -77,17 +124,22 @@ async def position(session: AsyncSession, participant_ids: Sequence[bytes]) -> d
         accounts |= {account_id: (owner, currency) for account_id, owner, currency in rows}
     result = dict.fromkeys(accounts.values(), 0)
     for numbers in chunks(list(accounts)):
-        debits = await _sums(session, Posting.debit_account_id, Posting.debit_account_id.in_(numbers))
-        credits_ = await _sums(session, Posting.credit_account_id, Posting.credit_account_id.in_(numbers))
+        debits = await _sums(session, Posting.debit_account_id, block_number, numbers)
+        credits_ = await _sums(session, Posting.credit_account_id, block_number, numbers)
         for account_id in numbers:
             result[accounts[account_id]] = credits_.get(account_id, 0) - debits.get(account_id, 0)
     return result
 
 
 async def _sums(
-    session: AsyncSession, account: InstrumentedAttribute[int], only: ColumnElement[bool] | None = None
+    session: AsyncSession,
+    account: InstrumentedAttribute[int],
+    block_number: int | None,
+    only: Sequence[int] | None = None,
 ) -> dict[int, int]:
     query = select(account, *half_sums(Posting.amount)).group_by(account)
+    if block_number is not None:
+        query = query.where(Posting.block_number <= block_number)
     if only is not None:
-        query = query.where(only)
+        query = query.where(account.in_(only))
     return {account_id: whole(high, low) for account_id, high, low in await session.execute(query)}

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
-from sqlalchemy import Row, Select, func, select
+from sqlalchemy import Row, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from fenzhang.domain.records import RecordKind
+from fenzhang.ledger.moments import first_block_from
 from fenzhang.ledger.period import Period
 from fenzhang.store.bulk import chunks
-from fenzhang.store.tables import Block, Order, Record
+from fenzhang.store.tables import Order, Record
 
 
 async def span_of(session: AsyncSession, period: Period) -> range:
@@ -19,39 +19,14 @@ async def span_of(session: AsyncSession, period: Period) -> range:
 
     Timestamps never fall from block to block, and ids of canonical records rise with the blocks.
     """
-    first = await _first_record(session, await _first_block(session, period.begin))
+    first = await _first_record(session, await first_block_from(session, period.begin))
     if first is None:
         return range(0)
-    behind = await _first_record(session, await _first_block(session, period.end))
+    behind = await _first_record(session, await first_block_from(session, period.end))
     if behind is None:
         newest = (await session.execute(select(func.max(Record.id)))).scalar_one()
         behind = newest + 1
     return range(first, behind)
-
-
-async def _first_block(session: AsyncSession, time: int) -> int | None:
-    """Number of the first mirrored block at or after `time`; there is no index on timestamps, so by halves."""
-    bounds: Any = (await session.execute(select(func.min(Block.number), func.max(Block.number)))).one()
-    low, high = bounds
-    if low is None:
-        return None
-    while True:
-        middle = (low + high) // 2
-        found = (await session.execute(_next_block(middle))).first()
-        if found is None:
-            return None
-        if found.timestamp < time:
-            low = found.number + 1
-            high = max(high, low)
-        elif middle == low:
-            return int(found.number)
-        else:
-            high = middle
-
-
-def _next_block(number: int) -> Select[int, int]:
-    wanted = select(Block.number, Block.timestamp).where(Block.number >= number)
-    return wanted.order_by(Block.number).limit(1)
 
 
 async def _first_record(session: AsyncSession, block: int | None) -> int | None:

@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import select, text
+from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from fenzhang.chain.deployments import Deployment, check_deployment
@@ -25,6 +25,7 @@ from fenzhang.ledger.differences import Check, Difference
 from fenzhang.ledger.evidence import Book, Evidence, examine, load_books
 from fenzhang.store.chain_binding import check_chain
 from fenzhang.store.session import Database
+from fenzhang.store.snapshots import freeze
 from fenzhang.store.tables import AccountKind, Block
 
 _ATTEMPTS = 5
@@ -78,18 +79,12 @@ async def reconciliation(database: Database, node: NodeClient, deployment: Deplo
     for attempt in range(1, _ATTEMPTS + 1):
         try:
             async with database.read() as session:
-                await _freeze(session, database)
+                await freeze(session)
                 return await _compare(session, node, deployment)
         except (RpcError, CheckpointUnknown):
             if attempt == _ATTEMPTS:
                 raise
     raise AssertionError("the last attempt returns or raises")
-
-
-async def _freeze(session: AsyncSession, database: Database) -> None:
-    """Every query of this session sees the same state; a read of SQLite does so anyway."""
-    if not database.is_sqlite:
-        await session.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY"))
 
 
 async def _compare(session: AsyncSession, node: NodeClient, deployment: Deployment) -> Reconciliation:

@@ -10,25 +10,13 @@ from typing import Any
 from fenzhang.audit.verification import AuditReport, verify
 from fenzhang.chain.deployments import load
 from fenzhang.chain.node import NodeClient
-from fenzhang.ledger.balances import TrialBalanceRow, trial_balance
+from fenzhang.ledger.balances import KindSums, by_kind, trial_balance
 from fenzhang.ledger.reconcile import Reconciliation, reconciliation
 from fenzhang.local.supervisor import Endpoints
 from fenzhang.settings import Settings
 from fenzhang.store.session import Database
-from fenzhang.store.tables import AccountKind
 
 _NODE_TIMEOUT_S = 60.0
-
-
-@dataclass(frozen=True, slots=True)
-class KindSums:
-    """All accounts of a kind in a currency, minor units."""
-
-    currency: str
-    kind: AccountKind
-    accounts: int
-    debit: int
-    credit: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,7 +81,7 @@ async def examine(endpoints: Endpoints, settings: Settings) -> Examination:
         audit = await verify(node, deployment)
         verified = time.monotonic()
     return Examination(
-        trial_balance=_by_kind(rows),
+        trial_balance=by_kind(rows),
         reconciliation=reconciled,
         audit=audit,
         seconds={
@@ -102,19 +90,3 @@ async def examine(endpoints: Endpoints, settings: Settings) -> Examination:
             "verify": verified - compared,
         },
     )
-
-
-def _by_kind(rows: list[TrialBalanceRow]) -> list[KindSums]:
-    grouped: defaultdict[tuple[str, AccountKind], list[TrialBalanceRow]] = defaultdict(list)
-    for row in rows:
-        grouped[row.currency, row.kind].append(row)
-    return [
-        KindSums(
-            currency,
-            kind,
-            len(found),
-            sum(row.debit for row in found),
-            sum(row.credit for row in found),
-        )
-        for (currency, kind), found in sorted(grouped.items())
-    ]

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, Field
+
+from fenzhang.api.schemas.ledger import BLOCK_NUMBER, BLOCK_TIME, Sum
 
 State = Literal["ACCEPTED", "SUBMITTED", "SETTLED", "REJECTED"]
 Type = Literal[
@@ -19,8 +21,6 @@ Type = Literal[
     "APPROVE",
     "RETIRE",
 ]
-Sum = int | Annotated[str, Field(pattern="^-?[0-9]{19,}$")]
-"""A sum of amounts: beyond 64 bits it is decimal text, which every JSON reader gets right."""
 Standing = Literal["UNKNOWN", "ACTIVE", "SUSPENDED", "CLOSED"]
 
 
@@ -222,31 +222,8 @@ class PositionList(BaseModel):
 
     positions: list[PositionAnswer]
     next: str | None = None
-
-
-class TrialBalanceLine(BaseModel):
-    """An account and the sums of everything posted to it, minor units."""
-
-    kind: str
-    currency: str
-    participant_id: str | None
-    debit: Sum
-    credit: Sum
-
-
-class TrialBalanceTotal(BaseModel):
-    """Both columns of a currency; they are equal."""
-
-    currency: str
-    debit: Sum
-    credit: Sum
-
-
-class TrialBalanceAnswer(BaseModel):
-    """Every account of the clearing ledger."""
-
-    accounts: list[TrialBalanceLine]
-    totals: list[TrialBalanceTotal]
+    block_number: int = BLOCK_NUMBER
+    block_time: int | None = BLOCK_TIME
 
 
 class CompletionAnswer(BaseModel):

@@ -6,9 +6,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field
 
-from fenzhang.api.schemas.answers import Sum
 from fenzhang.api.schemas.constraints import examples
 from fenzhang.api.schemas.governance import LEGS_EXAMPLE, Legs
+from fenzhang.api.schemas.ledger import Sum
 from fenzhang.api.types import Model, Timestamp, Version
 from fenzhang.domain.errors import InvalidInput
 from fenzhang.ledger.period import Period

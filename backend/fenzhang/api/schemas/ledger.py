@@ -1,0 +1,101 @@
+"""What the clearing ledger answers."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, Field
+
+Sum = int | Annotated[str, Field(pattern="^-?[0-9]{19,}$")]
+"""A sum of amounts: beyond 64 bits it is decimal text, which every JSON reader gets right."""
+BLOCK_NUMBER: Any = Field(description="The answer is as of the end of this block; 0: before the first.")
+BLOCK_TIME: Any = Field(description="Unix time of that block; null where it is not kept.")
+_Account = Literal["bank_custody", "order_held", "recipient_payable", "buyer_refund_payable"]
+
+
+class TrialBalanceLine(BaseModel):
+    """An account and the sums of everything posted to it, minor units."""
+
+    kind: str
+    currency: str
+    participant_id: str | None
+    debit: Sum
+    credit: Sum
+
+
+class TrialBalanceKind(BaseModel):
+    """All accounts of a kind in a currency, minor units. `balance` is what they hold together."""
+
+    kind: _Account
+    currency: str
+    accounts: int
+    debit: Sum
+    credit: Sum
+    balance: Sum
+
+
+class TrialBalanceTotal(BaseModel):
+    """Both columns of a currency; they are equal."""
+
+    currency: str
+    debit: Sum
+    credit: Sum
+
+
+class TrialBalanceAnswer(BaseModel):
+    """Every account of the clearing ledger, all of a kind together, and both columns of each currency."""
+
+    block_number: int = BLOCK_NUMBER
+    block_time: int | None = BLOCK_TIME
+    accounts: list[TrialBalanceLine]
+    kinds: list[TrialBalanceKind]
+    totals: list[TrialBalanceTotal]
+
+
+class StatementLine(BaseModel):
+    """A posting as the account sees it, minor units; `balance` is what the account held after it.
+
+    `reversed_by` names the posting that takes it back because a reorganisation took its block off the chain, and
+    `reverses` the posting that it takes back itself.
+    """
+
+    posting: int
+    side: Literal["DEBIT", "CREDIT"]
+    amount: int
+    balance: Sum
+    counter_account: _Account
+    counter_participant_id: str | None
+    kind: Literal["CAPTURE", "SPLIT", "RELEASE", "RETURN", "REJECTION"]
+    record: int
+    block_number: int
+    time: int | None = Field(description="Unix time of the block; null if it is not on the chain any more.")
+    batch: int
+    tx_hash: str
+    order_id: str | None = Field(description="Null for an order of another platform.")
+    instruction_id: str | None = Field(description="Null for an instruction of another platform.")
+    reverses: int | None
+    reversed_by: int | None
+    out_order_no: str | None = None
+    out_split_no: str | None = None
+    out_release_no: str | None = None
+    out_return_no: str | None = None
+
+
+class StatementAnswer(BaseModel):
+    """A page of an account's statement; `next` is the cursor of the next one, null on the last.
+
+    `opening`, `debit`, `credit` and `closing` are those of all blocks from `from_block` to `to_block`, on every page.
+    """
+
+    account: _Account
+    currency: str
+    participant_id: str | None
+    out_participant_no: str | None
+    from_block: int
+    to_block: int
+    opening: Sum
+    debit: Sum
+    credit: Sum
+    closing: Sum
+    lines: list[StatementLine]
+    next: str | None
