@@ -147,7 +147,13 @@ async def test_nonsense_in_paths_and_queries_is_4xx(shared_api: Api, text: str) 
     ):
         answer = await shared_api.mall.get(path.format(text))
         assert answer.status_code in {404, 422}, answer.text
-    for path in ("completions?after", "positions?limit", "splits/s?wait", "rules?platform"):
+    for path in (
+        "completions?after",
+        "positions?limit",
+        "positions?at_block",
+        "splits/s?wait",
+        "rules?platform",
+    ):
         answer = await shared_api.mall.get(f"/v1/{path}={text}")
         assert answer.status_code in {404, 422}, answer.text
 
@@ -261,6 +267,8 @@ async def test_valid_token_made_by_hand_is_taken(api: Api) -> None:
         ("POST", "/v1/platforms"),
         ("GET", "/v1/platforms/mall"),
         ("GET", "/v1/trial-balance"),
+        ("GET", "/v1/statements?account=order_held&currency=CNY"),
+        ("GET", "/v1/journal"),
         ("POST", "/v1/rules/draft/versions/1/approve"),
     ],
 )
@@ -280,6 +288,7 @@ async def test_app_without_the_scope_is_403_before_its_body_is_looked_at(
         ("GET", "/v1/orders/order-1"),
         ("GET", "/v1/participants"),
         ("GET", "/v1/positions"),
+        ("GET", "/v1/statements/merchant-001?currency=CNY"),
         ("POST", "/v1/rules"),
     ],
 )

@@ -35,6 +35,7 @@ async def with_orders(shared_api: Api) -> Api:
         ("/v1/participants/merchant-001", "unknown_participant"),
         ("/v1/participants/0x" + participant("merchant-001").hex(), "unknown_participant"),
         ("/v1/positions/merchant-001", "unknown_participant"),
+        ("/v1/statements/merchant-001?currency=CNY", "unknown_participant"),
         ("/v1/rules/retail-standard", "unknown_rule"),
         ("/v1/rules/retail-standard/versions/1", "unknown_rule"),
         ("/v1/rules/retail-standard/diff?from=1&to=1", "unknown_rule"),

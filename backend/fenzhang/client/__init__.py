@@ -27,6 +27,7 @@ from fenzhang.client.errors import (
     WrongNetwork,
 )
 from fenzhang.client.files import FileState, FileView
+from fenzhang.client.ledger import Position, Side, StatementLine, StatementView, TrialBalance
 from fenzhang.client.models import (
     Completion,
     Instruction,
@@ -39,12 +40,10 @@ from fenzhang.client.models import (
     NewSplit,
     OrderView,
     ParticipantView,
-    Position,
     QuoteView,
     Refused,
     RuleView,
     State,
-    TrialBalance,
 )
 from fenzhang.client.session import Credentials, RetryPolicy
 from fenzhang.client.signing import PlatformKey
@@ -80,7 +79,10 @@ __all__ = [
     "RuleDiff",
     "RuleView",
     "ServerFailed",
+    "Side",
     "State",
+    "StatementLine",
+    "StatementView",
     "TrialBalance",
     "Unauthenticated",
     "UnexpectedAnswer",

@@ -135,6 +135,7 @@ class AsyncClient:
     get_rejections = _awaited(Operations.get_rejections)
     list_files = _awaited(Operations.list_files)
     list_positions = _awaited(Operations.list_positions)
+    statement_page = _awaited(Operations.statement_page)
     get_network = _awaited(Operations.get_network)
     is_ready = _awaited(Operations.is_ready)
 
@@ -224,5 +225,6 @@ class Client:
     get_rejections = _blocking(Operations.get_rejections)
     list_files = _blocking(Operations.list_files)
     list_positions = _blocking(Operations.list_positions)
+    statement_page = _blocking(Operations.statement_page)
     get_network = _blocking(Operations.get_network)
     is_ready = _blocking(Operations.is_ready)

@@ -338,52 +338,6 @@ class QuoteView:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Position:
-    """What is payable to a participant."""
-
-    out_participant_no: str
-    participant_id: str
-    currency: str
-    amount: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PositionPage:
-    """A page of positions; `next` is the cursor of the next one, None on the last."""
-
-    positions: tuple[Position, ...]
-    next: str | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AccountSums:
-    """An account of the clearing ledger and the sums of everything posted to it."""
-
-    kind: str
-    currency: str
-    debit: int
-    credit: int
-    participant_id: str | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CurrencySums:
-    """Both columns of a currency; they are equal."""
-
-    currency: str
-    debit: int
-    credit: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TrialBalance:
-    """Every account of the clearing ledger."""
-
-    accounts: tuple[AccountSums, ...]
-    totals: tuple[CurrencySums, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Completion:
     """A state change, with its instruction as it is now."""
 

@@ -14,6 +14,7 @@ from fenzhang.client.changes import RuleDiff, WhatIf
 from fenzhang.client.errors import ApiError, ApiUnreachable, NotFound, UnexpectedAnswer, WaitTimeout
 from fenzhang.client.files import LONGEST_WAIT_S, FileOperations
 from fenzhang.client.flow import Flow
+from fenzhang.client.ledger import LedgerOperations
 from fenzhang.client.models import (
     Completion,
     CompletionPage,
@@ -29,14 +30,11 @@ from fenzhang.client.models import (
     OrderView,
     ParticipantPage,
     ParticipantView,
-    Position,
-    PositionPage,
     QuoteView,
     Refused,
     RuleVersion,
     RuleView,
     State,
-    TrialBalance,
     body_of,
     legs_body,
 )
@@ -59,7 +57,7 @@ _PATHS = {
 }
 
 
-class Operations(FileOperations):
+class Operations(FileOperations, LedgerOperations):
     """The API as flows over one session. `key` signs for a platform; without one its keystore key does."""
 
     def __init__(self, session: Session, key: PlatformKey | None = None) -> None:
@@ -91,10 +89,6 @@ class Operations(FileOperations):
     def resume_platform(self, reference: str, out_request_no: str) -> Flow[Instruction]:
         """Resume a suspended platform."""
         return (yield from self._request_change(f"/v1/platforms/{reference}/resume", out_request_no))
-
-    def get_trial_balance(self) -> Flow[TrialBalance]:
-        """Every account of the clearing ledger; for operators and auditors."""
-        return (yield from self._call("GET", "/v1/trial-balance", TrialBalance))
 
     # -------------------------------------------------------------------------- participants
 
@@ -330,18 +324,7 @@ class Operations(FileOperations):
                 )
         return found
 
-    # -------------------------------------------------------------------------- balances and network
-
-    def list_positions(self) -> Flow[list[Position]]:
-        """What is payable to the platform's participants, itself included, by currency."""
-        found: list[Position] = []
-        after: str | None = ""
-        while after is not None:
-            query: dict[str, str | int] = {"limit": PAGE, **({"after": after} if after else {})}
-            page = yield from self._call("GET", "/v1/positions", PositionPage, query=query)
-            found += page.positions
-            after = page.next
-        return found
+    # -------------------------------------------------------------------------- network
 
     def get_network(self) -> Flow[models.Network]:
         """The chain and contracts that the API works with."""
