@@ -110,7 +110,13 @@ class Database:
         if self.is_sqlite and self.url.database not in {None, "", ":memory:"}:
             with suppress(OSError):  # that it exists is no fault, and what else is wrong SQLite will say
                 os.close(os.open(str(self.url.database), os.O_CREAT | os.O_EXCL, 0o600))
-        async with _translating(), _connected(self._writer) as connection, connection.begin():
+        async with AsyncExitStack() as stack:
+            await stack.enter_async_context(_translating())
+            if self._turn is not None:
+                # The first connection changes how the file is written, and SQLite lets nobody wait for that.
+                await stack.enter_async_context(self._turn.taken())
+            connection = await stack.enter_async_context(_connected(self._writer))
+            await stack.enter_async_context(connection.begin())
             await connection.run_sync(migration.upgrade)
 
     async def check(self) -> None:
