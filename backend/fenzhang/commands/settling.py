@@ -5,10 +5,10 @@ from __future__ import annotations
 import gc
 import sys
 
-_ALLOCATIONS = 50_000
+_ALLOCATIONS = 20_000
 """Containers between two looks at the youngest. The default is 700, and one batch of rows makes ten thousands."""
 
-_SWITCH_S = 0.0005
+_SWITCH_S = 0.002
 """After which a thread must let go of the interpreter. SQLite's thread needs it for microseconds, twenty times per
 group of requests, and by default would wait 5 ms for it each time that the event loop is busy."""
 
@@ -21,5 +21,5 @@ def settle_in() -> None:
     """
     gc.collect()
     gc.freeze()
-    gc.set_threshold(_ALLOCATIONS, 20, 20)
+    gc.set_threshold(_ALLOCATIONS, 10, 10)
     sys.setswitchinterval(_SWITCH_S)

@@ -162,10 +162,10 @@ async def references_of(session: AsyncSession, platform_id: bytes, ids: Iterable
     """The platform's own references of participants, by id."""
     found: dict[bytes, str] = {}
     for chunk in chunks(sorted(set(ids))):
-        query = select(Participant.id, Participant.reference).where(
-            Participant.platform_id == platform_id, Participant.id.in_(chunk)
+        query = select(Participant.platform_id, Participant.id, Participant.reference).where(
+            Participant.id.in_(chunk)
         )
-        found |= {row[0]: row[1] for row in await session.execute(query)}
+        found |= {row[1]: row[2] for row in await session.execute(query) if row[0] == platform_id}
     return found
 
 
@@ -176,13 +176,15 @@ async def own_orders(
     owners: dict[bytes, bytes] = {}
     for chunk in chunks(sorted(set(order_ids))):
         written = select(Instruction.id, Instruction.platform_id).where(
-            Instruction.id.in_(chunk),
-            Instruction.type == InstructionType.CAPTURE,
-            Instruction.platform_id == platform_id,
+            Instruction.id.in_(chunk), Instruction.type == InstructionType.CAPTURE
         )
         captured = select(Order.order_id, Order.platform_id).where(Order.order_id.in_(chunk))
         for query in (written, captured):  # an id is the attestor's word: what was captured counts
-            owners |= {row[0]: row[1] for row in await session.execute(query)}
+            owners |= {
+                row[0]: row[1]
+                for row in await session.execute(query)
+                if query is captured or row[1] == platform_id
+            }
     return frozenset(order_id for order_id, owner in owners.items() if owner == platform_id)
 
 
@@ -192,8 +194,12 @@ async def references_of_instructions(
     """The platform's own references of its instructions, by type and id."""
     found: dict[tuple[str, bytes], str] = {}
     for chunk in chunks(sorted(set(ids))):
-        query = select(Instruction.type, Instruction.id, Instruction.reference).where(
-            Instruction.id.in_(chunk), Instruction.platform_id == platform_id
-        )
-        found |= {(row[0], row[1]): row[2] for row in await session.execute(query)}
+        query = select(
+            Instruction.platform_id, Instruction.type, Instruction.id, Instruction.reference
+        ).where(Instruction.id.in_(chunk))
+        found |= {
+            (kind, id_): reference
+            for owner, kind, id_, reference in await session.execute(query)
+            if owner == platform_id
+        }
     return found

@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from sqlalchemy import func, or_, select
+from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from fenzhang.domain import identifiers, records
@@ -280,14 +280,17 @@ async def load_participants(session: AsyncSession, snapshot: Snapshot, names: It
     ids = {name: identifiers.parse_id("participant", name.lower()) for name in names if is_id(name)}
     if not references and not ids:
         return
-    query = select(Participant).where(
-        Participant.platform_id == snapshot.platform.id,
-        or_(Participant.reference.in_(references), Participant.id.in_(list(ids.values()))),
+    own = snapshot.platform.id
+    by_reference = select(Participant).where(
+        Participant.platform_id == own, Participant.reference.in_(references)
     )
-    found = (await session.execute(query)).scalars().all()
+    by_id = select(Participant).where(Participant.id.in_(list(ids.values())))
+    found = list((await session.execute(by_reference)).scalars()) if references else []
+    if ids:
+        found += [each for each in (await session.execute(by_id)).scalars() if each.platform_id == own]
     snapshot.participants |= {participant.reference: participant for participant in found}
-    by_id = {participant.id: participant for participant in found}
-    snapshot.participants |= {name: by_id[raw] for name, raw in ids.items() if raw in by_id}
+    known = {participant.id: participant for participant in found}
+    snapshot.participants |= {name: known[raw] for name, raw in ids.items() if raw in known}
 
 
 def is_id(name: str) -> bool:
@@ -311,20 +314,22 @@ async def _load_instructions(
 async def _load_orders(session: AsyncSession, snapshot: Snapshot, order_ids: set[bytes]) -> None:
     if not order_ids:
         return
-    captures = select(Instruction.payload, Instruction.state).where(
-        Instruction.id.in_(order_ids),
-        Instruction.type == InstructionType.CAPTURE,
-        Instruction.platform_id == snapshot.platform.id,
+    # Here and wherever ids are given: asked whose they are, SQLite would walk all rows of the platform instead.
+    captures = select(Instruction.platform_id, Instruction.payload, Instruction.state).where(
+        Instruction.id.in_(order_ids), Instruction.type == InstructionType.CAPTURE
     )
-    for payload, state in await session.execute(captures):
+    for platform_id, payload, state in await session.execute(captures):
+        if platform_id != snapshot.platform.id:
+            continue
         facts = _facts_of_capture(payloads.capture_from(payload), state)
         snapshot.orders[facts.order_id] = facts
     missing = order_ids - snapshot.orders.keys()
     if missing:
         # Orders that another backend of this platform captured are known from the chain alone.
-        mirrored = select(Order).where(Order.order_id.in_(missing), Order.platform_id == snapshot.platform.id)
+        mirrored = select(Order).where(Order.order_id.in_(missing))
         for order in (await session.execute(mirrored)).scalars():
-            snapshot.orders[order.order_id] = _facts_of_order(order)
+            if order.platform_id == snapshot.platform.id:
+                snapshot.orders[order.order_id] = _facts_of_order(order)
     counts = (
         select(Instruction.order_id, func.count())
         .where(Instruction.order_id.in_(list(snapshot.orders)), Instruction.type != InstructionType.CAPTURE)

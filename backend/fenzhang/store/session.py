@@ -38,7 +38,7 @@ PRAGMAS = (
     "recursive_triggers=ON",
     # In pages and KiB: the defaults (4 MB, 2 MB) have a full load write and read the same pages over and over.
     "wal_autocheckpoint=4000",
-    "cache_size=-16384",
+    "cache_size=-6144",
 )
 """What every connection to SQLite is set to."""
 CONNECT_TIMEOUT_S = 10
