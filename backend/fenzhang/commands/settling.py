@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import sys
 
-_ALLOCATIONS = 20_000
+_ALLOCATIONS = 10_000
 """Containers between two looks at the youngest. The default is 700, and one batch of rows makes ten thousands."""
 
 _SWITCH_S = 0.002

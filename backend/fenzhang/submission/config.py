@@ -12,7 +12,7 @@ TRANSACTION_GAS_CAP = 2**24
 class SubmissionConfig:
     """How a submitter behaves. Gas in units of gas, fees in wei per gas."""
 
-    poll_interval_s: float = 0.2
+    poll_interval_s: float = 0.1
     """Between two looks at what is pending and what was mined."""
     max_in_flight: int = 48
     """Settlement transactions that are broadcast and not yet mirrored: three seconds of full load at 1 s blocks."""
