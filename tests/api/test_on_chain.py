@@ -64,7 +64,7 @@ def _standing(http: httpx.Client, no: str) -> tuple[object, ...]:
     order = http.get(f"/v1/orders/{no}").json()
     names = ("captured", "held", "split", "returned", "released")
     split = http.get(f"/v1/splits/{no}-S").json()["allocations"]
-    return *(order[name] for name in names), split, http.get("/v1/positions").json()
+    return *(order[name] for name in names), split, http.get("/v1/positions").json()["positions"]
 
 
 def test_what_the_order_or_split_does_not_have_is_rejected_and_moves_nothing(
