@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from fenzhang.api.changes import what_if_answer
@@ -15,16 +14,16 @@ from fenzhang.domain.identifiers import hex_id
 from fenzhang.domain.rules import Leg
 from fenzhang.intake import rules
 from fenzhang.intake.errors import UnknownRule
-from fenzhang.intake.reading import references_of
+from fenzhang.intake.reading import references_of, references_of_instructions
 from fenzhang.intake.snapshot import is_id, platform_of
 from fenzhang.ledger.whatif import Question, WhatIf, what_if
 from fenzhang.store import payloads
 from fenzhang.store.session import Database
-from fenzhang.store.tables import Instruction, InstructionType, RuleVersion
+from fenzhang.store.tables import InstructionType, RuleVersion
 
 
-def version_among(found: Sequence[RuleVersion], version: int, field: str) -> RuleVersion:
-    """A version among all of its rule. Raises UnknownRule naming `field`."""
+def version_among(found: Sequence[RuleVersion], version: int, field: str = "") -> RuleVersion:
+    """A version among all of its rule. Raises UnknownRule, naming `field` if there is one."""
     one = next((row for row in found if row.version == version), None)
     if one is None:
         raise UnknownRule(f"{found[0].reference} version {version}", field)
@@ -75,9 +74,7 @@ async def tried(database: Database, question: Question, *, named: bool) -> dict[
 async def _orders_named(session: AsyncSession, platform_id: bytes, result: WhatIf) -> dict[bytes, str]:
     """The platform's own references of the orders that are examples, by id."""
     wanted = {order_id for missing in result.not_replayed.values() for order_id in missing.examples}
-    query = select(Instruction.id, Instruction.reference).where(
-        Instruction.id.in_(wanted),
-        Instruction.type == InstructionType.CAPTURE,
-        Instruction.platform_id == platform_id,
-    )
-    return {row[0]: row[1] for row in await session.execute(query)}
+    named = await references_of_instructions(session, platform_id, wanted)
+    return {
+        number: reference for (kind, number), reference in named.items() if kind == InstructionType.CAPTURE
+    }

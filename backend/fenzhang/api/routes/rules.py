@@ -15,6 +15,7 @@ from fenzhang.api.routing import SecuredRoute
 from fenzhang.api.schemas.answers import InstructionAnswer, RuleAnswer, RuleList, RuleVersionAnswer
 from fenzhang.api.schemas.governance import ApprovalBody, RetirementBody, RuleBody
 from fenzhang.api.services import services_of
+from fenzhang.api.trying import version_among
 from fenzhang.api.types import Reference
 from fenzhang.domain.errors import InvalidInput
 from fenzhang.domain.identifiers import rule_id
@@ -126,10 +127,7 @@ async def get_version(
     async with services_of(request).database.read() as session:
         found = await readable_versions(session, actor, reference, platform)
         now = await chain_time(session)
-    one = next((row for row in found if row.version == version), None)
-    if one is None:
-        raise UnknownRule(f"{reference} version {version}")
-    return OrjsonResponse(version_answer(one, found, now))
+    return OrjsonResponse(version_answer(version_among(found, version), found, now))
 
 
 @router.post(
