@@ -8,8 +8,9 @@ them before the transaction has committed.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -23,6 +24,7 @@ from fenzhang.store.errors import DatabaseError
 from fenzhang.store.session import Database
 from fenzhang.store.tables import Instruction
 
+T = TypeVar("T")
 Asked = Sequence[SettlementRequest | FenzhangError]
 MAX_TOGETHER = 2_000
 """Items of one transaction, unless one request alone has more."""
@@ -118,24 +120,24 @@ class Gatherer:
             last_seq = await _last_seq(session)
             for actor, members in by_actor.items():
                 asked, request_ids = _asked_of(members)
-                try:
-                    drafts.append(await draw_up(session, actor, asked, request_ids=request_ids))
-                except DatabaseError:
-                    raise
-                except FenzhangError as refusal:
-                    drafts.append(refusal)
+                drafts.append(await _or_refusal(draw_up(session, actor, asked, request_ids=request_ids)))
         return _Ahead(last_seq, drafts)
 
     async def _accept(
         self, session: AsyncSession, actor: Actor, members: Sequence[_Waiting]
     ) -> list[Answer] | FenzhangError:
         asked, request_ids = _asked_of(members)
-        try:
-            return await accept(session, actor, asked, self._verifier, request_ids=request_ids)
-        except DatabaseError:
-            raise  # nothing of this transaction will be written
-        except FenzhangError as refusal:
-            return refusal
+        return await _or_refusal(accept(session, actor, asked, self._verifier, request_ids=request_ids))
+
+
+async def _or_refusal(work: Awaitable[T]) -> T | FenzhangError:
+    """What came of it, or why it was refused. Raises DatabaseError: nothing of this transaction will be written."""
+    try:
+        return await work
+    except DatabaseError:
+        raise
+    except FenzhangError as refusal:
+        return refusal
 
 
 async def _last_seq(session: AsyncSession) -> int:
