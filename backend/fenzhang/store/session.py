@@ -107,12 +107,11 @@ class Database:
 
         A new SQLite file is its owner's alone: it holds keys, although encrypted.
         """
-        if self.is_sqlite and self.url.database not in {None, "", ":memory:"}:
-            with suppress(OSError):  # that it exists is no fault, and what else is wrong SQLite will say
-                os.close(os.open(str(self.url.database), os.O_CREAT | os.O_EXCL, 0o600))
         async with AsyncExitStack() as stack:
             await stack.enter_async_context(_translating())
             if self._turn is not None:
+                with suppress(OSError):  # that it exists is no fault, and what else is wrong SQLite will say
+                    os.close(os.open(str(self.url.database), os.O_CREAT | os.O_EXCL, 0o600))
                 # The first connection changes how the file is written, and SQLite lets nobody wait for that.
                 await stack.enter_async_context(self._turn.taken())
             connection = await stack.enter_async_context(_connected(self._writer))

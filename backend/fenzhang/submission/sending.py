@@ -7,7 +7,7 @@ import time
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
-from sqlalchemy import func, select, update
+from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from fenzhang import crashpoints
@@ -15,9 +15,9 @@ from fenzhang.chain.node import NodeClient, SendStatus
 from fenzhang.store.bulk import chunks
 from fenzhang.store.holding import Holding
 from fenzhang.store.session import Database
-from fenzhang.store.tables import Block, Transaction, TransactionState
+from fenzhang.store.tables import Transaction, TransactionState
 from fenzhang.submission.config import SubmissionConfig
-from fenzhang.submission.tracking import LIVE_STATES, Live
+from fenzhang.submission.tracking import LIVE_STATES, Live, newest_block
 from fenzhang.telemetry import metrics
 
 log = logging.getLogger("fenzhang.submission")
@@ -135,8 +135,7 @@ class Sender:
 
     async def _mirrored_past(self, head: int) -> bool:
         async with self.database.read() as session:
-            checkpoint = (await session.execute(select(func.max(Block.number)))).scalar()
-        return checkpoint is not None and checkpoint >= head
+            return await newest_block(session) >= head
 
     async def _refill(self, sender: bytes, mined: int, lowest: int) -> None:
         """Send again what had been mined, if the chain now wants nonces below the lowest live one."""
