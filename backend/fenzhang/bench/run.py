@@ -60,7 +60,13 @@ class Bench:
         url = await self.databases.make("fenzhang_bench")
         self.say("starting a fresh node, API, submission and mirror")
         system = UpOptions(
-            home=home, port=0, node_port=0, block_time_s=self.options.block_time_s, database_url=url
+            home=home,
+            port=0,
+            node_port=0,
+            block_time_s=self.options.block_time_s,
+            database_url=url,
+            # Nodes keep their chain bit by bit. anvil writes all of it anew each time, and that is not to be measured.
+            snapshots=False,
         )
         with spawned_system(system) as endpoints:
             async with Database(url) as database, NodeClient(endpoints.rpc, 300.0) as node:

@@ -45,6 +45,13 @@ def up(
         ),
     ] = "",
     fresh: Annotated[bool, typer.Option("--fresh", help="Delete chain and database first.")] = False,
+    snapshots: Annotated[
+        bool,
+        typer.Option(
+            "--snapshots/--no-snapshots",
+            help="Without them the chain is gone when its node ends, and the next run needs --fresh.",
+        ),
+    ] = True,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print one line of JSON when everything is ready.")
     ] = False,
@@ -63,6 +70,7 @@ def up(
         block_time_s=block_time,
         database_url=database_url,
         fresh=fresh,
+        snapshots=snapshots,
     )
     supervisor = Supervisor(options, say=lambda line: typer.echo(f"fenzhang: {line}", err=True))
     raise typer.Exit(supervisor.run(_print_json if as_json else _print_text))

@@ -59,6 +59,7 @@ def _command(options: UpOptions, home: Path) -> list[str]:
         *("--node-port", str(options.node_port)),
         *("--block-time", f"{options.block_time_s:g}"),
         *(("--fresh",) if options.fresh else ()),
+        *(() if options.snapshots else ("--no-snapshots",)),
     ]
 
 

@@ -64,6 +64,8 @@ class UpOptions:
     block_time_s: float = 1.0
     database_url: str = ""
     fresh: bool = False
+    snapshots: bool = True
+    """Keep the chain when the node ends. Writing a large one down takes anvil a core for many seconds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,6 +109,7 @@ class Supervisor:
                 home=self.options.home,
                 port=self.options.node_port,
                 block_time_s=self.options.block_time_s,
+                persist=self.options.snapshots,
             )
         )
 
