@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import shutil
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
 
@@ -19,7 +22,8 @@ from support.faults.processes import until
 from support.faults.rig import Rig, Scenario
 from support.faults.system import BLOCK_TIME_S, MAX_DEPTH, STAGES, FaultSystem
 
-_LOOKS = 200
+_SECONDS_PER_BLOCK = 1
+"""anvil's clock counts whole seconds once it has been stopped."""
 _BAD_ANSWERS_S = 120.0
 _BAD_SHARE, _BAD_ANSWERS = 0.15, 2
 """This part of all answers is bad, until each kind has been given so often."""
@@ -42,37 +46,59 @@ async def reorganisations(rig: Rig) -> int:
     done = 0
     depths = list(range(1, MAX_DEPTH + 1))
     rig.chosen.shuffle(depths)
-    for number in range(rig.rounds):
-        depth = depths[number % len(depths)]
-        await rig.system.bury()
-        async with rig.endless_traffic():
-            await asyncio.sleep(rig.chosen.uniform(0.0, 1.0))
-            kept, lost = await _reorganise(rig, depth)
-            done += 1
-        rig.say(f"reorg of depth {depth}: {lost} transactions dropped, {kept} in other blocks")
-        if done % _SETTLE_EVERY == 0:
-            await rig.settle()
+    async with _own_blocks(rig.system) as between_blocks:
+        for number in range(rig.rounds):
+            depth = depths[number % len(depths)]
+            await rig.system.bury()
+            async with rig.endless_traffic():
+                await asyncio.sleep(rig.chosen.uniform(0.0, 1.0))
+                async with between_blocks:
+                    kept, lost = await _reorganise(rig, depth)
+                done += 1
+            rig.say(f"reorg of depth {depth}: {lost} transactions dropped, {kept} in other blocks")
+            if done % _SETTLE_EVERY == 0:
+                await rig.settle()
     return done
+
+
+@asynccontextmanager
+async def _own_blocks(system: FaultSystem) -> AsyncIterator[asyncio.Lock]:
+    """Blocks are made from here, and none while somebody holds the lock.
+
+    anvil's own clock also makes one in the middle of a reorganisation, and then anvil misses blocks of its chain.
+    """
+    await _request(system, "evm_setIntervalMining", 0)
+    between_blocks = asyncio.Lock()
+
+    async def make_blocks() -> None:
+        while True:
+            await asyncio.sleep(BLOCK_TIME_S)
+            async with between_blocks:
+                await _request(system, "evm_mine")
+
+    making = asyncio.create_task(make_blocks())
+    try:
+        yield between_blocks
+    finally:
+        making.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await making
+        await _request(system, "evm_setIntervalMining", _SECONDS_PER_BLOCK)
 
 
 async def _reorganise(rig: Rig, depth: int) -> tuple[int, int]:
     """Replace the newest blocks. Returns how many of their transactions came again, and how many did not."""
     async with rig.system.node() as node:
-        raws: list[bytes] = []
-        for _ in range(_LOOKS):  # until there is something to lose
-            head = await node.block_number()
-            first = max(rig.system.deployment.block_number + 1, head - depth + 1)
-            raws = await _transactions(rig.system, node, first, head)
-            if raws:
-                break
-            await asyncio.sleep(BLOCK_TIME_S / 2)
+        head = await node.block_number()
+        first = max(rig.system.deployment.block_number + 1, head - depth + 1)
+        raws = await _transactions(rig.system, node, first, head)
         keep = rig.chosen.choice((0, len(raws) // 2, len(raws)))
         places = sorted(rig.chosen.randrange(depth) for _ in range(keep))
         pairs = [["0x" + raw.hex(), place] for raw, place in zip(raws[:keep], places, strict=True)]
         try:
             await node.request("anvil_reorg", depth, pairs)
         except RpcError:
-            # A new block came in between, or what one of them needs is gone: then they all go.
+            # What one of them needs is gone: then they all go.
             keep = 0
             await node.request("anvil_reorg", depth, [])
         # anvil keeps what it had queued, even what is in the new blocks, and waits for ever for the nonces before that.
