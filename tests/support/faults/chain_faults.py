@@ -119,13 +119,15 @@ async def _transactions(system: FaultSystem, node: NodeClient, first: int, last:
 
 async def rollbacks(rig: Rig) -> int:
     """The chain is suddenly shorter, and goes on from there."""
-    for _ in range(rig.rounds):
-        depth = rig.chosen.randint(1, MAX_DEPTH)
-        await rig.system.bury()
-        async with rig.endless_traffic():
-            await asyncio.sleep(rig.chosen.uniform(1.0, 2.5))
-            await _request(rig.system, "anvil_rollback", depth)
-        rig.say(f"rolled back by {depth} blocks")
+    async with _own_blocks(rig.system) as between_blocks:
+        for _ in range(rig.rounds):
+            depth = rig.chosen.randint(1, MAX_DEPTH)
+            await rig.system.bury()
+            async with rig.endless_traffic():
+                await asyncio.sleep(rig.chosen.uniform(1.0, 2.5))
+                async with between_blocks:
+                    await _request(rig.system, "anvil_rollback", depth)
+            rig.say(f"rolled back by {depth} blocks")
     return rig.rounds
 
 
