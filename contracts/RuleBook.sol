@@ -21,21 +21,21 @@ contract RuleBook is IRuleBook, AccessManaged, EIP712 {
     bytes32 private constant PROPOSAL_TYPEHASH = keccak256(
         "RuleProposal(bytes32 platform,bytes32 ruleId,uint32 version,uint64 effectiveFrom,Leg[] legs,RuleTerms terms)"
         "Leg(int8 parent,uint8 kind,uint96 value,uint96 min,uint96 max,bytes32 recipient,bytes32 role)"
-        "RuleTerms(uint16 maxShareOut,bool mayOwe,bool park)"
+        "RuleTerms(uint16 maxShareOut,bool mayOwe)"
     );
-    bytes32 private constant TERMS_TYPEHASH = keccak256("RuleTerms(uint16 maxShareOut,bool mayOwe,bool park)");
+    bytes32 private constant TERMS_TYPEHASH = keccak256("RuleTerms(uint16 maxShareOut,bool mayOwe)");
     bytes32 private constant RETIREMENT_TYPEHASH = keccak256("RuleRetirement(bytes32 platform,bytes32 ruleId)");
 
     /// @dev `legs` is the address of a code blob holding abi.encode(Leg[], bytes32[] roles). `proposer` is the authority
     /// that signed the proposal. `olderApproved` links approved versions, newest first; 0 ends the list. `maxShareOut` and
-    /// `flags` (MAY_OWE, PARK) are the terms, in the slot that `load` reads anyway.
+    /// `mayOwe` are the terms, in the slot that `load` reads anyway.
     struct Version {
         bytes32 contentHash;
         address legs;
         uint64 effectiveFrom;
         bool approved;
         uint16 maxShareOut;
-        uint8 flags;
+        bool mayOwe;
         address proposer;
         uint32 olderApproved;
     }
@@ -46,9 +46,6 @@ contract RuleBook is IRuleBook, AccessManaged, EIP712 {
         uint32 newestApproved;
         mapping(uint32 version => Version) versions;
     }
-
-    uint8 private constant MAY_OWE = 1;
-    uint8 private constant PARK = 2;
 
     IParticipantRegistry public immutable registry;
     mapping(bytes32 platform => mapping(bytes32 ruleId => Rule)) private _rules;
@@ -87,7 +84,7 @@ contract RuleBook is IRuleBook, AccessManaged, EIP712 {
         version.contentHash = contentHash;
         version.effectiveFrom = proposal.effectiveFrom;
         version.maxShareOut = terms.maxShareOut;
-        version.flags = (terms.mayOwe ? MAY_OWE : 0) | (terms.park ? PARK : 0);
+        version.mayOwe = terms.mayOwe;
         version.proposer = authority_;
         version.legs = CodeStore.write(abi.encode(legs, RuleTree.rolesOf(legs)));
         emit RuleProposed(
@@ -138,7 +135,7 @@ contract RuleBook is IRuleBook, AccessManaged, EIP712 {
         address blob = v.legs;
         if (blob == address(0)) return (RuleState.UNKNOWN, legs, roles, terms);
         (legs, roles) = abi.decode(CodeStore.read(blob), (Leg[], bytes32[]));
-        terms = RuleTerms(v.maxShareOut, v.flags & MAY_OWE != 0, v.flags & PARK != 0);
+        terms = RuleTerms(v.maxShareOut, v.mayOwe);
         state = _stateOf(rule, version);
     }
 

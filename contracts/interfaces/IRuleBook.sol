@@ -24,12 +24,11 @@ struct Leg {
 }
 
 /// @notice What else a version says about the orders that are split by it; immutable like its legs.
-/// `maxShareOut`: basis points of an order's captured amount that splits may give to others than its merchant; 0 means no cap. `mayOwe`: a return may make a recipient's position negative. `park`: the share of a recipient that is not ACTIVE when
-/// the split runs is parked in suspense; otherwise such a split is rejected.
+/// `maxShareOut`: basis points of an order's captured amount that splits may give to others than its merchant; 0 means
+/// no cap. `mayOwe`: a return may make a recipient's position negative.
 struct RuleTerms {
     uint16 maxShareOut;
     bool mayOwe;
-    bool park;
 }
 
 /// @notice What a platform signs to propose a rule version.

@@ -148,7 +148,7 @@ _EVENTS: dict[str, dict[str, _Decoder]] = {
     },
     "RuleBook": {
         "RuleProposed(bytes32,bytes32,uint32,uint64,bytes32,"
-        "(int8,uint8,uint96,uint96,uint96,bytes32,bytes32)[],(uint16,bool,bool))": _rule_proposed,
+        "(int8,uint8,uint96,uint96,uint96,bytes32,bytes32)[],(uint16,bool))": _rule_proposed,
         "RuleApproved(bytes32,bytes32,uint32,bytes32,address)": lambda at, t, d: RuleApproved(
             at, t.raw(1), t.raw(2), t.uint(3, 32), d.raw(0), d.address(1)
         ),

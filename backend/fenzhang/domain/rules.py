@@ -62,8 +62,6 @@ class RuleTerms:
     """Basis points of an order's captured amount that splits may give to others than its merchant; 0 means no cap."""
     may_owe: bool = False
     """A return may make a recipient's position negative."""
-    park: bool = False
-    """The share of a recipient that is not ACTIVE is parked in suspense; otherwise such a split is rejected."""
 
 
 NO_TERMS = RuleTerms()

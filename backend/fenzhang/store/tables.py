@@ -186,7 +186,7 @@ class RuleVersion(Base):
     legs: Mapped[list[Any]]
     """One object per leg: parent, kind (name), value, min, max, recipient (0x hex or null), role or null."""
     terms: Mapped[dict[str, Any]] = mapped_column(default=lambda: terms_to_json(NO_TERMS))
-    """An object with max_share_out (basis points), may_owe and park."""
+    """An object with max_share_out (basis points) and may_owe."""
     effective_from: Mapped[int]
     content_hash: Mapped[bytes]
     proposed: Mapped[bool] = mapped_column(default=False)

@@ -141,7 +141,6 @@ class TermsAnswer(BaseModel):
 
     max_share_out: int
     may_owe: bool
-    park: bool
 
 
 class RuleVersionAnswer(BaseModel):

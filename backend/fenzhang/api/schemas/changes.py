@@ -90,7 +90,7 @@ class FieldChangeAnswer(BaseModel):
 class TermChangeAnswer(BaseModel):
     """A term in both versions."""
 
-    field: Literal["max_share_out", "may_owe", "park"]
+    field: Literal["max_share_out", "may_owe"]
     before: int | bool
     after: int | bool
 
