@@ -9,6 +9,7 @@ from typing import Any
 from fenzhang.chain.abitypes import canonical_type
 from fenzhang.chain.artifacts import artifact
 from fenzhang.chain.codec import decode_result, encode_call, encode_deployment
+from fenzhang.chain.deploy import GUARDIAN_FUNCTIONS
 from fenzhang.chain.deployments import Deployment
 from fenzhang.chain.events import Event, decode_logs
 from fenzhang.chain.keccak import keccak
@@ -139,9 +140,11 @@ def _give_roles(system: System) -> None:
     registry, rule_book = system.deployment.participant_registry, system.deployment.rule_book
     registrar = [selector("ParticipantRegistry", name) for name in REGISTRAR_FUNCTIONS]
     approver = [selector("RuleBook", "approve")]
+    guardian = [selector("RuleBook", name) for name in GUARDIAN_FUNCTIONS]
     for target, selectors, role in (
         (registry, registrar, REGISTRAR_ROLE),
         (rule_book, approver, RULE_APPROVER_ROLE),
+        (rule_book, guardian, GUARDIAN_ROLE),
     ):
         _must(system.transact(ADMIN, "AccessManager", "setTargetFunctionRole", target, selectors, role))
     for role, key in (

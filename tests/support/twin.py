@@ -16,6 +16,7 @@ from fenzhang.chain.deployments import Deployment
 from fenzhang.chain.eip712 import attestation_digest, authorization_digest, capture_hash
 from fenzhang.chain.errors import contract_error_class
 from fenzhang.chain.events import (
+    ApprovalLockChanged,
     AuthorityRotated,
     AuthorizationRejected,
     AuthorizationSkipped,
@@ -35,6 +36,7 @@ from fenzhang.chain.events import (
     RuleApproved,
     RuleProposed,
     RuleRetired,
+    RuleVetoed,
     SplitReturned,
 )
 from fenzhang.chain.evidence import (
@@ -159,6 +161,10 @@ class Twin:
                 )
             case RuleApproved():
                 world.rules[event.platform, event.rule_id].versions[event.version].approved = True
+            case RuleVetoed():
+                world.rules[event.platform, event.rule_id].versions[event.version].veto()
+            case ApprovalLockChanged():
+                world.approval_lock = event.lock
             case RuleRetired():
                 world.rules[event.platform, event.rule_id].retired = True
             case _:

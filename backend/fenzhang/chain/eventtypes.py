@@ -88,6 +88,27 @@ class RuleApproved:
 
 
 @dataclass(frozen=True, slots=True)
+class RuleVetoed:
+    """A rule version was vetoed by `guardian`, for ever. `reason` is what it gave as its reason, 32 bytes."""
+
+    at: LogPosition
+    platform: bytes
+    rule_id: bytes
+    version: int
+    content_hash: bytes
+    guardian: bytes
+    reason: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class ApprovalLockChanged:
+    """From now on, a version is approved at least `lock` seconds before it takes effect."""
+
+    at: LogPosition
+    lock: int
+
+
+@dataclass(frozen=True, slots=True)
 class RuleRetired:
     """A rule takes no further orders."""
 
@@ -263,6 +284,8 @@ Event = (
     | ConsentChanged
     | RuleProposed
     | RuleApproved
+    | RuleVetoed
+    | ApprovalLockChanged
     | RuleRetired
     | RoleGranted
     | RoleRevoked

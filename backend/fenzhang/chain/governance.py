@@ -67,6 +67,16 @@ def approve_call(platform: bytes, rule_id: bytes, version: int, content_hash: by
     return encode_call("RuleBook", "approve", platform, rule_id, version, content_hash)
 
 
+def veto_call(platform: bytes, rule_id: bytes, version: int, content_hash: bytes, reason: bytes) -> bytes:
+    """RuleBook.veto, a guardian's. `reason` is 32 bytes."""
+    return encode_call("RuleBook", "veto", platform, rule_id, version, content_hash, reason)
+
+
+def set_approval_lock_call(seconds: int) -> bytes:
+    """RuleBook.setApprovalLock, the administrator's."""
+    return encode_call("RuleBook", "setApprovalLock", seconds)
+
+
 def retire_call(platform: bytes, rule_id: bytes, signature: bytes) -> bytes:
     """RuleBook.retire; anyone may send it."""
     return encode_call("RuleBook", "retire", platform, rule_id, signature)

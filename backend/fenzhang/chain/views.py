@@ -157,6 +157,11 @@ class ChainView:
         """Header of a rule version."""
         return RuleHeader(*await self._call("RuleBook", "header", platform, rule_id, version))
 
+    async def approval_lock(self) -> int:
+        """Least number of seconds between the approval of a version and its effect."""
+        [lock] = await self._call("RuleBook", "approvalLock")
+        return int(lock)
+
     async def rule(self, platform: bytes, rule_id: bytes, version: int) -> RuleView:
         """State, legs, roles and terms of a rule version."""
         state, legs, roles, terms = await self._call("RuleBook", "load", platform, rule_id, version)

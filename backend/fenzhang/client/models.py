@@ -26,6 +26,7 @@ class InstructionType(StrEnum):
     PROPOSE = "PROPOSE"
     APPROVE = "APPROVE"
     RETIRE = "RETIRE"
+    VETO = "VETO"
 
 
 class State(StrEnum):
@@ -277,8 +278,17 @@ class ParticipantPage:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Veto:
+    """Who vetoed a version (0x address), with which reason, in which block."""
+
+    guardian: str
+    reason_code: str
+    block_number: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RuleVersion:
-    """A version of a rule as it stands on the chain."""
+    """A version of a rule as it stands on the chain; `veto` is there if it was vetoed."""
 
     out_rule_no: str
     rule_id: str
@@ -289,17 +299,24 @@ class RuleVersion:
     roles: tuple[str, ...]
     legs: tuple[Mapping[str, Any], ...]
     terms: RuleTerms
+    veto: Veto | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RuleView:
-    """A rule: its versions, and the number of the one that orders captured now are split by."""
+    """A rule: its versions, and the number of the one that orders captured now are split by.
+
+    A version that is approved now takes effect at `earliest_effect` (Unix seconds) or later: `approval_lock` seconds
+    must lie between.
+    """
 
     out_rule_no: str
     rule_id: str
     platform_id: str
     retired: bool
     latest: int
+    approval_lock: int
+    earliest_effect: int
     versions: tuple[RuleVersion, ...]
     in_force: int | None = None
 

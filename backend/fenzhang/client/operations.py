@@ -142,6 +142,22 @@ class Operations(FileOperations, LedgerOperations):
             body |= yield from self._signatures.proposal(rule)
         return (yield from self._call("POST", "/v1/rules", Instruction, body=body))
 
+    def veto_rule(
+        self, out_request_no: str, platform: str, version: RuleVersion, reason_code: str
+    ) -> Flow[Instruction]:
+        """Veto exactly this version before it takes effect; for guardians.
+
+        The reason code is 1 to 32 of a-z, 0-9, _ and -.
+        """
+        path = f"/v1/rules/{version.out_rule_no}/versions/{version.version}/veto"
+        body = {
+            "out_request_no": out_request_no,
+            "platform": platform,
+            "content_hash": version.content_hash,
+            "reason_code": reason_code,
+        }
+        return (yield from self._call("POST", path, Instruction, body=body))
+
     def approve_rule(self, out_request_no: str, platform: str, version: RuleVersion) -> Flow[Instruction]:
         """Approve exactly this version; for approvers."""
         path = f"/v1/rules/{version.out_rule_no}/versions/{version.version}/approve"

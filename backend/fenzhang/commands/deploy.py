@@ -50,6 +50,10 @@ def deploy_command(
         int,
         typer.Option(help="Seconds between announcing and doing for registrars and rule approvers.", min=0),
     ] = 0,
+    approval_lock: Annotated[
+        int,
+        typer.Option(help="Least seconds between the approval of a rule version and its effect.", min=0),
+    ] = 0,
     out: Annotated[
         Path | None,
         typer.Option(help="Deployment file. Default: deployments/<chain id>.json.", show_default=False),
@@ -65,6 +69,7 @@ def deploy_command(
         attestors=_addresses(attestor),
         guardians=_addresses(guardian),
         execution_delay_s=execution_delay,
+        approval_lock_s=approval_lock,
     )
     deployment = asyncio.run(_deploy(rpc, admin_key_file, plan, out, timeout))
     typer.echo(f"SplitLedger 0x{deployment.split_ledger.hex()} on chain {deployment.chain_id}")

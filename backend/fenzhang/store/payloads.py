@@ -60,6 +60,17 @@ class Approval:
 
 
 @dataclass(frozen=True, slots=True)
+class Veto:
+    """VETO: RuleBook.veto. `reason` is the reason code as the 32 bytes that the chain has."""
+
+    platform: bytes
+    rule_id: bytes
+    version: int
+    content_hash: bytes
+    reason: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Retirement:
     """RETIRE: RuleBook.retire.
 
@@ -71,7 +82,7 @@ class Retirement:
     signature: bytes = b""
 
 
-Payload = Capture | Instruction | Enrollment | StandingChange | Proposal | Approval | Retirement
+Payload = Capture | Instruction | Enrollment | StandingChange | Proposal | Approval | Veto | Retirement
 
 
 def to_json(payload: Payload) -> dict[str, Any]:
@@ -174,6 +185,17 @@ def approval_from(data: dict[str, Any]) -> Approval:
         rule_id=_bytes(data["rule_id"]),
         version=data["version"],
         content_hash=_bytes(data["content_hash"]),
+    )
+
+
+def veto_from(data: dict[str, Any]) -> Veto:
+    """The call of a VETO."""
+    return Veto(
+        platform=_bytes(data["platform"]),
+        rule_id=_bytes(data["rule_id"]),
+        version=data["version"],
+        content_hash=_bytes(data["content_hash"]),
+        reason=_bytes(data["reason"]),
     )
 
 

@@ -58,6 +58,7 @@ class InstructionType(StrEnum):
     PROPOSE = "PROPOSE"
     APPROVE = "APPROVE"
     RETIRE = "RETIRE"
+    VETO = "VETO"
 
 
 SETTLEMENT_TYPES = (
@@ -143,7 +144,7 @@ class KeystoreKey(Base):
     __tablename__ = "keystore_keys"
     address: Mapped[bytes] = mapped_column(primary_key=True)
     label: Mapped[str] = mapped_column(String(100), unique=True)
-    """`attestor`, `approver`, `registrar`, `submitter`, `submitter:1` …, or `platform:<hex id>`."""
+    """`attestor`, `approver`, `guardian`, `registrar`, `submitter`, `submitter:1` …, or `platform:<hex id>`."""
     keyfile: Mapped[dict[str, Any]]
     created_at: Mapped[int]
 
@@ -175,7 +176,7 @@ class Participant(Base):
 
 
 class RuleVersion(Base):
-    """A proposed version of a rule. `proposed`, `approved` and `retired` are as the mirror read them."""
+    """A proposed version of a rule. `proposed`, `approved`, `vetoed` and `retired` are as the mirror read them."""
 
     __tablename__ = "rule_versions"
     __table_args__ = (UniqueConstraint("platform_id", "reference", "version"),)
@@ -192,6 +193,18 @@ class RuleVersion(Base):
     proposed: Mapped[bool] = mapped_column(default=False)
     approved: Mapped[bool] = mapped_column(default=False)
     retired: Mapped[bool] = mapped_column(default=False)
+    vetoed: Mapped[bool] = mapped_column(default=False)
+    veto: Mapped[dict[str, Any] | None]
+    """Of a vetoed version: `guardian` (0x address), `reason_code` and `block_number`."""
+
+
+class ChainSetting(Base):
+    """A setting of the contracts as the mirror read it; one that never changed has no row."""
+
+    __tablename__ = "chain_settings"
+    name: Mapped[str] = mapped_column(String(32), primary_key=True)
+    """`approval_lock`: seconds."""
+    value: Mapped[int]
 
 
 class Authorization(Base):

@@ -56,7 +56,8 @@ class AppBody(Model):
     )
     name: Reference
     scopes: Annotated[
-        list[Literal["operator", "platform", "approver", "auditor"]], Field(min_length=1, max_length=4)
+        list[Literal["operator", "platform", "approver", "guardian", "auditor"]],
+        Field(min_length=1, max_length=5),
     ]
     platform: Reference | None = None
 
@@ -191,6 +192,23 @@ class ApprovalBody(Model):
     out_request_no: Reference
     platform: Reference
     content_hash: HexId
+
+
+class VetoBody(Model):
+    """Veto exactly the content that `content_hash` names, for the reason that `reason_code` stands for on the chain."""
+
+    model_config = examples(
+        {
+            "out_request_no": "veto-000001",
+            "platform": "mall",
+            "content_hash": CONTENT_HASH_EXAMPLE,
+            "reason_code": "share_too_high",
+        }
+    )
+    out_request_no: Reference
+    platform: Reference
+    content_hash: HexId
+    reason_code: RoleName
 
 
 class RetirementBody(Model):
