@@ -9,11 +9,12 @@ from typing import Any
 from fenzhang.chain.abitypes import canonical_type
 from fenzhang.chain.artifacts import artifact
 from fenzhang.chain.codec import decode_result, encode_call, encode_deployment
+from fenzhang.chain.deploy import GUARDIAN_FUNCTIONS
 from fenzhang.chain.deployments import Deployment
 from fenzhang.chain.events import Event, decode_logs
 from fenzhang.chain.keccak import keccak
 from fenzhang.chain.signer import LocalKey
-from fenzhang.chain.views import ATTESTOR_ROLE, REGISTRAR_ROLE, RULE_APPROVER_ROLE
+from fenzhang.chain.views import ATTESTOR_ROLE, GUARDIAN_ROLE, REGISTRAR_ROLE, RULE_APPROVER_ROLE
 from fenzhang.devnet import dev_account
 from fenzhang.domain.errors import FenzhangError
 from support.node import HandNode, Mined
@@ -39,6 +40,7 @@ def dev_key(purpose: str) -> LocalKey:
 ADMIN = dev_key("admin")
 REGISTRAR = dev_key("registrar")
 APPROVER = dev_key("rule-approver")
+GUARDIAN = dev_key("guardian")
 BANK = dev_key("bank-attestor")
 SUBMITTER = dev_key("submitter")
 OUTSIDER = dev_key("free")
@@ -138,12 +140,19 @@ def _give_roles(system: System) -> None:
     registry, rule_book = system.deployment.participant_registry, system.deployment.rule_book
     registrar = [selector("ParticipantRegistry", name) for name in REGISTRAR_FUNCTIONS]
     approver = [selector("RuleBook", "approve")]
+    guardian = [selector("RuleBook", name) for name in GUARDIAN_FUNCTIONS]
     for target, selectors, role in (
         (registry, registrar, REGISTRAR_ROLE),
         (rule_book, approver, RULE_APPROVER_ROLE),
+        (rule_book, guardian, GUARDIAN_ROLE),
     ):
         _must(system.transact(ADMIN, "AccessManager", "setTargetFunctionRole", target, selectors, role))
-    for role, key in ((REGISTRAR_ROLE, REGISTRAR), (RULE_APPROVER_ROLE, APPROVER), (ATTESTOR_ROLE, BANK)):
+    for role, key in (
+        (REGISTRAR_ROLE, REGISTRAR),
+        (RULE_APPROVER_ROLE, APPROVER),
+        (ATTESTOR_ROLE, BANK),
+        (GUARDIAN_ROLE, GUARDIAN),
+    ):
         _must(system.transact(ADMIN, "AccessManager", "grantRole", role, key.address, 0))
 
 

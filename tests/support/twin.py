@@ -16,6 +16,7 @@ from fenzhang.chain.deployments import Deployment
 from fenzhang.chain.eip712 import attestation_digest, authorization_digest, capture_hash
 from fenzhang.chain.errors import contract_error_class
 from fenzhang.chain.events import (
+    ApprovalLockChanged,
     AuthorityRotated,
     AuthorizationRejected,
     AuthorizationSkipped,
@@ -35,6 +36,7 @@ from fenzhang.chain.events import (
     RuleApproved,
     RuleProposed,
     RuleRetired,
+    RuleVetoed,
     SplitReturned,
 )
 from fenzhang.chain.evidence import (
@@ -154,9 +156,15 @@ class Twin:
             case RuleProposed():
                 rule = world.rules.setdefault((event.platform, event.rule_id), Rule())
                 proposer = world.authority_of(event.platform)
-                rule.versions[event.version] = Version(event.legs, event.effective_from, proposer=proposer)
+                rule.versions[event.version] = Version(
+                    event.legs, event.effective_from, proposer=proposer, terms=event.terms
+                )
             case RuleApproved():
                 world.rules[event.platform, event.rule_id].versions[event.version].approved = True
+            case RuleVetoed():
+                world.rules[event.platform, event.rule_id].versions[event.version].veto()
+            case ApprovalLockChanged():
+                world.approval_lock = event.lock
             case RuleRetired():
                 world.rules[event.platform, event.rule_id].retired = True
             case _:

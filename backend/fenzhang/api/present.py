@@ -178,12 +178,15 @@ def version_answer(version: RuleVersion, siblings: Sequence[RuleVersion], now: i
         "content_hash": hex_id(version.content_hash),
         "roles": roles_of(payloads.legs_from_json(version.legs)),
         "legs": version.legs,
+        "terms": version.terms,
+        "veto": version.veto if version.vetoed else None,
     }
 
 
-def rule_answer(versions: Sequence[RuleVersion], now: int) -> dict[str, Any]:
-    """A rule with all its versions."""
+def rule_answer(versions: Sequence[RuleVersion], now: int, lock: int) -> dict[str, Any]:
+    """A rule with all its versions. `lock` is the approval lock in seconds."""
     current = rulestate.in_force(versions, now)
+    previous = max((version.effective_from for version in versions if not version.vetoed), default=0)
     return {
         "out_rule_no": versions[0].reference,
         "rule_id": hex_id(versions[0].rule_id),
@@ -191,5 +194,7 @@ def rule_answer(versions: Sequence[RuleVersion], now: int) -> dict[str, Any]:
         "retired": any(version.retired for version in versions),
         "in_force": None if current is None else current.version,
         "latest": max(version.version for version in versions),
+        "approval_lock": lock,
+        "earliest_effect": max(now + lock, previous),
         "versions": [version_answer(version, versions, now) for version in versions],
     }

@@ -64,6 +64,8 @@ class Code(StrEnum):
     """A participant's standing, authority or consent changed in a way that the registry does not allow."""
     RULE_INVALID = "rule_invalid"
     """A rule version is no rule, out of turn, approved as something else, or used after its retirement."""
+    RULE_LOCKED = "rule_locked"
+    """A rule version was approved later than the approval lock allows before its effect, or vetoed when it had one."""
     CONTENT_HASH_DIFFERS = "content_hash_differs"
     """The content hash of a rule version is not the hash of its content."""
     DECISION_DIFFERS = "decision_differs"
@@ -97,9 +99,11 @@ class Code(StrEnum):
     CONSENT = "consent"
     """A recipient's consent is another one."""
     RULE_HEADER = "rule_header"
-    """A rule's latest version or retirement, or a version's header, is another one."""
+    """A rule's latest version or retirement, or a version's header or veto, is another one."""
+    APPROVAL_LOCK = "approval_lock"
+    """The least time between the approval of a rule version and its effect is another one."""
     RULE_LEGS = "rule_legs"
-    """The stored legs or roles of a rule version are others."""
+    """The stored legs, roles or terms of a rule version are others."""
     UNREADABLE = "unreadable"
     """A view of a contract reverts, or answers what it never could."""
     ROLE = "role"
@@ -125,6 +129,7 @@ _AREAS: Mapping[Area, Sequence[Code]] = {
         Code.TWO_PARTY_RULE,
         Code.PARTICIPANT_TRANSITION,
         Code.RULE_INVALID,
+        Code.RULE_LOCKED,
         Code.CONTENT_HASH_DIFFERS,
     ),
     Area.DECISIONS: (Code.DECISION_DIFFERS, Code.ALLOCATION_DIFFERS),

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from fenzhang.domain.allocation import Allocation
 from fenzhang.domain.records import Capture, ParticipantStatus, RecordKind
-from fenzhang.domain.rules import Leg
+from fenzhang.domain.rules import NO_TERMS, Leg, RuleTerms
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +72,7 @@ class RuleProposed:
     effective_from: int
     content_hash: bytes
     legs: tuple[Leg, ...]
+    terms: RuleTerms = NO_TERMS
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +85,27 @@ class RuleApproved:
     version: int
     content_hash: bytes
     approver: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class RuleVetoed:
+    """A rule version was vetoed by `guardian`, for ever. `reason` is what it gave as its reason, 32 bytes."""
+
+    at: LogPosition
+    platform: bytes
+    rule_id: bytes
+    version: int
+    content_hash: bytes
+    guardian: bytes
+    reason: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class ApprovalLockChanged:
+    """From now on, a version is approved at least `lock` seconds before it takes effect."""
+
+    at: LogPosition
+    lock: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,6 +284,8 @@ Event = (
     | ConsentChanged
     | RuleProposed
     | RuleApproved
+    | RuleVetoed
+    | ApprovalLockChanged
     | RuleRetired
     | RoleGranted
     | RoleRevoked

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from fenzhang.chain.codec import encode_call, leg_values
-from fenzhang.domain.rules import Leg
+from fenzhang.chain.codec import encode_call, leg_values, terms_values
+from fenzhang.domain.rules import NO_TERMS, Leg, RuleTerms
 
 NO_AUTHORITY = bytes(20)
 """Authority of a participant that never signs."""
@@ -54,15 +54,27 @@ def propose_call(
     effective_from: int,
     legs: Sequence[Leg],
     signature: bytes,
+    terms: RuleTerms = NO_TERMS,
 ) -> bytes:
     """RuleBook.propose; anyone may send it."""
-    proposal = (platform, rule_id, version, effective_from, list(map(leg_values, legs)))
+    content = (list(map(leg_values, legs)), terms_values(terms))
+    proposal = (platform, rule_id, version, effective_from, *content)
     return encode_call("RuleBook", "propose", proposal, signature)
 
 
 def approve_call(platform: bytes, rule_id: bytes, version: int, content_hash: bytes) -> bytes:
     """RuleBook.approve, a rule approver's."""
     return encode_call("RuleBook", "approve", platform, rule_id, version, content_hash)
+
+
+def veto_call(platform: bytes, rule_id: bytes, version: int, content_hash: bytes, reason: bytes) -> bytes:
+    """RuleBook.veto, a guardian's. `reason` is 32 bytes."""
+    return encode_call("RuleBook", "veto", platform, rule_id, version, content_hash, reason)
+
+
+def set_approval_lock_call(seconds: int) -> bytes:
+    """RuleBook.setApprovalLock, the administrator's."""
+    return encode_call("RuleBook", "setApprovalLock", seconds)
 
 
 def retire_call(platform: bytes, rule_id: bytes, signature: bytes) -> bytes:

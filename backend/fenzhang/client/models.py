@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, ClassVar
 
-from fenzhang.domain.rules import Leg
+from fenzhang.domain.rules import NO_TERMS, Leg, RuleTerms
 
 
 class InstructionType(StrEnum):
@@ -26,6 +26,7 @@ class InstructionType(StrEnum):
     PROPOSE = "PROPOSE"
     APPROVE = "APPROVE"
     RETIRE = "RETIRE"
+    VETO = "VETO"
 
 
 class State(StrEnum):
@@ -147,6 +148,7 @@ class NewRule:
     out_rule_no: str
     legs: Sequence[Leg]
     recipients: Mapping[int, str] = field(default_factory=dict)
+    terms: RuleTerms = NO_TERMS
     version: int | None = None
     effective_from: int | None = None
 
@@ -276,8 +278,17 @@ class ParticipantPage:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Veto:
+    """Who vetoed a version (0x address), with which reason, in which block."""
+
+    guardian: str
+    reason_code: str
+    block_number: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RuleVersion:
-    """A version of a rule as it stands on the chain."""
+    """A version of a rule as it stands on the chain; `veto` is there if it was vetoed."""
 
     out_rule_no: str
     rule_id: str
@@ -287,17 +298,25 @@ class RuleVersion:
     content_hash: str
     roles: tuple[str, ...]
     legs: tuple[Mapping[str, Any], ...]
+    terms: RuleTerms
+    veto: Veto | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RuleView:
-    """A rule: its versions, and the number of the one that orders captured now are split by."""
+    """A rule: its versions, and the number of the one that orders captured now are split by.
+
+    A version that is approved now takes effect at `earliest_effect` (Unix seconds) or later: `approval_lock` seconds
+    must lie between.
+    """
 
     out_rule_no: str
     rule_id: str
     platform_id: str
     retired: bool
     latest: int
+    approval_lock: int
+    earliest_effect: int
     versions: tuple[RuleVersion, ...]
     in_force: int | None = None
 

@@ -7,6 +7,7 @@ Every flow raises ApiError (a subclass by kind of refusal), ApiUnreachable when 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
 from typing import Any, TypeVar
 
 from fenzhang.client import models
@@ -42,7 +43,7 @@ from fenzhang.client.reading import reader
 from fenzhang.client.session import Call, Repeat, Session
 from fenzhang.client.signatures import Signatures
 from fenzhang.client.signing import PlatformKey
-from fenzhang.domain.rules import Leg
+from fenzhang.domain.rules import NO_TERMS, Leg
 
 T = TypeVar("T")
 Key = tuple[InstructionType, str]
@@ -133,11 +134,29 @@ class Operations(FileOperations, LedgerOperations):
             "out_rule_no": rule.out_rule_no,
             "legs": legs_body(rule.legs, rule.recipients),
         }
+        if rule.terms != NO_TERMS:
+            body["terms"] = asdict(rule.terms)
         named = {"version": rule.version, "effective_from": rule.effective_from}
         body |= {name: value for name, value in named.items() if value is not None}
         if self._signatures is not None:
             body |= yield from self._signatures.proposal(rule)
         return (yield from self._call("POST", "/v1/rules", Instruction, body=body))
+
+    def veto_rule(
+        self, out_request_no: str, platform: str, version: RuleVersion, reason_code: str
+    ) -> Flow[Instruction]:
+        """Veto exactly this version before it takes effect; for guardians.
+
+        The reason code is 1 to 32 of a-z, 0-9, _ and -.
+        """
+        path = f"/v1/rules/{version.out_rule_no}/versions/{version.version}/veto"
+        body = {
+            "out_request_no": out_request_no,
+            "platform": platform,
+            "content_hash": version.content_hash,
+            "reason_code": reason_code,
+        }
+        return (yield from self._call("POST", path, Instruction, body=body))
 
     def approve_rule(self, out_request_no: str, platform: str, version: RuleVersion) -> Flow[Instruction]:
         """Approve exactly this version; for approvers."""

@@ -45,9 +45,14 @@ def deploy_command(
     attestor: Annotated[
         Addresses, typer.Option(help="Address of a bank that attests captures; repeatable.")
     ] = None,
+    guardian: Annotated[Addresses, typer.Option(help="Address with the guardian role; repeatable.")] = None,
     execution_delay: Annotated[
         int,
         typer.Option(help="Seconds between announcing and doing for registrars and rule approvers.", min=0),
+    ] = 0,
+    approval_lock: Annotated[
+        int,
+        typer.Option(help="Least seconds between the approval of a rule version and its effect.", min=0),
     ] = 0,
     out: Annotated[
         Path | None,
@@ -62,7 +67,9 @@ def deploy_command(
         registrars=_addresses(registrar),
         rule_approvers=_addresses(rule_approver),
         attestors=_addresses(attestor),
+        guardians=_addresses(guardian),
         execution_delay_s=execution_delay,
+        approval_lock_s=approval_lock,
     )
     deployment = asyncio.run(_deploy(rpc, admin_key_file, plan, out, timeout))
     typer.echo(f"SplitLedger 0x{deployment.split_ledger.hex()} on chain {deployment.chain_id}")
@@ -99,6 +106,7 @@ def devnet_plan() -> DeployPlan:
         registrars=[_devnet_key("registrar").address],
         rule_approvers=[_devnet_key("rule-approver").address],
         attestors=[_devnet_key("bank-attestor").address],
+        guardians=[_devnet_key("guardian").address],
     )
 
 

@@ -6,7 +6,7 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 
 from fenzhang.domain.records import Capture, ParticipantStatus, PastRecord, RuleState
-from fenzhang.domain.rules import Leg
+from fenzhang.domain.rules import NO_TERMS, Leg, RuleTerms
 
 NO_AUTHORITY = bytes(20)
 """Authority of a participant that never signs."""
@@ -28,6 +28,12 @@ class Version:
     effective_from: int
     approved: bool = False
     proposer: bytes = NO_AUTHORITY
+    terms: RuleTerms = NO_TERMS
+    vetoed: bool = False
+
+    def veto(self) -> None:
+        """Take it out for ever. What was approved is not any more."""
+        self.approved, self.vetoed = False, True
 
 
 @dataclass(slots=True)
@@ -43,7 +49,7 @@ class Rule:
         if found is None:
             return RuleState.UNKNOWN
         if not found.approved:
-            return RuleState.PROPOSED
+            return RuleState.VETOED if found.vetoed else RuleState.PROPOSED
         if self.retired:
             return RuleState.RETIRED
         if found.effective_from > now:
@@ -54,6 +60,11 @@ class Rule:
         ):
             return RuleState.SUPERSEDED
         return RuleState.IN_FORCE
+
+    def earliest_effect(self) -> int:
+        """The effective time that the next version may not come before: that of the last one that was not vetoed."""
+        live = [number for number, version in self.versions.items() if not version.vetoed]
+        return self.versions[max(live)].effective_from if live else 0
 
 
 @dataclass(slots=True)
@@ -86,6 +97,8 @@ class World:
     """Pairs of recipient and platform."""
     rules: dict[tuple[bytes, bytes], Rule] = field(default_factory=dict)
     """By platform and rule id."""
+    approval_lock: int = 0
+    """Least number of seconds between the approval of a rule version and its effect."""
     attestors: set[bytes] = field(default_factory=set)
     currencies: set[str] = field(default_factory=set)
     """Open for captures."""
@@ -111,6 +124,10 @@ class World:
         """Whether an account may approve a version: neither the authority now nor the one that proposed it."""
         return approver not in {self.authority_of(platform), version.proposer}
 
+    def may_be_approved(self, version: Version, now: int) -> bool:
+        """Whether the approval lock lets a version be approved at `now`."""
+        return not self.approval_lock or version.effective_from >= now + self.approval_lock
+
     def has_consent(self, recipient: bytes, platform: bytes) -> bool:
         """Whether a recipient agreed to receive from a platform. A platform always agrees to itself."""
         return recipient == platform or (recipient, platform) in self.consents
@@ -122,4 +139,8 @@ class World:
 
     def legs_of(self, capture: Capture) -> tuple[Leg, ...]:
         """The legs by which an order is split: those of the version that it was captured with, for ever."""
-        return self.rules[capture.platform, capture.rule_id].versions[capture.rule_version].legs
+        return self.version_of(capture).legs
+
+    def version_of(self, capture: Capture) -> Version:
+        """The rule version that an order was captured with."""
+        return self.rules[capture.platform, capture.rule_id].versions[capture.rule_version]

@@ -148,6 +148,24 @@ class EffectiveBeforePrevious(Conflict):
     code = "effective_before_previous"
 
 
+class EffectiveWithinLock(Conflict):
+    """The version would take effect sooner after its approval than the approval lock allows."""
+
+    code = "effective_within_lock"
+
+
+class RuleVetoed(Conflict):
+    """The rule version was vetoed, and is never used."""
+
+    code = "rule_vetoed"
+
+
+class RuleInEffect(Conflict):
+    """The rule version is in effect, or was: it cannot be vetoed any more, only followed by another or retired."""
+
+    code = "rule_in_effect"
+
+
 class ContentMismatch(Conflict):
     """The content hash is not that of the rule version."""
 

@@ -11,23 +11,27 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import select, update
+from sqlalchemy import Update, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from fenzhang.chain.abi import role_text
 from fenzhang.chain.eip712 import proposal_hash
 from fenzhang.chain.events import (
+    ApprovalLockChanged,
     AuthorityRotated,
     ParticipantEnrolled,
     ParticipantStatusChanged,
     RuleApproved,
     RuleProposed,
     RuleRetired,
+    RuleVetoed,
 )
 from fenzhang.chain.views import ChainView
-from fenzhang.domain.records import ParticipantStatus
+from fenzhang.domain.identifiers import hex_id
+from fenzhang.domain.records import ParticipantStatus, RuleState
 from fenzhang.mirror.outcomes import Asked, Verdicts, instruction_columns
 from fenzhang.mirror.reading import GovernanceEvent
-from fenzhang.store import payloads
+from fenzhang.store import chainsettings, payloads
 from fenzhang.store.bulk import chunks, update_rows
 from fenzhang.store.tables import (
     TERMINAL_STATES,
@@ -75,6 +79,10 @@ async def _follow_rules(session: AsyncSession, events: Sequence[GovernanceEvent]
                 await _set_flag(session, event, "proposed")
             case RuleApproved():
                 await _set_flag(session, event, "approved")
+            case RuleVetoed():
+                await _veto(session, event)
+            case ApprovalLockChanged():
+                await chainsettings.write(session, chainsettings.APPROVAL_LOCK, event.lock)
             case RuleRetired():
                 await session.execute(
                     update(RuleVersion)
@@ -86,16 +94,25 @@ async def _follow_rules(session: AsyncSession, events: Sequence[GovernanceEvent]
 
 
 async def _set_flag(session: AsyncSession, event: RuleProposed | RuleApproved, flag: str) -> None:
+    await session.execute(_row_of(event).values({flag: True}))
+
+
+async def _veto(session: AsyncSession, event: RuleVetoed) -> None:
+    veto = {
+        "guardian": hex_id(event.guardian),
+        "reason_code": role_text(event.reason),
+        "block_number": event.at.block_number,
+    }
+    await session.execute(_row_of(event).values(approved=False, vetoed=True, veto=veto))
+
+
+def _row_of(event: RuleProposed | RuleApproved | RuleVetoed) -> Update:
     # The platform may have had another content recorded without this backend; its row then stays unproposed.
-    await session.execute(
-        update(RuleVersion)
-        .where(
-            RuleVersion.platform_id == event.platform,
-            RuleVersion.rule_id == event.rule_id,
-            RuleVersion.version == event.version,
-            RuleVersion.content_hash == event.content_hash,
-        )
-        .values({flag: True})
+    return update(RuleVersion).where(
+        RuleVersion.platform_id == event.platform,
+        RuleVersion.rule_id == event.rule_id,
+        RuleVersion.version == event.version,
+        RuleVersion.content_hash == event.content_hash,
     )
 
 
@@ -136,8 +153,8 @@ def _asks_for(payload: dict[str, Any], event: RuleProposed | RuleRetired) -> boo
     if isinstance(event, RuleRetired):
         return payloads.retirement_from(payload).rule_id == event.rule_id
     asked = payloads.proposal_from(payload)
-    content = proposal_hash(asked.platform, asked.rule_id, asked.version, asked.effective_from, asked.legs)
-    return content == event.content_hash
+    content = (asked.platform, asked.rule_id, asked.version, asked.effective_from, asked.legs, asked.terms)
+    return proposal_hash(*content) == event.content_hash
 
 
 _GOVERNANCE = frozenset(
@@ -149,6 +166,7 @@ _GOVERNANCE = frozenset(
         InstructionType.PROPOSE,
         InstructionType.APPROVE,
         InstructionType.RETIRE,
+        InstructionType.VETO,
     )
 )
 
@@ -158,10 +176,11 @@ _GOVERNANCE = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """Participants and rule versions as the contracts have them, as rows to be written."""
+    """Participants, rule versions and settings as the contracts have them, as rows to be written."""
 
     participants: list[dict[str, Any]]
     rules: list[tuple[bytes, bytes, int, dict[str, bool]]]
+    approval_lock: int
 
 
 async def look_up(session: AsyncSession, view: ChainView) -> Standing:
@@ -178,10 +197,16 @@ async def look_up(session: AsyncSession, view: ChainView) -> Standing:
     for rule in (await session.execute(select(RuleVersion))).scalars():
         header = await view.rule_header(rule.platform_id, rule.rule_id, rule.version)
         _, retired = await view.latest_rule(rule.platform_id, rule.rule_id)
+        state = (await view.rule(rule.platform_id, rule.rule_id, rule.version)).state
         same = header.content_hash == rule.content_hash
-        flags = {"proposed": same, "approved": same and header.approved, "retired": retired}
+        flags = {
+            "proposed": same,
+            "approved": same and header.approved,
+            "vetoed": same and state is RuleState.VETOED,
+            "retired": retired,
+        }
         rules.append((rule.platform_id, rule.rule_id, rule.version, flags))
-    return Standing(participants, rules)
+    return Standing(participants, rules, await view.approval_lock())
 
 
 async def restore(session: AsyncSession, standing: Standing) -> None:
@@ -196,6 +221,7 @@ async def restore(session: AsyncSession, standing: Standing) -> None:
             RuleVersion.version == version,
         )
         await session.execute(update(RuleVersion).where(*key).values(flags))
+    await chainsettings.write(session, chainsettings.APPROVAL_LOCK, standing.approval_lock)
 
 
 def _address(value: bytes) -> bytes | None:

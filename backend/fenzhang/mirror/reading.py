@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from fenzhang.chain.eip712 import capture_hash
 from fenzhang.chain.events import (
+    ApprovalLockChanged,
     AuthorityRotated,
     AuthorizationRejected,
     BatchSealed,
@@ -24,6 +25,7 @@ from fenzhang.chain.events import (
     RuleApproved,
     RuleProposed,
     RuleRetired,
+    RuleVetoed,
     SplitReturned,
 )
 from fenzhang.chain.evidence import (
@@ -48,6 +50,8 @@ GovernanceEvent = (
     | RuleProposed
     | RuleApproved
     | RuleRetired
+    | RuleVetoed
+    | ApprovalLockChanged
 )
 """Events that change who and what takes part."""
 
@@ -148,6 +152,8 @@ class Reading:
                 | RuleProposed()
                 | RuleApproved()
                 | RuleRetired()
+                | RuleVetoed()
+                | ApprovalLockChanged()
             ):
                 self.governance.append(event)
             case _:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fenzhang.domain.records import Capture, Instruction, InstructionKind
-from fenzhang.domain.rules import Leg, LegKind
+from fenzhang.domain.rules import NO_TERMS, Leg, LegKind, RuleTerms
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +46,7 @@ class Proposal:
     effective_from: int
     legs: tuple[Leg, ...]
     signature: bytes = b""
+    terms: RuleTerms = NO_TERMS
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +57,17 @@ class Approval:
     rule_id: bytes
     version: int
     content_hash: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Veto:
+    """VETO: RuleBook.veto. `reason` is the reason code as the 32 bytes that the chain has."""
+
+    platform: bytes
+    rule_id: bytes
+    version: int
+    content_hash: bytes
+    reason: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +82,7 @@ class Retirement:
     signature: bytes = b""
 
 
-Payload = Capture | Instruction | Enrollment | StandingChange | Proposal | Approval | Retirement
+Payload = Capture | Instruction | Enrollment | StandingChange | Proposal | Approval | Veto | Retirement
 
 
 def to_json(payload: Payload) -> dict[str, Any]:
@@ -105,6 +117,7 @@ def to_json(payload: Payload) -> dict[str, Any]:
                 "version": payload.version,
                 "effective_from": payload.effective_from,
                 "legs": legs_to_json(payload.legs),
+                "terms": terms_to_json(payload.terms),
                 "signature": _hex(payload.signature),
             }
     return {name: _plain(getattr(payload, name)) for name in payload.__slots__}
@@ -160,6 +173,7 @@ def proposal_from(data: dict[str, Any]) -> Proposal:
         version=data["version"],
         effective_from=data["effective_from"],
         legs=legs_from_json(data["legs"]),
+        terms=terms_from_json(data["terms"]),
         signature=_bytes(data["signature"]),
     )
 
@@ -171,6 +185,17 @@ def approval_from(data: dict[str, Any]) -> Approval:
         rule_id=_bytes(data["rule_id"]),
         version=data["version"],
         content_hash=_bytes(data["content_hash"]),
+    )
+
+
+def veto_from(data: dict[str, Any]) -> Veto:
+    """The call of a VETO."""
+    return Veto(
+        platform=_bytes(data["platform"]),
+        rule_id=_bytes(data["rule_id"]),
+        version=data["version"],
+        content_hash=_bytes(data["content_hash"]),
+        reason=_bytes(data["reason"]),
     )
 
 
@@ -213,6 +238,16 @@ def legs_from_json(data: Sequence[dict[str, Any]]) -> tuple[Leg, ...]:
         )
         for leg in data
     )
+
+
+def terms_to_json(terms: RuleTerms) -> dict[str, Any]:
+    """Terms as `rule_versions.terms` holds them."""
+    return {"max_share_out": terms.max_share_out, "may_owe": terms.may_owe}
+
+
+def terms_from_json(data: dict[str, Any]) -> RuleTerms:
+    """The inverse of `terms_to_json`."""
+    return RuleTerms(**data)
 
 
 def _hex(value: bytes) -> str:

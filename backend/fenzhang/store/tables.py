@@ -23,6 +23,9 @@ from sqlalchemy import (
 from sqlalchemy.dialects.sqlite import INTEGER as SQLITE_INTEGER
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
+from fenzhang.domain.rules import NO_TERMS
+from fenzhang.store.payloads import terms_to_json
+
 Serial = BigInteger().with_variant(SQLITE_INTEGER(), "sqlite")
 """64-bit key that SQLite also numbers by itself."""
 
@@ -55,6 +58,7 @@ class InstructionType(StrEnum):
     PROPOSE = "PROPOSE"
     APPROVE = "APPROVE"
     RETIRE = "RETIRE"
+    VETO = "VETO"
 
 
 SETTLEMENT_TYPES = (
@@ -140,7 +144,7 @@ class KeystoreKey(Base):
     __tablename__ = "keystore_keys"
     address: Mapped[bytes] = mapped_column(primary_key=True)
     label: Mapped[str] = mapped_column(String(100), unique=True)
-    """`attestor`, `approver`, `registrar`, `submitter`, `submitter:1` …, or `platform:<hex id>`."""
+    """`attestor`, `approver`, `guardian`, `registrar`, `submitter`, `submitter:1` …, or `platform:<hex id>`."""
     keyfile: Mapped[dict[str, Any]]
     created_at: Mapped[int]
 
@@ -172,7 +176,7 @@ class Participant(Base):
 
 
 class RuleVersion(Base):
-    """A proposed version of a rule. `proposed`, `approved` and `retired` are as the mirror read them."""
+    """A proposed version of a rule. `proposed`, `approved`, `vetoed` and `retired` are as the mirror read them."""
 
     __tablename__ = "rule_versions"
     __table_args__ = (UniqueConstraint("platform_id", "reference", "version"),)
@@ -182,11 +186,25 @@ class RuleVersion(Base):
     reference: Mapped[str] = mapped_column(String(64))
     legs: Mapped[list[Any]]
     """One object per leg: parent, kind (name), value, min, max, recipient (0x hex or null), role or null."""
+    terms: Mapped[dict[str, Any]] = mapped_column(default=lambda: terms_to_json(NO_TERMS))
+    """An object with max_share_out (basis points) and may_owe."""
     effective_from: Mapped[int]
     content_hash: Mapped[bytes]
     proposed: Mapped[bool] = mapped_column(default=False)
     approved: Mapped[bool] = mapped_column(default=False)
     retired: Mapped[bool] = mapped_column(default=False)
+    vetoed: Mapped[bool] = mapped_column(default=False)
+    veto: Mapped[dict[str, Any] | None]
+    """Of a vetoed version: `guardian` (0x address), `reason_code` and `block_number`."""
+
+
+class ChainSetting(Base):
+    """A setting of the contracts as the mirror read it; one that never changed has no row."""
+
+    __tablename__ = "chain_settings"
+    name: Mapped[str] = mapped_column(String(32), primary_key=True)
+    """`approval_lock`: seconds."""
+    value: Mapped[int]
 
 
 class Authorization(Base):

@@ -28,6 +28,7 @@ SENDER = {
     InstructionType.RESUME: keys.REGISTRAR,
     InstructionType.PROPOSE: keys.SUBMITTER,
     InstructionType.APPROVE: keys.APPROVER,
+    InstructionType.VETO: keys.GUARDIAN,
     InstructionType.RETIRE: keys.SUBMITTER,
 }
 """Label of the key that sends each type. Proposals and retirements carry the platform's signature: any key may."""
@@ -131,6 +132,10 @@ async def call_of(
             wanted = payloads.approval_from(payload)
             data = calls.approve_call(wanted.platform, wanted.rule_id, wanted.version, wanted.content_hash)
             return Call(deployment.rule_book, data)
+        case InstructionType.VETO:
+            veto = payloads.veto_from(payload)
+            read = (veto.platform, veto.rule_id, veto.version, veto.content_hash)
+            return Call(deployment.rule_book, calls.veto_call(*read, veto.reason))
         case other:
             return Call(deployment.participant_registry, _participant_call(other, payload))
 
@@ -164,6 +169,7 @@ async def _propose(
                 proposal.version,
                 proposal.effective_from,
                 proposal.legs,
+                proposal.terms,
             )
         )
     return calls.propose_call(
@@ -173,6 +179,7 @@ async def _propose(
         effective_from=proposal.effective_from,
         legs=proposal.legs,
         signature=signature,
+        terms=proposal.terms,
     )
 
 

@@ -20,6 +20,7 @@ Type = Literal[
     "PROPOSE",
     "APPROVE",
     "RETIRE",
+    "VETO",
 ]
 Standing = Literal["UNKNOWN", "ACTIVE", "SUSPENDED", "CLOSED"]
 
@@ -136,21 +137,42 @@ class ParticipantList(BaseModel):
     next: str | None
 
 
+class TermsAnswer(BaseModel):
+    """What a version says beside its legs, as it was proposed."""
+
+    max_share_out: int
+    may_owe: bool
+
+
+class VetoAnswer(BaseModel):
+    """Who vetoed a version, with which reason, in which block."""
+
+    guardian: str
+    reason_code: str
+    block_number: int
+
+
 class RuleVersionAnswer(BaseModel):
-    """A version of a rule as it stands on the chain."""
+    """A version of a rule as it stands on the chain; `veto` is null unless it was vetoed."""
 
     out_rule_no: str
     rule_id: str
     version: int
-    state: Literal["UNKNOWN", "PROPOSED", "NOT_EFFECTIVE", "IN_FORCE", "SUPERSEDED", "RETIRED"]
+    state: Literal["UNKNOWN", "PROPOSED", "NOT_EFFECTIVE", "IN_FORCE", "SUPERSEDED", "RETIRED", "VETOED"]
     effective_from: int
     content_hash: str
     roles: list[str]
     legs: list[dict[str, Any]]
+    terms: TermsAnswer
+    veto: VetoAnswer | None
 
 
 class RuleAnswer(BaseModel):
-    """A rule: its newest version, and the one that orders captured now are split by."""
+    """A rule: its newest version, and the one that orders captured now are split by.
+
+    A version is approved at least `approval_lock` seconds before it takes effect: one that is approved now takes effect
+    at `earliest_effect` or later.
+    """
 
     out_rule_no: str
     rule_id: str
@@ -158,6 +180,8 @@ class RuleAnswer(BaseModel):
     retired: bool
     in_force: int | None
     latest: int
+    approval_lock: int
+    earliest_effect: int
     versions: list[RuleVersionAnswer]
 
 

@@ -67,7 +67,7 @@ class ComparedVersion(BaseModel):
     """A version of the two, as it stands on the chain now."""
 
     version: int
-    state: Literal["UNKNOWN", "PROPOSED", "NOT_EFFECTIVE", "IN_FORCE", "SUPERSEDED", "RETIRED"]
+    state: Literal["UNKNOWN", "PROPOSED", "NOT_EFFECTIVE", "IN_FORCE", "SUPERSEDED", "RETIRED", "VETOED"]
     effective_from: int
     content_hash: str
 
@@ -85,6 +85,14 @@ class FieldChangeAnswer(BaseModel):
     field: Literal["kind", "value", "min", "max", "recipient", "role"]
     before: Any
     after: Any
+
+
+class TermChangeAnswer(BaseModel):
+    """A term in both versions."""
+
+    field: Literal["max_share_out", "may_owe"]
+    before: int | bool
+    after: int | bool
 
 
 class ChangedLegAnswer(BaseModel):
@@ -116,6 +124,7 @@ class RuleDiffAnswer(BaseModel):
     before: ComparedVersion
     after: ComparedVersion
     same_legs: bool
+    terms: list[TermChangeAnswer]
     added: list[PlacedLegAnswer]
     removed: list[PlacedLegAnswer]
     changed: list[ChangedLegAnswer]

@@ -22,7 +22,7 @@ from fenzhang.api.types import (
     Timestamp,
     Version,
 )
-from fenzhang.domain.rules import MAX_LEGS, Leg, LegKind
+from fenzhang.domain.rules import BASIS_POINTS, MAX_LEGS, Leg, LegKind, RuleTerms
 from fenzhang.intake.actor import Scope
 from fenzhang.intake.rules import NamedLeg
 
@@ -56,7 +56,8 @@ class AppBody(Model):
     )
     name: Reference
     scopes: Annotated[
-        list[Literal["operator", "platform", "approver", "auditor"]], Field(min_length=1, max_length=4)
+        list[Literal["operator", "platform", "approver", "guardian", "auditor"]],
+        Field(min_length=1, max_length=5),
     ]
     platform: Reference | None = None
 
@@ -142,6 +143,21 @@ class LegBody(Model):
 Legs = Annotated[list[LegBody], Field(min_length=1, max_length=MAX_LEGS)]
 
 
+class TermsBody(Model):
+    """What a version says beside its legs.
+
+    `max_share_out`: basis points of an order's captured amount that its splits may give to others than its merchant;
+    0 means no cap. `may_owe`: a return may make a recipient's position negative.
+    """
+
+    max_share_out: Annotated[int, Field(ge=0, le=BASIS_POINTS)] = 0
+    may_owe: bool = False
+
+    def terms(self) -> RuleTerms:
+        """What intake takes."""
+        return RuleTerms(max_share_out=self.max_share_out, may_owe=self.may_owe)
+
+
 class RuleBody(Model):
     """Propose a rule version. A `signature` is the authority's EIP-712 signature over RuleProposal.
 
@@ -155,6 +171,7 @@ class RuleBody(Model):
     out_request_no: Reference
     out_rule_no: Reference
     legs: Legs
+    terms: TermsBody = Field(default_factory=TermsBody)
     version: Version | None = None
     effective_from: Timestamp | None = None
     signature: SignatureBytes | None = None
@@ -175,6 +192,23 @@ class ApprovalBody(Model):
     out_request_no: Reference
     platform: Reference
     content_hash: HexId
+
+
+class VetoBody(Model):
+    """Veto exactly the content that `content_hash` names, for the reason that `reason_code` stands for on the chain."""
+
+    model_config = examples(
+        {
+            "out_request_no": "veto-000001",
+            "platform": "mall",
+            "content_hash": CONTENT_HASH_EXAMPLE,
+            "reason_code": "share_too_high",
+        }
+    )
+    out_request_no: Reference
+    platform: Reference
+    content_hash: HexId
+    reason_code: RoleName
 
 
 class RetirementBody(Model):
