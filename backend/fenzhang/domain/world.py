@@ -67,10 +67,11 @@ class Order:
 
 @dataclass(slots=True)
 class Totals:
-    """Of one currency, minor units: ever captured, and held on open orders."""
+    """Of one currency, minor units: ever captured, held on open orders, and ever refunded to buyers."""
 
     captured: int = 0
     held: int = 0
+    refunded: int = 0
 
 
 @dataclass(slots=True)
