@@ -35,7 +35,7 @@ from fenzhang.domain.records import (
     OrderWitness,
     PastRecord,
 )
-from fenzhang.domain.rules import Leg, LegKind
+from fenzhang.domain.rules import Leg, LegKind, RuleTerms
 
 __all__ = [
     "SETTLE_SELECTOR",
@@ -51,6 +51,7 @@ __all__ = [
     "leg_values",
     "legs_from_values",
     "selector_of",
+    "terms_values",
 ]
 
 _CAPTURE = "(bytes32,bytes32,bytes32,bytes32,uint32,bytes3,uint96,bytes32[])"
@@ -260,6 +261,11 @@ def leg_values(leg: Leg) -> tuple[int, int, int, int, int, bytes, bytes]:
         leg.recipient or bytes(32),
         role_bytes(leg.role),
     )
+
+
+def terms_values(terms: RuleTerms) -> tuple[int, bool]:
+    """Terms as the tuple that `encode_call` takes; RuleTerms(*values) is the inverse."""
+    return terms.max_share_out, terms.may_owe
 
 
 def legs_from_values(values: Iterable[Sequence[Any]]) -> tuple[Leg, ...]:
