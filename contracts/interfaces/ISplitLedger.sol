@@ -118,6 +118,9 @@ struct OrderWitness {
 /// order of their records. Each gives in proportion to what it still has (allocated or released, less what was returned and
 /// refunded from it), by one cumulative floor over all of them, as in a RETURN. What was refunded is no longer the order's.
 ///
+/// A RETURN or REFUND may take more than a recipient's position has. By a rule version whose terms say `mayOwe` the position
+/// then becomes negative: a debt, which the recipient's next allocations pay. By any other it is rejected.
+///
 /// An attestation or authorization that lists nothing is refused, and its nonce stays free.
 ///
 /// A signer that is a contract (ERC-1271) is asked for its signature with 200,000 gas; needing more means no.
@@ -252,7 +255,7 @@ interface ISplitLedger {
     /// @notice The slots of orders: commitment << 96 | held. Zero means never captured.
     function orderSlots(bytes32[] calldata orderIds) external view returns (uint256[] memory);
 
-    /// @notice What is payable to each participant in a currency, in minor units.
+    /// @notice What is payable to each participant in a currency, in minor units; what it owes where negative.
     function positions(bytes3 currency, bytes32[] calldata participants) external view returns (int256[] memory);
 
     /// @notice Totals of a currency in minor units: ever captured, held on open orders, and ever refunded to buyers.

@@ -367,8 +367,9 @@ library Settlement {
         }
     }
 
-    /// @dev Takes from positions leaf by leaf, or from none. A recipient may stand on several leaves: one that falls short is
-    /// named with what it must give up to there. Leaves of 0 touch nobody.
+    /// @dev Takes from positions leaf by leaf, or from none. Those that fall short become negative if the order's rule lets
+    /// its recipients owe. Else the first is named, with what it must give up to there, for it may stand on several leaves.
+    /// Leaves of 0 touch nobody.
     function _debit(Books storage books, Run memory run, Allocation[] memory takes)
         private
         returns (bytes memory reason)
@@ -381,7 +382,7 @@ library Settlement {
             if (needed == 0) continue;
             bytes32 recipient = takes[k].recipient;
             int256 left = positions[recipient] - int256(needed);
-            if (left >= 0) {
+            if (left >= 0 || _mayOwe(run)) {
                 positions[recipient] = left;
                 continue;
             }
@@ -393,6 +394,11 @@ library Settlement {
                 ISplitLedger.SplitLedger_InsufficientPosition.selector, recipient, needed, positions[recipient]
             );
         }
+    }
+
+    function _mayOwe(Run memory run) private view returns (bool) {
+        _selectRule(run);
+        return run.rule.terms.mayOwe;
     }
 
     /// @dev All recipients of a split, in leg order.

@@ -332,7 +332,7 @@ class InsufficientRefundable(Rejection):
 
 
 class InsufficientPosition(Rejection):
-    """The recipient's position does not cover what it must give back."""
+    """The recipient's position does not cover what it must give back, and the rule lets nobody owe."""
 
     code = "insufficient_position"
     contract_error = "SplitLedger_InsufficientPosition"

@@ -11,7 +11,7 @@ whether a relayer's witness opens an order's slot (an authorization with a wrong
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from fenzhang.domain.allocation import (
@@ -292,7 +292,7 @@ def _decide_return(world: World, order: Order, instruction: Instruction, *, firs
     weights = [leaf.amount for leaf in leaves]
     takes = _takes(instruction, weights)
     allocations = tuple(Allocation(leaf.recipient, take) for leaf, take in zip(leaves, takes, strict=True))
-    _check_positions(world.positions, order.capture.currency, allocations)
+    _check_positions(world, order.capture, allocations)
     return Outcome(RecordKind.RETURN, instruction.amount, allocations)
 
 
@@ -310,7 +310,7 @@ def _decide_refund(world: World, order: Order, instruction: Instruction, *, firs
         raise InsufficientRefundable(instruction.order_id, instruction.amount, refundable)
     takes = spread_takes(weights, max(instruction.amount - order.held, 0))
     allocations = tuple(Allocation(leaf.recipient, take) for leaf, take in zip(leaves, takes, strict=True))
-    _check_positions(world.positions, order.capture.currency, allocations)
+    _check_positions(world, order.capture, allocations)
     return Outcome(RecordKind.REFUND, instruction.amount, allocations)
 
 
@@ -323,17 +323,15 @@ def _takes(instruction: Instruction, weights: Sequence[int]) -> Sequence[int]:
     return instruction.amounts
 
 
-def _check_positions(
-    positions: Mapping[tuple[str, bytes], int], currency: str, takes: Sequence[Allocation]
-) -> None:
-    """A recipient may stand on several leaves, so what it must give is added up leaf by leaf."""
+def _check_positions(world: World, capture: Capture, takes: Sequence[Allocation]) -> None:
+    """Who falls short must be allowed to owe. Somebody may stand on several leaves: needs are added up leaf by leaf."""
     needed: defaultdict[bytes, int] = defaultdict(int)
     for take in takes:
         if not take.amount:
             continue
         needed[take.recipient] += take.amount
-        position = positions.get((currency, take.recipient), 0)
-        if needed[take.recipient] > position:
+        position = world.positions.get((capture.currency, take.recipient), 0)
+        if needed[take.recipient] > position and not world.version_of(capture).terms.may_owe:
             raise InsufficientPosition(take.recipient, needed[take.recipient], position)
 
 

@@ -95,7 +95,7 @@ class World:
     """Used ones, by signer."""
     orders: dict[bytes, Order] = field(default_factory=dict)
     positions: defaultdict[tuple[str, bytes], int] = field(default_factory=lambda: defaultdict(int))
-    """Payable to a participant in a currency, minor units."""
+    """Payable to a participant in a currency, minor units; negative is what it owes."""
     totals: defaultdict[str, Totals] = field(default_factory=lambda: defaultdict(Totals))
     """By currency."""
 
