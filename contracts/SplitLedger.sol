@@ -27,7 +27,7 @@ import {Settlement} from "./libraries/Settlement.sol";
 import {Typed} from "./libraries/Typed.sol";
 import {Words} from "./libraries/Words.sol";
 
-/// @title The ledger of captures, splits, releases and returns
+/// @title The ledger of captures, splits, releases, returns and refunds
 /// @notice See ISplitLedger.
 /// @dev This contract decides who may do what and once; Settlement decides what an instruction does to an order.
 contract SplitLedger is ISplitLedger, AccessManaged, EIP712 {
@@ -101,18 +101,22 @@ contract SplitLedger is ISplitLedger, AccessManaged, EIP712 {
     function positions(bytes3 currency, bytes32[] calldata participants)
         external
         view
-        returns (uint256[] memory amounts)
+        returns (int256[] memory amounts)
     {
-        amounts = new uint256[](participants.length);
+        amounts = new int256[](participants.length);
         for (uint256 i = 0; i < participants.length; ++i) {
             amounts[i] = _books.positions[currency][participants[i]];
         }
     }
 
     /// @inheritdoc ISplitLedger
-    function totals(bytes3 currency) external view returns (uint256 captured, uint256 held, bool enabled) {
+    function totals(bytes3 currency)
+        external
+        view
+        returns (uint256 captured, uint256 held, uint256 refunded, bool enabled)
+    {
         Settlement.Totals storage t = _books.totals[currency];
-        return (t.captured, t.held, _books.enabled[currency]);
+        return (t.captured, t.held, _books.refunded[currency], _books.enabled[currency]);
     }
 
     /// @inheritdoc ISplitLedger
@@ -227,7 +231,7 @@ contract SplitLedger is ISplitLedger, AccessManaged, EIP712 {
                 bytes memory reason =
                     Settlement.execute(_books, run, platform, instruction, Runs.indexAt(orderIndex, i));
                 if (reason.length != 0) {
-                    RecordKind kind = RecordKind(uint8(instruction.kind) + 1);
+                    RecordKind kind = Settlement.recordOf(instruction);
                     _reject(run, platform, instruction.id, instruction.orderId, kind, instruction.amount, reason);
                 }
             }

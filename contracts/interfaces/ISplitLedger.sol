@@ -29,7 +29,8 @@ struct Attestation {
 enum InstructionKind {
     SPLIT,
     RELEASE,
-    RETURN
+    RETURN,
+    REFUND
 }
 
 /// @notice One instruction of a platform. `id` names it in events; keep ids distinct (derive them from platform and
@@ -37,6 +38,7 @@ enum InstructionKind {
 /// SPLIT: `amount`, `bindings` for roles that the order left open (empty, or one entry per role), and in `amounts` what
 /// each GIVEN leg of the rule takes, in leg order (empty for a rule without).
 /// RELEASE: nothing else. RETURN: `splitId`, `amount`, and optionally `amounts` per leaf, which sum to `amount`.
+/// REFUND: `amount`.
 struct Instruction {
     InstructionKind kind;
     bytes32 id;
@@ -67,11 +69,12 @@ enum RecordKind {
     SPLIT,
     RELEASE,
     RETURN,
-    REJECTION
+    REJECTION,
+    REFUND
 }
 
-/// @notice A settled record of an order, opened: what SPLIT, RELEASE and RETURN events carry.
-/// `splitId` is used by RETURN only.
+/// @notice A settled record of an order, opened: what SPLIT, RELEASE, RETURN and REFUND events carry.
+/// `splitId` is used by RETURN only; a REFUND has its takes as `allocations`, the rest of its amount came from held money.
 struct PastRecord {
     RecordKind kind;
     bytes32 id;
@@ -82,22 +85,23 @@ struct PastRecord {
 
 /// @notice The known past of an order that an instruction touches, for an order not captured in the same transaction.
 /// It is evidence, not authority: it is checked against the order's slot. `head` is the hash chain over the order's
-/// records so far; `past` opens that chain and is needed only when a RETURN comes first for that order.
+/// records so far; `past` opens that chain and is needed only when a RETURN or REFUND comes first for that order.
 struct OrderWitness {
     Capture capture;
     bytes32 head;
     PastRecord[] past;
 }
 
-/// @title Captures, splits, releases and returns
+/// @title Captures, splits, releases, returns and refunds
 /// @notice What holds, whoever calls:
 /// 1. Authority: a capture carries an attestor's signature, every instruction its platform's. Relaying needs no role.
 /// 2. Exactly once: an authorization takes effect once, by its nonce; an order id is captured once, for ever.
-/// 3. Conservation: split + released - returned <= captured per order; returned <= allocated per allocation.
+/// 3. Conservation: split + released + refunded from held - returned <= captured per order; per allocation, and per release,
+/// what was returned and refunded from it <= what it was.
 /// 4. Determinism: amounts are computed here from the stored rule version. No caller supplies them. What a GIVEN leg takes,
 /// the platform signs, within the bounds that the approved version sets.
 /// 5. A bad instruction is rejected by an event; its neighbours settle.
-/// 6. Per currency: positions + held = captured.
+/// 6. Per currency: positions + held + refunded = captured. Positions count with their sign.
 /// 7. Evidence: each transaction that records anything seals a batch, the Merkle root of its records.
 ///
 /// An order is one slot: `held` (low 96 bits) and a 160-bit commitment to keccak256(captureHash, head), where
@@ -106,8 +110,16 @@ struct OrderWitness {
 ///
 /// A record's leaf is keccak256(keccak256(abi.encode(uint8 kind, bytes32 id, bytes32 orderId, uint256 amount,
 /// bytes32 content))), content being: CAPTURE the captureHash; SPLIT keccak256(abi.encode(Allocation[])); RELEASE the
-/// merchant; RETURN keccak256(abi.encode(splitId, Allocation[])); REJECTION keccak256(reason). The batch tree
-/// is a StandardMerkleTree with leaves in event order (not sorted).
+/// merchant; RETURN keccak256(abi.encode(splitId, Allocation[])); REFUND keccak256(abi.encode(Allocation[])) of its
+/// takes; REJECTION keccak256(reason). The batch tree is a StandardMerkleTree with leaves in event order (not sorted).
+///
+/// A REFUND gives `amount` of the order back to its buyer, all of it or nothing. The order's held money is taken first, then
+/// the leaves of the order give the rest: those of all its splits, and for each release one that is its merchant, in the
+/// order of their records. Each gives in proportion to what it still has (allocated or released, less what was returned and
+/// refunded from it), by one cumulative floor over all of them, as in a RETURN. What was refunded is no longer the order's.
+///
+/// A RETURN or REFUND may take more than a recipient's position has. By a rule version whose terms say `mayOwe` the position
+/// then becomes negative: a debt, which the recipient's next allocations pay. By any other it is rejected.
 ///
 /// An attestation or authorization that lists nothing is refused, and its nonce stays free.
 ///
@@ -122,7 +134,7 @@ struct OrderWitness {
 /// whoever relayed it in that order.
 /// Warning: an outdated or missing witness is the relayer's mistake and never the signer's: the authorization is
 /// skipped, stays valid, and can be relayed again.
-/// Warning: a RETURN opens the order's past as it was before its authorization, so it stands before any other
+/// Warning: a RETURN or REFUND opens the order's past as it was before its authorization, so it stands before any other
 /// instruction of the same order in that authorization; behind one that settled it is rejected.
 /// Warning: positions and totals are written at the end of a transaction. A contract account that is asked for a
 /// signature in the middle of it sees some orders moved on and their money not yet.
@@ -150,6 +162,15 @@ interface ISplitLedger {
         bytes32 indexed splitId,
         uint96 amount,
         Allocation[] allocations
+    );
+    /// @notice `amount` of the order is its buyer's again: `fromHeld` of what it held, and from each leaf of its splits and
+    /// releases what `takes` says, one entry per leaf in the order of their records, zeros included.
+    event OrderRefunded(
+        bytes32 indexed orderId,
+        bytes32 indexed refundId,
+        uint96 amount,
+        uint96 fromHeld,
+        Allocation[] takes
     );
     /// @notice An authorised instruction (or attested capture, then `id` is the order id) was refused. `reason` is the
     /// ABI encoding of one of the custom errors below.
@@ -202,7 +223,8 @@ interface ISplitLedger {
     error SplitLedger_UnknownSplit(bytes32 orderId, bytes32 splitId);
     error SplitLedger_InsufficientReturnable(bytes32 splitId, uint256 amount, uint256 returnable);
     error SplitLedger_LeafNotReturnable(bytes32 splitId, uint256 leaf, uint256 amount, uint256 returnable);
-    error SplitLedger_InsufficientPosition(bytes32 recipient, uint256 amount, uint256 position);
+    error SplitLedger_InsufficientRefundable(bytes32 orderId, uint256 amount, uint256 refundable);
+    error SplitLedger_InsufficientPosition(bytes32 recipient, uint256 amount, int256 position);
     // The transaction as a whole
     error SplitLedger_OrderChanged(bytes32 orderId);
     error SplitLedger_IndexCount(uint256 length, uint256 expected);
@@ -233,11 +255,14 @@ interface ISplitLedger {
     /// @notice The slots of orders: commitment << 96 | held. Zero means never captured.
     function orderSlots(bytes32[] calldata orderIds) external view returns (uint256[] memory);
 
-    /// @notice What is payable to each participant in a currency, in minor units.
-    function positions(bytes3 currency, bytes32[] calldata participants) external view returns (uint256[] memory);
+    /// @notice What is payable to each participant in a currency, in minor units; what it owes where negative.
+    function positions(bytes3 currency, bytes32[] calldata participants) external view returns (int256[] memory);
 
-    /// @notice Totals of a currency in minor units: ever captured, and held on open orders.
-    function totals(bytes3 currency) external view returns (uint256 captured, uint256 held, bool enabled);
+    /// @notice Totals of a currency in minor units: ever captured, held on open orders, and ever refunded to buyers.
+    function totals(bytes3 currency)
+        external
+        view
+        returns (uint256 captured, uint256 held, uint256 refunded, bool enabled);
 
     /// @notice Root of a sealed batch; batches count up from 1.
     function batchRoot(uint256 batch) external view returns (bytes32);

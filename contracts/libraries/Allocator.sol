@@ -2,7 +2,7 @@
 pragma solidity 0.8.37;
 
 import {Leg, LegKind} from "../interfaces/IRuleBook.sol";
-import {ISplitLedger} from "../interfaces/ISplitLedger.sol";
+import {Allocation, ISplitLedger} from "../interfaces/ISplitLedger.sol";
 import {Words} from "./Words.sol";
 
 /// @title The one piece of arithmetic
@@ -183,20 +183,17 @@ library Allocator {
         }
     }
 
-    /// @notice Spreads `amount` over leaves in proportion to `returnable`, by cumulative floor.
-    /// @dev Requires amount <= sum of `returnable`, each below 2^96 and at most 20 of them, so products stay below 2^256.
-    function takeBackDown(uint256[] memory returnable, uint256 total, uint256 amount)
-        internal
-        pure
-        returns (uint256[] memory takes)
-    {
-        takes = new uint256[](returnable.length);
+    /// @notice Spreads `amount` over leaves in proportion to what they have, by cumulative floor.
+    /// @param leaves what each has, replaced by what it gives.
+    /// @param total what they have together, at least `amount` and below 2^96, so that products stay below 2^256.
+    function takeBackDown(Allocation[] memory leaves, uint256 total, uint256 amount) internal pure {
+        if (amount == 0) total = 1; // nothing is taken, also from leaves that have nothing
         uint256 weights;
         uint256 given;
-        for (uint256 k = 0; k < returnable.length; ++k) {
-            weights += returnable[k];
+        for (uint256 k = 0; k < leaves.length; ++k) {
+            weights += leaves[k].amount;
             uint256 upToHere = weights * amount / total;
-            takes[k] = upToHere - given;
+            leaves[k].amount = uint96(upToHere - given);
             given = upToHere;
         }
     }

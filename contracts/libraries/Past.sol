@@ -8,7 +8,7 @@ import {OrderSlot} from "./OrderSlot.sol";
 import {Cursor, Runs} from "./Runs.sol";
 import {Typed} from "./Typed.sol";
 
-/// @title The opened past of an order, and what a return takes from it
+/// @title The opened past of an order, and what a return or refund takes from it
 library Past {
     using Runs for Cursor;
 
@@ -19,16 +19,20 @@ library Past {
         for (uint256 k = 0; k < past.length; ++k) {
             PastRecord calldata record = past[k];
             bytes32 content;
-            if (record.kind == RecordKind.SPLIT) content = _contentOfSplit(record.allocations);
-            else if (record.kind == RecordKind.RELEASE) content = c.merchant;
-            else content = _contentOfReturn(record.splitId, record.allocations);
+            if (record.kind == RecordKind.SPLIT || record.kind == RecordKind.REFUND) {
+                content = _contentOfLeaves(record.allocations);
+            } else if (record.kind == RecordKind.RELEASE) {
+                content = c.merchant;
+            } else {
+                content = _contentOfReturn(record.splitId, record.allocations);
+            }
             bytes32 leaf = BatchRoot.leaf(record.kind, record.id, c.orderId, record.amount, content);
             result = OrderSlot.advance(result, leaf);
         }
     }
 
     /// @dev keccak256(abi.encode(allocations)). The words are hashed as they are: those that were recorded were in range.
-    function _contentOfSplit(Allocation[] calldata allocations) private pure returns (bytes32 content) {
+    function _contentOfLeaves(Allocation[] calldata allocations) private pure returns (bytes32 content) {
         assembly ("memory-safe") {
             let m := mload(0x40)
             let size := shl(6, allocations.length)
@@ -56,20 +60,22 @@ library Past {
         }
     }
 
-    /// @notice What each leaf of the named split gives, or why it cannot.
+    /// @notice What each leaf of the named split gives to a RETURN, or why it cannot.
     function takeBack(Cursor memory cursor, Instruction calldata i)
         internal
         pure
         returns (Allocation[] memory takes, bytes memory reason)
     {
-        uint256 total;
-        (takes, total) = _returnable(cursor.pastOf(), i.splitId);
-        if (takes.length == 0) {
+        if (head(cursor) != cursor.head) return (takes, _notFirst(i.orderId));
+        (uint256 first, uint256 count) = _placeOf(cursor.pastOf(), i.splitId);
+        if (count == 0) {
             return
                 (takes, abi.encodeWithSelector(ISplitLedger.SplitLedger_UnknownSplit.selector, i.orderId, i.splitId));
         }
         if (i.amount == 0) return (takes, abi.encodePacked(ISplitLedger.SplitLedger_ZeroAmount.selector));
+        takes = _part(_leaves(cursor), first, count);
         if (i.amounts.length != 0) return (takes, _takeGiven(takes, i));
+        uint256 total = _sumOf(takes);
         if (i.amount > total) {
             return (
                 takes,
@@ -78,34 +84,94 @@ library Past {
                 )
             );
         }
-        uint256[] memory weights = new uint256[](takes.length);
-        for (uint256 k = 0; k < weights.length; ++k) {
-            weights[k] = takes[k].amount;
+        Allocator.takeBackDown(takes, total, i.amount);
+    }
+
+    /// @notice What each leaf of the order gives to a REFUND beyond what it held, or why it cannot.
+    function takeForRefund(Cursor memory cursor, Instruction calldata i, uint256 held)
+        internal
+        pure
+        returns (Allocation[] memory takes, bytes memory reason)
+    {
+        if (head(cursor) != cursor.head) return (takes, _notFirst(i.orderId));
+        if (i.amount == 0) return (takes, abi.encodePacked(ISplitLedger.SplitLedger_ZeroAmount.selector));
+        takes = _leaves(cursor);
+        uint256 total = _sumOf(takes);
+        if (i.amount > held + total) {
+            return (
+                takes,
+                abi.encodeWithSelector(
+                    ISplitLedger.SplitLedger_InsufficientRefundable.selector, i.orderId, uint256(i.amount), held + total
+                )
+            );
         }
-        weights = Allocator.takeBackDown(weights, total, i.amount);
-        for (uint256 k = 0; k < weights.length; ++k) {
-            takes[k].amount = uint96(weights[k]);
+        Allocator.takeBackDown(takes, total, i.amount > held ? i.amount - held : 0);
+    }
+
+    /// @dev Per leaf of the order what it can still give: allocated or released, less what was returned and refunded from it.
+    /// Leaves are those of all splits, and for each release its merchant, in the order of the records.
+    function _leaves(Cursor memory cursor) private pure returns (Allocation[] memory leaves) {
+        PastRecord[] calldata past = cursor.pastOf();
+        uint256 count;
+        for (uint256 k = 0; k < past.length; ++k) {
+            count += _leafCount(past[k]);
+        }
+        leaves = new Allocation[](count);
+        count = 0;
+        for (uint256 k = 0; k < past.length; ++k) {
+            PastRecord calldata record = past[k];
+            Allocation[] calldata allocations = record.allocations;
+            if (record.kind == RecordKind.RELEASE) {
+                leaves[count++] = Allocation(cursor.captureOf().merchant, record.amount);
+            } else if (record.kind == RecordKind.SPLIT) {
+                for (uint256 j = 0; j < allocations.length; ++j) {
+                    leaves[count++] = allocations[j];
+                }
+            } else {
+                uint256 first;
+                if (record.kind == RecordKind.RETURN) (first,) = _placeOf(past, record.splitId);
+                for (uint256 j = 0; j < allocations.length; ++j) {
+                    leaves[first + j].amount -= allocations[j].amount;
+                }
+            }
         }
     }
 
-    /// @dev Per leaf of the first split with this id: allocated - returned. Empty when there is no such split.
-    function _returnable(PastRecord[] calldata past, bytes32 splitId)
+    /// @dev Where the leaves of the first split with this id stand among those of the order; `count` is 0 without one.
+    function _placeOf(PastRecord[] calldata past, bytes32 splitId) private pure returns (uint256 first, uint256 count) {
+        for (uint256 k = 0; k < past.length; ++k) {
+            count = _leafCount(past[k]);
+            if (past[k].kind == RecordKind.SPLIT && past[k].id == splitId) return (first, count);
+            first += count;
+        }
+        count = 0;
+    }
+
+    function _leafCount(PastRecord calldata record) private pure returns (uint256) {
+        if (record.kind == RecordKind.SPLIT) return record.allocations.length;
+        return record.kind == RecordKind.RELEASE ? 1 : 0;
+    }
+
+    /// @dev A part of a list, in its place: what stands before it is lost.
+    function _part(Allocation[] memory list, uint256 first, uint256 count)
         private
         pure
-        returns (Allocation[] memory leaves, uint256 total)
+        returns (Allocation[] memory part)
     {
-        for (uint256 k = 0; k < past.length; ++k) {
-            PastRecord calldata record = past[k];
-            if (record.kind == RecordKind.SPLIT && record.id == splitId && leaves.length == 0) {
-                leaves = record.allocations;
-                total = record.amount;
-            } else if (record.kind == RecordKind.RETURN && record.splitId == splitId) {
-                for (uint256 j = 0; j < leaves.length; ++j) {
-                    leaves[j].amount -= record.allocations[j].amount;
-                }
-                total -= record.amount;
-            }
+        assembly ("memory-safe") {
+            part := add(list, shl(5, first))
+            mstore(part, count)
         }
+    }
+
+    function _sumOf(Allocation[] memory list) private pure returns (uint256 sum) {
+        for (uint256 k = 0; k < list.length; ++k) {
+            sum += list[k].amount;
+        }
+    }
+
+    function _notFirst(bytes32 orderId) private pure returns (bytes memory) {
+        return abi.encodeWithSelector(ISplitLedger.SplitLedger_ReturnNotFirst.selector, orderId);
     }
 
     /// @dev Replaces what each leaf could give by what the instruction takes from it.

@@ -139,7 +139,7 @@ library Runs {
         cursor.capture = position;
     }
 
-    /// @notice How many of the leading instructions are no RETURN and of orders that are known at their index.
+    /// @notice How many of the leading instructions need no past (SPLIT, RELEASE) and are of orders that are known at their index.
     function countReady(Run memory run, Instruction[] calldata instructions, bytes calldata orderIndex)
         internal
         pure
@@ -147,7 +147,7 @@ library Runs {
     {
         uint256 cursors = run.cursors;
         uint256 known = run.cursorCount;
-        uint256 returning = uint256(InstructionKind.RETURN);
+        uint256 last = uint256(InstructionKind.RELEASE);
         if (instructions.length == 0) return 0; // not to be inlined, see Recipients.credit
         assembly ("memory-safe") {
             for {} lt(count, instructions.length) { count := add(count, 1) } {
@@ -158,7 +158,7 @@ library Runs {
                 let orderId := calldataload(mload(add(cursor, 0x60)))
                 if or(
                     iszero(mload(cursor)),
-                    or(xor(calldataload(add(instruction, 0x40)), orderId), eq(calldataload(instruction), returning))
+                    or(xor(calldataload(add(instruction, 0x40)), orderId), gt(calldataload(instruction), last))
                 ) { break }
             }
         }

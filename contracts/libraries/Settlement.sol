@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
+import {Math} from "@openzeppelin/contracts/utils/math/Math.sol";
 import {RuleState} from "../interfaces/IRuleBook.sol";
 import {
     Allocation,
@@ -43,9 +44,10 @@ library Settlement {
 
     struct Books {
         mapping(bytes32 orderId => Order) orders;
-        mapping(bytes3 currency => mapping(bytes32 participant => uint256 amount)) positions;
+        mapping(bytes3 currency => mapping(bytes32 participant => int256 amount)) positions;
         mapping(bytes3 currency => Totals) totals;
         mapping(bytes3 currency => bool) enabled;
+        mapping(bytes3 currency => uint256 amount) refunded;
     }
 
     /// @notice Takes up a witness. One that does not match the order's slot leaves the order unknown to this transaction.
@@ -110,7 +112,7 @@ library Settlement {
     }
 
     /// @notice Whether this transaction knows enough of the order to decide an instruction: its state, or that it has
-    /// none; and for a RETURN its opened past.
+    /// none; and for a RETURN or REFUND its opened past.
     function isReady(Books storage books, Run memory run, Instruction calldata i, uint256 index)
         internal
         view
@@ -121,7 +123,7 @@ library Settlement {
         Cursor memory cursor = run.cursor;
         if (cursor.captureOf().orderId != i.orderId) return false;
         if (cursor.slot == 0) return books.orders[i.orderId].slot == 0;
-        return Typed.kindOf(i) != uint256(InstructionKind.RETURN) || Past.head(cursor) == cursor.head;
+        return Typed.kindOf(i) <= uint256(InstructionKind.RELEASE) || Past.head(cursor) == cursor.head;
     }
 
     /// @notice Carries out one instruction that isReady, of the platform that was selected.
@@ -141,7 +143,14 @@ library Settlement {
         uint256 kind = Typed.kindOf(i);
         if (kind == uint256(InstructionKind.SPLIT)) return _split(books, run, i);
         if (kind == uint256(InstructionKind.RELEASE)) return _release(books, run, i);
-        return _return(books, run, i);
+        if (kind == uint256(InstructionKind.RETURN)) return _return(books, run, i);
+        return _refund(books, run, i);
+    }
+
+    /// @notice Kind of the record that an instruction makes when it settles.
+    function recordOf(Instruction calldata i) internal pure returns (RecordKind) {
+        uint256 kind = Typed.kindOf(i);
+        return kind == uint256(InstructionKind.REFUND) ? RecordKind.REFUND : RecordKind(kind + 1);
     }
 
     /// @notice Writes back what is pending in the currency that was worked on, and its totals.
@@ -244,7 +253,7 @@ library Settlement {
         if (held == 0) return abi.encodeWithSelector(ISplitLedger.SplitLedger_NothingHeld.selector, i.orderId);
         if (!Runs.isActive(run.standing(c.merchant))) return _notActive(c.merchant);
         // effect
-        books.positions[c.currency][c.merchant] += held;
+        books.positions[c.currency][c.merchant] += int256(held);
         _selectCurrency(books, run, c);
         run.held -= held;
         emit ISplitLedger.OrderReleased(i.orderId, i.id, c.merchant, uint96(held));
@@ -259,24 +268,39 @@ library Settlement {
         Capture calldata c = cursor.captureOf();
         // check
         if (Typed.bindingsOf(i).length != 0) return _malformed(i.id);
-        if (Past.head(cursor) != cursor.head) {
-            return abi.encodeWithSelector(ISplitLedger.SplitLedger_ReturnNotFirst.selector, i.orderId);
-        }
         Allocation[] memory takes;
         (takes, reason) = Past.takeBack(cursor, i);
-        if (reason.length != 0) return reason;
-        run.flush();
-        reason = _checkPositions(books, c.currency, takes);
+        if (reason.length == 0) reason = _debit(books, run, takes);
         if (reason.length != 0) return reason;
         // effect
-        for (uint256 k = 0; k < takes.length; ++k) {
-            if (takes[k].amount != 0) books.positions[c.currency][takes[k].recipient] -= takes[k].amount;
-        }
         _selectCurrency(books, run, c);
         run.held += i.amount;
         emit ISplitLedger.SplitReturned(i.orderId, i.id, i.splitId, i.amount, takes);
         bytes32 content = keccak256(abi.encode(i.splitId, takes));
         _record(books, run, RecordKind.RETURN, i, i.amount, content, cursor.slot.held() + i.amount);
+    }
+
+    function _refund(Books storage books, Run memory run, Instruction calldata i)
+        private
+        returns (bytes memory reason)
+    {
+        Cursor memory cursor = run.cursor;
+        Capture calldata c = cursor.captureOf();
+        uint256 held = cursor.slot.held();
+        uint256 fromHeld = Math.min(held, i.amount);
+        // check
+        uint256 words = Typed.bindingsOf(i).length + Typed.amountsOf(i).length;
+        if (i.splitId != bytes32(0) || words != 0) return _malformed(i.id);
+        Allocation[] memory takes;
+        (takes, reason) = Past.takeForRefund(cursor, i, held);
+        if (reason.length == 0) reason = _debit(books, run, takes);
+        if (reason.length != 0) return reason;
+        // effect
+        _selectCurrency(books, run, c);
+        run.held -= fromHeld;
+        books.refunded[c.currency] += i.amount;
+        emit ISplitLedger.OrderRefunded(i.orderId, i.id, i.amount, uint96(fromHeld), takes);
+        _record(books, run, RecordKind.REFUND, i, i.amount, keccak256(abi.encode(takes)), held - fromHeld);
     }
 
     /// @dev Writes the order's slot and adds the record's leaf to its chain and to the batch.
@@ -343,25 +367,38 @@ library Settlement {
         }
     }
 
-    /// @dev A recipient may stand on several leaves, so what it must give is added up leaf by leaf.
-    function _checkPositions(Books storage books, bytes3 currency, Allocation[] memory takes)
+    /// @dev Takes from positions leaf by leaf, or from none. Those that fall short become negative if the order's rule lets
+    /// its recipients owe. Else the first is named, with what it must give up to there, for it may stand on several leaves.
+    /// Leaves of 0 touch nobody.
+    function _debit(Books storage books, Run memory run, Allocation[] memory takes)
         private
-        view
         returns (bytes memory reason)
     {
+        run.flush();
+        mapping(bytes32 participant => int256 amount) storage positions =
+            books.positions[run.cursor.captureOf().currency];
         for (uint256 k = 0; k < takes.length; ++k) {
-            bytes32 recipient = takes[k].recipient;
             uint256 needed = takes[k].amount;
+            if (needed == 0) continue;
+            bytes32 recipient = takes[k].recipient;
+            int256 left = positions[recipient] - int256(needed);
+            if (left >= 0 || _mayOwe(run)) {
+                positions[recipient] = left;
+                continue;
+            }
             for (uint256 j = 0; j < k; ++j) {
+                positions[takes[j].recipient] += int256(uint256(takes[j].amount));
                 if (takes[j].recipient == recipient) needed += takes[j].amount;
             }
-            uint256 position = books.positions[currency][recipient];
-            if (needed > position) {
-                return abi.encodeWithSelector(
-                    ISplitLedger.SplitLedger_InsufficientPosition.selector, recipient, needed, position
-                );
-            }
+            return abi.encodeWithSelector(
+                ISplitLedger.SplitLedger_InsufficientPosition.selector, recipient, needed, positions[recipient]
+            );
         }
+    }
+
+    function _mayOwe(Run memory run) private view returns (bool) {
+        _selectRule(run);
+        return run.rule.terms.mayOwe;
     }
 
     /// @dev All recipients of a split, in leg order.
@@ -398,7 +435,7 @@ library Settlement {
         close(books, run);
         bytes3 currency = c.currency;
         Totals storage totals = books.totals[currency];
-        mapping(bytes32 participant => uint256 amount) storage positions = books.positions[currency];
+        mapping(bytes32 participant => int256 amount) storage positions = books.positions[currency];
         uint256 slot;
         assembly ("memory-safe") {
             slot := positions.slot

@@ -72,7 +72,7 @@ library Typed {
             let amounts := shl(5, others)
             size := add(add(place, 0x20), amounts)
             irregular := or(
-                or(gt(calldataload(i), 2), shr(96, calldataload(add(i, 0x80)))),
+                or(gt(calldataload(i), 3), shr(96, calldataload(add(i, 0x80)))),
                 or(
                     or(xor(0xe0, calldataload(add(i, 0xa0))), xor(place, calldataload(add(i, 0xc0)))),
                     or(shr(32, or(count, others)), gt(add(i, size), calldatasize()))

@@ -90,7 +90,7 @@ def test_a_capture_with(
 
 
 INSTRUCTION_FIELDS = {
-    "a kind that does not exist": (0, 3),
+    "a kind that does not exist": (0, 4),
     "a kind with a high bit": (0, 1 << 255),
     "an amount of more than 96 bits": (4, 1 << 96),
     "bindings elsewhere": (5, WORD),

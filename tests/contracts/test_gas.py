@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from fenzhang.chain.events import OrderCaptured, OrderReleased, OrderSplit, SplitReturned
+from fenzhang.chain.events import OrderCaptured, OrderRefunded, OrderReleased, OrderSplit, SplitReturned
 from fenzhang.domain.records import Attestation, Authorization, Capture, Instruction, InstructionKind
 from fenzhang.domain.rules import Leg, LegKind
 from support.node import GAS_LIMIT
@@ -164,6 +164,20 @@ def measure(world: World) -> dict[str, int]:
     settled = world.settle(market.authorized(returns))
     assert len(settled.all(SplitReturned)) == BATCH
     found[f"return of one split, {BATCH} in a transaction, per order"] = settled.mined.gas_used // BATCH
+    refunds = [
+        Instruction(
+            InstructionKind.REFUND,
+            short("gas refund", capture.order_id),
+            capture.order_id,
+            amount=capture.amount // 2,
+        )
+        for capture in given
+    ]
+    settled = world.settle(market.authorized(refunds))
+    assert len(settled.all(OrderRefunded)) == BATCH
+    found[f"refund of an order split once, {BATCH} in a transaction, per order"] = (
+        settled.mined.gas_used // BATCH
+    )
     releases = [
         Instruction(InstructionKind.RELEASE, short("gas release", capture.order_id), capture.order_id)
         for capture in captures

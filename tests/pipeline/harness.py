@@ -19,7 +19,6 @@ from fenzhang.domain.records import (
     Authorization,
     Capture,
     Instruction,
-    InstructionKind,
     OrderWitness,
     ParticipantStatus,
 )
@@ -57,11 +56,6 @@ FAST = SubmissionConfig(
     rebroadcast_s=0.0, lost_after_s=0.0, first_backoff_s=0.05, longest_backoff_s=0.1, poll_interval_s=0.02
 )
 """Does at once what patience would put off."""
-_KINDS = {
-    InstructionKind.SPLIT: InstructionType.SPLIT,
-    InstructionKind.RELEASE: InstructionType.RELEASE,
-    InstructionKind.RETURN: InstructionType.RETURN,
-}
 
 
 def keyring(chain_id: int) -> Keyring:
@@ -192,7 +186,11 @@ class Pipeline:
         if isinstance(what, Capture):
             kind, number, platform = InstructionType.CAPTURE, what.order_id, what.platform
         else:
-            kind, number, platform = _KINDS[what.kind], what.id, self._platform_of(what.order_id)
+            kind, number, platform = (
+                InstructionType[what.kind.name],
+                what.id,
+                self._platform_of(what.order_id),
+            )
         row = self._instruction(kind, number, platform, what)
         row.order_id = what.order_id
         if authorization_id is not None:

@@ -12,6 +12,7 @@ from fenzhang.chain.events import (
     Event,
     InstructionRejected,
     OrderCaptured,
+    OrderRefunded,
     OrderReleased,
     OrderSplit,
     SplitReturned,
@@ -19,6 +20,7 @@ from fenzhang.chain.events import (
 from fenzhang.chain.evidence import (
     ZERO_HEAD,
     capture_leaf,
+    content_of_refund,
     content_of_rejection,
     content_of_release,
     content_of_return,
@@ -31,7 +33,8 @@ from fenzhang.chain.evidence import (
 from fenzhang.domain.allocation import Allocation
 from fenzhang.domain.records import Capture, RecordKind
 
-RecordEvent = OrderCaptured | OrderSplit | OrderReleased | SplitReturned | InstructionRejected
+SettledEvent = OrderSplit | OrderReleased | SplitReturned | OrderRefunded
+RecordEvent = OrderCaptured | SettledEvent | InstructionRejected
 
 
 def capture_of(event: OrderCaptured) -> Capture:
@@ -60,6 +63,8 @@ def leaf_of(event: RecordEvent) -> bytes:
         case SplitReturned():
             content = content_of_return(event.split_id, event.allocations)
             return _leaf(event, RecordKind.RETURN, event.return_id, content)
+        case OrderRefunded():
+            return _leaf(event, RecordKind.REFUND, event.refund_id, content_of_refund(event.takes))
         case InstructionRejected():
             return _leaf(event, RecordKind.REJECTION, event.id, content_of_rejection(event.reason))
 
@@ -82,15 +87,22 @@ class GhostOrder:
     split: int = 0
     released: int = 0
     returned: int = 0
-    allocated: dict[bytes, tuple[Allocation, ...]] = field(default_factory=dict)
-    """By split id."""
+    refunded: int = 0
+    from_held: int = 0
+    """Of `refunded`, what was held."""
+    places: dict[bytes, int] = field(default_factory=dict)
+    """Where the leaves of a split begin among those of the order, by split id."""
     taken_back: dict[bytes, list[int]] = field(default_factory=dict)
     """By split id, per leaf."""
+    leaves: list[Allocation] = field(default_factory=list)
+    """What each leaf got, in the order of records."""
+    refunded_leaves: list[int] = field(default_factory=list)
+    """What each of them gave to refunds."""
 
     @property
     def held(self) -> int:
         """What is left on the order."""
-        return self.capture.amount - self.split - self.released + self.returned
+        return self.capture.amount - self.split - self.released + self.returned - self.from_held
 
     @property
     def slot(self) -> int:
@@ -105,6 +117,7 @@ class Ghosts:
     orders: dict[bytes, GhostOrder] = field(default_factory=dict)
     positions: defaultdict[tuple[str, bytes], int] = field(default_factory=lambda: defaultdict(int))
     captured: Counter[str] = field(default_factory=Counter)
+    refunded: Counter[str] = field(default_factory=Counter)
     settled: Counter[bytes] = field(default_factory=Counter)
     """How often an instruction id settled, an order id was captured."""
     rejected: Counter[bytes] = field(default_factory=Counter)
@@ -131,13 +144,15 @@ class Ghosts:
             case OrderSplit():
                 order = self._record(event, event.split_id)
                 order.split += event.amount
-                order.allocated.setdefault(event.split_id, event.allocations)
+                order.places.setdefault(event.split_id, len(order.leaves))
                 order.taken_back.setdefault(event.split_id, [0] * len(event.allocations))
                 self._pay(order, event.allocations, 1)
+                self._grow(order, event.allocations)
             case OrderReleased():
                 order = self._record(event, event.release_id)
                 order.released += event.amount
                 self._pay(order, [Allocation(event.merchant, event.amount)], 1)
+                self._grow(order, [Allocation(event.merchant, event.amount)])
             case SplitReturned():
                 order = self._record(event, event.return_id)
                 order.returned += event.amount
@@ -145,16 +160,31 @@ class Ghosts:
                 for leaf, allocation in enumerate(event.allocations):
                     taken[leaf] += allocation.amount
                 self._pay(order, event.allocations, -1)
+            case OrderRefunded():
+                order = self._record(event, event.refund_id)
+                assert event.amount == event.from_held + sum(take.amount for take in event.takes)
+                order.refunded += event.amount
+                order.from_held += event.from_held
+                self.refunded[order.capture.currency] += event.amount
+                for leaf, take in enumerate(event.takes):
+                    assert take.recipient == order.leaves[leaf].recipient
+                    order.refunded_leaves[leaf] += take.amount
+                self._pay(order, event.takes, -1)
             case InstructionRejected():
                 self.rejected[event.id] += 1
             case _:
                 pass
 
-    def _record(self, event: OrderSplit | OrderReleased | SplitReturned, record_id: bytes) -> GhostOrder:
+    def _record(self, event: SettledEvent, record_id: bytes) -> GhostOrder:
         self.settled[record_id] += 1
         order = self.orders[event.order_id]
         order.head = next_head(order.head, leaf_of(event))
         return order
+
+    @staticmethod
+    def _grow(order: GhostOrder, leaves: Iterable[Allocation]) -> None:
+        order.leaves += leaves
+        order.refunded_leaves += [0] * (len(order.leaves) - len(order.refunded_leaves))
 
     def _pay(self, order: GhostOrder, allocations: Iterable[Allocation], sign: int) -> None:
         for allocation in allocations:

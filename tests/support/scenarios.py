@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from fenzhang.domain.allocation import Allocation, allocate, take_back
+from fenzhang.domain.allocation import Allocation, allocate, spread_takes, take_back
 from fenzhang.domain.errors import Rejection
 from fenzhang.replay.scenario import Operation, Scenario, ScenarioOrder, Step, load_scenario
 
@@ -39,9 +39,18 @@ def expected_of(scenario: Scenario) -> Expected:
     return expected
 
 
+_COUNTED = {
+    Operation.SPLIT: "settled",
+    Operation.RETURN: "returned",
+    Operation.RELEASE: "released",
+    Operation.REFUND: "refunded",
+}
+
+
 def _play(scenario: Scenario, order: ScenarioOrder, expected: Expected) -> None:
     money = expected.positions[order.currency]
     money["(captured)"] += order.amount
+    money["(refunded)"] += 0
     money["(held)"] += order.amount
     expected.counts["captured"] += 1
     held = order.amount
@@ -56,8 +65,9 @@ def _play(scenario: Scenario, order: ScenarioOrder, expected: Expected) -> None:
         money["(held)"] -= taken
         for allocation in allocations:
             money[allocation.recipient.decode()] += allocation.amount
-        kind = {Operation.SPLIT: "settled", Operation.RETURN: "returned", Operation.RELEASE: "released"}
-        expected.counts[kind[step.operation]] += 1
+        expected.counts[_COUNTED[step.operation]] += 1
+        if step.operation is Operation.REFUND:
+            money["(refunded)"] += step.amount
 
 
 class _Refused(Rejection):
@@ -79,7 +89,10 @@ def _step(
         case Operation.RELEASE:
             if held == 0:
                 raise _Refused
-            return held, [Allocation(order.merchant.encode(), held)]
+            splits[step.reference] = [Allocation(order.merchant.encode(), held)]
+            return held, splits[step.reference]
+        case Operation.REFUND:
+            return _refund(step, held, splits)
         case Operation.RETURN:
             if step.split not in splits:
                 raise _Refused
@@ -91,6 +104,18 @@ def _step(
             return -step.amount, [
                 Allocation(leaf.recipient, -take) for leaf, take in zip(left, takes, strict=True)
             ]
+
+
+def _refund(step: Step, held: int, splits: dict[str, list[Allocation]]) -> tuple[int, list[Allocation]]:
+    leaves = [leaf for split in splits.values() for leaf in split]
+    from_held = min(held, step.amount)
+    if step.amount > held + sum(leaf.amount for leaf in leaves):
+        raise _Refused
+    takes = spread_takes([leaf.amount for leaf in leaves], step.amount - from_held)
+    given = iter(takes)
+    for name, split in splits.items():
+        splits[name] = [Allocation(leaf.recipient, leaf.amount - next(given)) for leaf in split]
+    return from_held, [Allocation(leaf.recipient, -take) for leaf, take in zip(leaves, takes, strict=True)]
 
 
 def cut(source: Path, target: Path, lines: Iterable[int], prefix: str = "") -> Scenario:

@@ -51,14 +51,18 @@ class Mirror:
         name: str = "",
         split: str | None = None,
         leaves: tuple[Allocation, ...] = (),
+        instruction_id: bytes | None = None,
     ) -> None:
-        """A settled record; `name` is the instruction's reference, `split` that of the split it takes back from."""
+        """A settled record; `name` is the instruction's reference, `split` that of the split it takes back from.
+
+        `instruction_id` is its real id, where that matters.
+        """
         self.last += 1
         number = order_id(MALL, order_no)
         row = tables.Record(
             id=self.last,
             kind=int(kind),
-            instruction_id=order_id(MALL, name) if name else number,
+            instruction_id=instruction_id or (order_id(MALL, name) if name else number),
             order_id=number,
             split_id=None if split is None else order_id(MALL, split),
             amount=amount,

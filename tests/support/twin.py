@@ -27,6 +27,7 @@ from fenzhang.chain.events import (
     InstructionRejected,
     LogPosition,
     OrderCaptured,
+    OrderRefunded,
     OrderReleased,
     OrderSplit,
     ParticipantEnrolled,
@@ -51,12 +52,12 @@ from fenzhang.chain.evidence import (
 from fenzhang.chain.signer import recover
 from fenzhang.chain.views import ATTESTOR_ROLE
 from fenzhang.domain.errors import FenzhangError, Rejection
+from fenzhang.domain.past import held_change
 from fenzhang.domain.records import (
     Attestation,
     Authorization,
     Capture,
     Instruction,
-    InstructionKind,
     OrderWitness,
     PastRecord,
     RecordKind,
@@ -69,7 +70,7 @@ from fenzhang.domain.settlement import (
     settle_authorization,
 )
 from fenzhang.domain.world import Participant, Rule, Version, World
-from support.ghosts import leaf_of
+from support.ghosts import SettledEvent, leaf_of
 
 NOWHERE = LogPosition(0, b"", b"", 0, 0)
 """Place of an event that is only expected."""
@@ -296,7 +297,7 @@ class _Run:
             return False
         if cursor.slot == 0:
             return not captured
-        return instruction.kind is not InstructionKind.RETURN or cursor.opened == cursor.head
+        return not instruction.kind.opens_past or cursor.opened == cursor.head
 
     def _carry_out(
         self,
@@ -315,7 +316,7 @@ class _Run:
             if self._cursors[at].slot != slot:
                 raise _ORDER_CHANGED("", orderId=order_id)
         if isinstance(decision, Rejection):
-            kind = RecordKind(instruction.kind + 1)
+            kind = instruction.kind.record
             reason = encode_rejection(decision)
             self._reject(
                 InstructionRejected(
@@ -329,7 +330,8 @@ class _Run:
         )
         leaf = past_leaf(order_id, order.capture, record)
         self._twin.heads[order_id] = self._cursors[at].head = next_head(self._twin.heads[order_id], leaf)
-        held[order_id] += decision.amount if decision.kind is RecordKind.RETURN else -decision.amount
+        taken = sum(allocation.amount for allocation in decision.allocations)
+        held[order_id] += held_change(decision.kind, decision.amount, taken)
         self._cursors[at].slot = order_slot(
             capture_hash(order.capture), self._twin.heads[order_id], held[order_id]
         )
@@ -359,10 +361,13 @@ def _captured(capture: Capture) -> OrderCaptured:
     )
 
 
-def _settled(capture: Capture, record: PastRecord) -> OrderSplit | OrderReleased | SplitReturned:
+def _settled(capture: Capture, record: PastRecord) -> SettledEvent:
     order_id = capture.order_id
     if record.kind is RecordKind.SPLIT:
         return OrderSplit(NOWHERE, order_id, record.id, record.amount, record.allocations)
     if record.kind is RecordKind.RELEASE:
         return OrderReleased(NOWHERE, order_id, record.id, capture.merchant, record.amount)
+    if record.kind is RecordKind.REFUND:
+        from_held = record.amount - sum(take.amount for take in record.allocations)
+        return OrderRefunded(NOWHERE, order_id, record.id, record.amount, from_held, record.allocations)
     return SplitReturned(NOWHERE, order_id, record.id, record.split_id, record.amount, record.allocations)

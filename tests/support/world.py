@@ -285,6 +285,10 @@ class World:
             amounts=tuple(amounts),
         )
 
+    def refund(self, order_id: bytes, amount: int) -> Instruction:
+        """An instruction to give a part of an order back to its buyer."""
+        return Instruction(InstructionKind.REFUND, self.fresh("refund"), order_id, amount=amount)
+
     def attest(
         self,
         *captures: Capture,
@@ -323,17 +327,17 @@ class World:
         witnesses: Sequence[OrderWitness] | None = None,
         order_index: Sequence[int] | None = None,
     ) -> SettleCall:
-        """A call with what a relayer adds: by default a fresh witness, opened for returns, of each order it needs."""
+        """A call with what a relayer adds: by default a fresh witness of each order it needs, opened if needed."""
         items = list(signed)
         attestations = tuple(item for item in items if isinstance(item, Attestation))
         authorizations = tuple(item for item in items if isinstance(item, Authorization))
         instructions = [i for authorization in authorizations for i in authorization.instructions]
         captured = [c.order_id for attestation in attestations for c in attestation.captures]
         if witnesses is None:
-            returned = {i.order_id for i in instructions if i.kind is InstructionKind.RETURN}
+            opened = {i.order_id for i in instructions if i.kind.opens_past}
             wanted = dict.fromkeys(i.order_id for i in instructions if i.order_id in self.twin.world.orders)
             witnesses = [
-                self.twin.witness(order_id, opened=order_id in returned)
+                self.twin.witness(order_id, opened=order_id in opened)
                 for order_id in wanted
                 if order_id not in captured
             ]
@@ -410,8 +414,13 @@ class World:
 
     def totals(self, currency: str = "CNY") -> tuple[int, int]:
         """Captured and held of a currency on chain."""
-        captured, held, _ = self.system.call("SplitLedger", "totals", currency.encode())
+        captured, held, *_ = self.system.call("SplitLedger", "totals", currency.encode())
         return captured, held
+
+    def refunded(self, currency: str = "CNY") -> int:
+        """What was ever refunded in a currency, as the chain counts it."""
+        _, _, refunded, _ = self.system.call("SplitLedger", "totals", currency.encode())
+        return int(refunded)
 
     def nonce_used(self, signer: bytes, nonce: int) -> bool:
         """Whether the chain has used up a nonce of a signer (32 bytes)."""

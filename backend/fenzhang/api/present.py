@@ -103,7 +103,8 @@ def leaf_answers(leaves: Sequence[Leaf], names: Mapping[bytes, str]) -> list[dic
             "out_participant_no": names.get(leaf.recipient),
             "amount": leaf.amount,
             "returned": leaf.returned,
-            "returnable": leaf.amount - leaf.returned,
+            "refunded": leaf.refunded,
+            "returnable": leaf.amount - leaf.returned - leaf.refunded,
         }
         for index, leaf in enumerate(leaves)
     ]
@@ -112,7 +113,7 @@ def leaf_answers(leaves: Sequence[Leaf], names: Mapping[bytes, str]) -> list[dic
 def with_leaves(
     instruction: Instruction, leaves: Mapping[bytes, Sequence[Leaf]], names: Mapping[bytes, str]
 ) -> dict[str, Any]:
-    """An instruction with its allocations; those of a release or return cannot be returned."""
+    """An instruction with its allocations; only those of a split can be returned."""
     answer = instruction_answer(instruction)
     found = leaves.get(instruction.id)
     if found is not None:
@@ -121,6 +122,8 @@ def with_leaves(
             for leaf in shown:
                 leaf["returnable"] = 0
         answer["allocations"] = shown
+        if instruction.type == InstructionType.REFUND:
+            answer["from_held"] = instruction.payload["amount"] - sum(leaf.amount for leaf in found)
     return answer
 
 
@@ -152,6 +155,7 @@ def order_answer(
         "split": plain(reading.totals.get(RecordKind.SPLIT, 0)),
         "returned": plain(reading.totals.get(RecordKind.RETURN, 0)),
         "released": plain(reading.totals.get(RecordKind.RELEASE, 0)),
+        "refunded": plain(reading.totals.get(RecordKind.REFUND, 0)),
         "instructions": [with_leaves(i, reading.leaves, names) for i in reading.instructions],
     }
 

@@ -23,6 +23,7 @@ _FIELD_OF = {
     RecordKind.SPLIT: "out_split_no",
     RecordKind.RELEASE: "out_release_no",
     RecordKind.RETURN: "out_return_no",
+    RecordKind.REFUND: "out_refund_no",
 }
 _CAPTURE = InstructionType.CAPTURE.value
 

@@ -81,13 +81,13 @@ class Code(StrEnum):
     ORDER_NOT_CONSERVED = "order_not_conserved"
     """An order gave more than was captured, or a leaf more than it got."""
     CURRENCY_NOT_CONSERVED = "currency_not_conserved"
-    """Positions and held money of a currency are not what was captured."""
+    """Positions, held and refunded money of a currency are not what was captured."""
     ORDER_SLOT = "order_slot"
     """An order's slot holds another commitment or held amount."""
     POSITION = "position"
     """A participant's position is another one."""
     TOTALS = "totals"
-    """The captured or held total of a currency is another one."""
+    """The captured, held or refunded total of a currency is another one."""
     CURRENCY_SWITCH = "currency_switch"
     """A currency is open or closed against its history."""
     BATCH_ROOT = "batch_root"
@@ -149,7 +149,7 @@ COUNTED: Mapping[Area, Sequence[str]] = {
     Area.HISTORY: ("blocks", "transactions", "events"),
     Area.SIGNATURES: ("signatures", "authorizations_without_effect"),
     Area.GOVERNANCE: ("governance_events", "rule_versions"),
-    Area.DECISIONS: ("captures", "splits", "releases", "returns", "rejections"),
+    Area.DECISIONS: ("captures", "splits", "releases", "returns", "refunds", "rejections"),
     Area.EVIDENCE: ("records", "batches", "proofs"),
     Area.CONSERVATION: ("orders_conserved", "currencies_conserved"),
     Area.STORAGE: (

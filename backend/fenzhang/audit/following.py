@@ -14,12 +14,14 @@ from fenzhang.chain.eventtypes import (
     BatchSealed,
     InstructionRejected,
     OrderCaptured,
+    OrderRefunded,
     OrderReleased,
     OrderSplit,
     SplitReturned,
 )
-from fenzhang.domain.allocation import given_of, leaf_amounts
+from fenzhang.domain.allocation import given_of, leaf_amounts, spread_takes
 from fenzhang.domain.errors import InvalidRule, Rejection
+from fenzhang.domain.past import order_leaves
 from fenzhang.domain.rules import leaf_indices, roles_of
 from fenzhang.domain.settlement import NOBODY, attestor_signer, decide_capture
 from fenzhang.domain.world import Order
@@ -29,6 +31,7 @@ SettlementEvent = (
     | OrderSplit
     | OrderReleased
     | SplitReturned
+    | OrderRefunded
     | InstructionRejected
     | AuthorizationRejected
     | AuthorizationSkipped
@@ -59,6 +62,9 @@ class Follower:
             case OrderSplit():
                 self._check_allocations(event, at)
                 self.records.apply(event, at)
+            case OrderRefunded():
+                self._check_refund(event, at)
+                self.records.apply(event, at)
             case _:
                 self.records.apply(event, at)
 
@@ -68,7 +74,7 @@ class Follower:
         match event:
             case OrderCaptured():
                 opaque |= {attestor_signer(each) for each in self.model.access.attestors(at.timestamp)}
-            case OrderSplit() | OrderReleased() | SplitReturned():
+            case OrderSplit() | OrderReleased() | SplitReturned() | OrderRefunded():
                 order = self.model.world.orders.get(event.order_id)
                 if order is not None:
                     opaque.add(order.capture.platform)
@@ -111,6 +117,25 @@ class Follower:
                 order=event.order_id,
                 expected=expected,
                 found=found,
+            )
+
+    def _check_refund(self, event: OrderRefunded, at: Transaction) -> None:
+        order = self.model.world.orders.get(event.order_id)
+        if order is None:
+            return  # reported with the record
+        leaves = order_leaves(order.past, order.capture.merchant)
+        from_held = max(min(order.held, event.amount), 0)
+        takes = spread_takes([leaf.amount for leaf in leaves], event.amount - from_held)
+        expected = [(leaf.recipient, take) for leaf, take in zip(leaves, takes, strict=True)]
+        found = [(take.recipient, take.amount) for take in event.takes]
+        if (event.from_held, found) != (from_held, expected):
+            self.findings.report(
+                Code.ALLOCATION_DIFFERS,
+                f"refund 0x{event.refund_id.hex()} does not take what its order makes it take",
+                at,
+                order=event.order_id,
+                expected={"from_held": from_held, "takes": expected},
+                found={"from_held": event.from_held, "takes": found},
             )
 
     def _allocations(self, order: Order, event: OrderSplit) -> list[tuple[bytes | None, int]] | None:

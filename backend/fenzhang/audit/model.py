@@ -22,11 +22,14 @@ class Trail:
     split: int = 0
     released: int = 0
     returned: int = 0
+    refunded: int = 0
+    from_held: int = 0
+    """Of `refunded`, what was held."""
 
     @property
     def held(self) -> int:
         """What the events leave on the order."""
-        return self.captured - self.split - self.released + self.returned
+        return self.captured - self.split - self.released + self.returned - self.from_held
 
 
 @dataclass(slots=True)

@@ -20,6 +20,7 @@ from fenzhang.chain.eventtypes import (
     BatchSealed,
     InstructionRejected,
     OrderCaptured,
+    OrderRefunded,
     OrderReleased,
     OrderSplit,
     SplitReturned,
@@ -32,7 +33,6 @@ from fenzhang.domain.records import (
     Authorization,
     Capture,
     Instruction,
-    InstructionKind,
     ParticipantStatus,
     RecordKind,
 )
@@ -48,7 +48,7 @@ from fenzhang.domain.world import NO_AUTHORITY
 
 _BAD_SIGNATURE = encode_rejection(InvalidSignature(bytes(32)))[:4]
 """Selector with which a refusal for a bad signature begins."""
-_SETTLED = OrderSplit | OrderReleased | SplitReturned
+_SETTLED = OrderSplit | OrderReleased | SplitReturned | OrderRefunded
 
 
 @dataclass(slots=True)
@@ -194,7 +194,7 @@ class Settling:
         return Cursor(witness.capture, known, witness.head, witness)
 
     def _is_ready(self, instruction: Instruction, place: int) -> bool:
-        """Whether the call shows enough of an order to decide: its state or that it has none, for a RETURN its past."""
+        """Whether the call shows enough of an order to decide: its state or that it has none, and a past if needed."""
         never_captured = instruction.order_id not in self.model.world.orders
         if place >= len(self.cursors):
             return never_captured
@@ -203,7 +203,7 @@ class Settling:
             return False
         if not cursor.known:
             return never_captured
-        return instruction.kind is not InstructionKind.RETURN or _opens(cursor)
+        return not instruction.kind.opens_past or _opens(cursor)
 
     def _execute(self, platform: bytes, instruction: Instruction, place: int, settled: set[bytes]) -> None:
         order, at = instruction.order_id, self.tape.transaction
@@ -218,7 +218,7 @@ class Settling:
                 signer=platform,
                 id=instruction.id,
                 order_id=order,
-                kind=RecordKind(instruction.kind + 1),
+                kind=instruction.kind.record,
                 amount=instruction.amount,
                 reason=encode_rejection(rejection),
             )
@@ -333,6 +333,9 @@ def _settled(instruction: Instruction, outcome: Outcome, capture: Capture) -> _S
             return OrderSplit(NOWHERE, order, record, outcome.amount, outcome.allocations)
         case RecordKind.RELEASE:
             return OrderReleased(NOWHERE, order, record, capture.merchant, outcome.amount)
+        case RecordKind.REFUND:
+            from_held = outcome.amount - sum(take.amount for take in outcome.allocations)
+            return OrderRefunded(NOWHERE, order, record, outcome.amount, from_held, outcome.allocations)
         case _:
             return SplitReturned(
                 NOWHERE, order, record, instruction.split_id, outcome.amount, outcome.allocations

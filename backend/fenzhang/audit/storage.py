@@ -16,6 +16,7 @@ from fenzhang.chain.codec import legs_from_values
 from fenzhang.chain.evidence import held_of_slot, verify_proof
 from fenzhang.domain.records import ParticipantStatus, RuleState
 from fenzhang.domain.rules import RuleTerms, roles_of
+from fenzhang.domain.world import Totals
 
 
 @dataclass(slots=True)
@@ -24,9 +25,15 @@ class Held:
 
     captured: int = 0
     held: int = 0
+    refunded: int = 0
     on_orders: int = 0
     positions: dict[bytes, int] = field(default_factory=dict)
-    """Of every participant with a position."""
+    """Of every participant with a position, negative for one that owes."""
+
+    @property
+    def is_conserved(self) -> bool:
+        """Whether positions + held + refunded = captured."""
+        return sum(self.positions.values()) + self.held + self.refunded == self.captured
 
 
 @dataclass(slots=True)
@@ -58,15 +65,13 @@ class StorageCheck:
         answers = await self.state.ask(
             "SplitLedger", "totals", [(currency_bytes(each),) for each in currencies]
         )
-        for (raw,), (captured, held, enabled) in answers:
+        for (raw,), (captured, held, refunded, enabled) in answers:
             currency = currency_text(raw)
+            totals = self.model.world.totals.get(currency, Totals())
+            expected = {"captured": totals.captured, "held": totals.held, "refunded": totals.refunded}
             if currency in self.model.world.totals:
-                totals = self.model.world.totals[currency]
-                expected = {"captured": totals.captured, "held": totals.held}
-                self.currencies[currency] = Held(captured, held)
-            else:
-                expected = {"captured": 0, "held": 0}
-            found = {"captured": captured, "held": held}
+                self.currencies[currency] = Held(captured, held, refunded)
+            found = {"captured": captured, "held": held, "refunded": refunded}
             if found != expected:
                 self._differs(Code.TOTALS, f"totals of {currency}", expected, found, currency=currency)
             opened = currency in self.model.world.currencies
@@ -120,16 +125,15 @@ class StorageCheck:
             self.findings.count("positions", len(participants))
 
     def _conservation(self) -> None:
-        """On what the chain holds, whatever the model says: positions + held = captured."""
+        """On what the chain holds, whatever the model says: positions + held + refunded = captured."""
         for currency, money in self.currencies.items():
-            positions = sum(money.positions.values())
-            if positions + money.held != money.captured:
+            if not money.is_conserved:
                 self.findings.report(
                     Code.CURRENCY_NOT_CONSERVED,
-                    f"positions and held money of {currency} on chain are not what was captured",
+                    f"positions, held and refunded money of {currency} on chain are not what was captured",
                     currency=currency,
                     expected=money.captured,
-                    found=positions + money.held,
+                    found=sum(money.positions.values()) + money.held + money.refunded,
                 )
             if money.on_orders != money.held:
                 self.findings.report(

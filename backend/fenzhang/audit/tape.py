@@ -17,6 +17,7 @@ from fenzhang.chain.eventtypes import (
     InstructionRejected,
     LogPosition,
     OrderCaptured,
+    OrderRefunded,
     OrderReleased,
     OrderSplit,
     RoleGranted,
@@ -96,13 +97,15 @@ def _subject(event: Event) -> tuple[object, ...]:
             return ("instruction", event.id, event.order_id)
         case AuthorizationRejected() | AuthorizationSkipped():
             return ("authorization", event.signer, event.nonce)
-        case OrderCaptured() | OrderSplit() | OrderReleased() | SplitReturned():
+        case OrderCaptured() | OrderSplit() | OrderReleased() | SplitReturned() | OrderRefunded():
             return ("instruction", _settled_id(event), event.order_id)
         case _:
             return (type(event),)
 
 
-def _settled_id(event: OrderCaptured | OrderSplit | OrderReleased | SplitReturned) -> bytes:
+def _settled_id(
+    event: OrderCaptured | OrderSplit | OrderReleased | SplitReturned | OrderRefunded,
+) -> bytes:
     match event:
         case OrderCaptured():
             return event.order_id
@@ -112,3 +115,5 @@ def _settled_id(event: OrderCaptured | OrderSplit | OrderReleased | SplitReturne
             return event.release_id
         case SplitReturned():
             return event.return_id
+        case OrderRefunded():
+            return event.refund_id

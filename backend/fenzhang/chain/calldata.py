@@ -33,7 +33,7 @@ _LEG_WORDS = 7
 
 @dataclass(frozen=True, slots=True)
 class SentWitness:
-    """A witness as it was sent. Its past is anything at all: the contract opens it for a RETURN and never else."""
+    """A witness as it was sent. Its past is anything at all: the contract opens it for a RETURN or REFUND only."""
 
     capture: Capture
     head: bytes

@@ -25,6 +25,7 @@ from fenzhang.chain.eventtypes import (
     LedgerEvent,
     LogPosition,
     OrderCaptured,
+    OrderRefunded,
     OrderReleased,
     OrderSplit,
     ParticipantEnrolled,
@@ -54,6 +55,7 @@ __all__ = [
     "LedgerEvent",
     "LogPosition",
     "OrderCaptured",
+    "OrderRefunded",
     "OrderReleased",
     "OrderSplit",
     "ParticipantEnrolled",
@@ -172,6 +174,9 @@ _EVENTS: dict[str, dict[str, _Decoder]] = {
         ),
         "SplitReturned(bytes32,bytes32,bytes32,uint96,(bytes32,uint96)[])": lambda at, t, d: SplitReturned(
             at, t.raw(1), t.raw(2), t.raw(3), d.uint(0, 96), read_allocations(d, 1)
+        ),
+        "OrderRefunded(bytes32,bytes32,uint96,uint96,(bytes32,uint96)[])": lambda at, t, d: OrderRefunded(
+            at, t.raw(1), t.raw(2), d.uint(0, 96), d.uint(1, 96), read_allocations(d, 2)
         ),
         "InstructionRejected(bytes32,bytes32,bytes32,uint8,uint96,bytes)": _instruction_rejected,
         "AuthorizationRejected(bytes32,bytes32,uint256,bytes)": lambda at, t, d: AuthorizationRejected(

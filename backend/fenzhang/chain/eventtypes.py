@@ -181,6 +181,18 @@ class SplitReturned:
 
 
 @dataclass(frozen=True, slots=True)
+class OrderRefunded:
+    """A part of an order is its buyer's again: `from_held` of what it held, `takes` from each of its leaves."""
+
+    at: LogPosition
+    order_id: bytes
+    refund_id: bytes
+    amount: int
+    from_held: int
+    takes: tuple[Allocation, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class InstructionRejected:
     """An instruction (or capture, then `id` is the order's) was refused. `reason` is an encoded custom error."""
 
@@ -269,6 +281,7 @@ LedgerEvent = (
     | OrderSplit
     | OrderReleased
     | SplitReturned
+    | OrderRefunded
     | InstructionRejected
     | AuthorizationRejected
     | AuthorizationSkipped

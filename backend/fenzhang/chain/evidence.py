@@ -43,6 +43,11 @@ def content_of_return(split_id: bytes, allocations: Sequence[Allocation]) -> byt
     return keccak(split_id + _OFFSET_2 + _allocations(allocations))
 
 
+def content_of_refund(takes: Sequence[Allocation]) -> bytes:
+    """Content hash of a REFUND record. What came from held money is the rest of its amount."""
+    return keccak(_OFFSET_1 + _allocations(takes))
+
+
 def content_of_rejection(reason: bytes) -> bytes:
     """Content hash of a REJECTION record; `reason` is the ABI encoding of the custom error."""
     return keccak(reason)
@@ -72,6 +77,8 @@ def past_leaf(order_id: bytes, capture: Capture, record: PastRecord) -> bytes:
             content = content_of_split(record.allocations)
         case RecordKind.RELEASE:
             content = content_of_release(capture.merchant)
+        case RecordKind.REFUND:
+            content = content_of_refund(record.allocations)
         case _:
             content = content_of_return(record.split_id, record.allocations)
     return record_leaf(record.kind, record.id, order_id, record.amount, content)

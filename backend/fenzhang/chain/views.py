@@ -26,10 +26,11 @@ GUARDIAN_ROLE = 4
 
 @dataclass(frozen=True, slots=True)
 class Totals:
-    """Of one currency, minor units: ever captured, held on open orders. `enabled`: open for captures."""
+    """Of one currency, minor units: ever captured, held on open orders, ever refunded. `enabled`: open for captures."""
 
     captured: int
     held: int
+    refunded: int
     enabled: bool
 
 
@@ -91,7 +92,7 @@ class ChainView:
         return await self._chunked("orderSlots", (), order_ids)
 
     async def positions(self, currency: str, participants: Sequence[bytes]) -> list[int]:
-        """What is payable to each participant in `currency`, minor units."""
+        """What is payable to each participant in `currency`, minor units; negative is what it owes."""
         return await self._chunked("positions", (currency_bytes(currency),), participants)
 
     async def totals(self, currency: str) -> Totals:

@@ -75,7 +75,7 @@ class RuleDiff:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ParticipantChange:
-    """What a participant got, and would have got, by the replayed splits after their returns, minor units."""
+    """What a participant got, and would have got, by the replayed splits after returns and refunds, minor units."""
 
     participant_id: str
     currency: str
@@ -100,6 +100,7 @@ class CurrencyChange:
     amount_not_replayed: int
     releases: int
     released: int
+    refunded: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -111,6 +111,7 @@ class StatementLine:
     out_split_no: str | None = None
     out_release_no: str | None = None
     out_return_no: str | None = None
+    out_refund_no: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -20,6 +20,7 @@ class InstructionType(StrEnum):
     SPLIT = "SPLIT"
     RELEASE = "RELEASE"
     RETURN = "RETURN"
+    REFUND = "REFUND"
     ENROLL = "ENROLL"
     SUSPEND = "SUSPEND"
     RESUME = "RESUME"
@@ -122,7 +123,23 @@ class NewReturn:
         return self.out_return_no
 
 
-NewInstruction = NewOrder | NewSplit | NewRelease | NewReturn
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewRefund:
+    """Give an amount of an order back to its buyer: from what it holds, then from all that it gave."""
+
+    type: ClassVar[InstructionType] = InstructionType.REFUND
+    out_refund_no: str
+    out_order_no: str
+    amount: int
+    currency: str | None = None
+
+    @property
+    def reference(self) -> str:
+        """The client's own reference."""
+        return self.out_refund_no
+
+
+NewInstruction = NewOrder | NewSplit | NewRelease | NewReturn | NewRefund
 
 
 def body_of(item: NewInstruction) -> dict[str, Any]:
@@ -185,19 +202,20 @@ class Reason:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LeafAllocation:
-    """One leaf of a settled split, release or return; `returnable` is what a return can still take from it."""
+    """One leaf of a settled split, release, return or refund; `returnable` is what a return can still take from it."""
 
     leaf: int
     participant_id: str
     amount: int
     returned: int
     returnable: int
+    refunded: int = 0
     out_participant_no: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Instruction:
-    """A write as it stands."""
+    """A write as it stands. `from_held` of a settled refund is what its order held, `allocations` what leaves gave."""
 
     type: InstructionType
     id: str
@@ -211,11 +229,13 @@ class Instruction:
     out_split_no: str | None = None
     out_release_no: str | None = None
     out_return_no: str | None = None
+    out_refund_no: str | None = None
     out_participant_no: str | None = None
     out_rule_no: str | None = None
     out_request_no: str | None = None
     amount: int | None = None
     currency: str | None = None
+    from_held: int | None = None
     allocations: tuple[LeafAllocation, ...] | None = None
 
     @property
@@ -230,6 +250,8 @@ class Instruction:
                 own = self.out_release_no
             case InstructionType.RETURN:
                 own = self.out_return_no
+            case InstructionType.REFUND:
+                own = self.out_refund_no
             case InstructionType.ENROLL:
                 own = self.out_participant_no
             case _:
@@ -254,6 +276,7 @@ class OrderView:
     split: int
     returned: int
     released: int
+    refunded: int = 0
     instructions: tuple[Instruction, ...] = ()
     reason: Reason | None = None
 

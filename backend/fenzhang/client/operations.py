@@ -24,6 +24,7 @@ from fenzhang.client.models import (
     NewApp,
     NewInstruction,
     NewOrder,
+    NewRefund,
     NewRelease,
     NewReturn,
     NewRule,
@@ -55,6 +56,7 @@ _PATHS = {
     InstructionType.SPLIT: "/v1/splits",
     InstructionType.RELEASE: "/v1/releases",
     InstructionType.RETURN: "/v1/returns",
+    InstructionType.REFUND: "/v1/refunds",
 }
 
 
@@ -254,7 +256,13 @@ class Operations(FileOperations, LedgerOperations):
         """Take an amount back from a split."""
         return (yield from self._write(new, deadline))
 
-    def _write(self, item: NewSplit | NewRelease | NewReturn, deadline: int | None) -> Flow[Instruction]:
+    def refund(self, refund: NewRefund, *, deadline: int | None = None) -> Flow[Instruction]:
+        """Give an amount of an order back to its buyer."""
+        return (yield from self._write(refund, deadline))
+
+    def _write(
+        self, item: NewSplit | NewRelease | NewReturn | NewRefund, deadline: int | None
+    ) -> Flow[Instruction]:
         body = body_of(item)
         if self._signatures is not None:
             body["authorization"] = yield from self._signatures.authorization([item], deadline)
@@ -285,7 +293,7 @@ class Operations(FileOperations, LedgerOperations):
     ) -> Flow[Instruction]:
         """Any write as it stands. With `state`, waiting ends as soon as it is in another one.
 
-        A split, release or return that is settled comes with its allocations. `platform` is for approvers.
+        A split, release, return or refund that is settled comes with its allocations. `platform` is for approvers.
         """
         detailed = _PATHS.get(kind) if kind is not InstructionType.CAPTURE else None
         path = f"{detailed or '/v1/instructions/' + kind.value}/{reference}"

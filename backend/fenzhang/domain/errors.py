@@ -292,7 +292,7 @@ class NothingHeld(Rejection):
 
 
 class ReturnNotFirst(Rejection):
-    """A return stands behind another instruction of the same order in one authorization."""
+    """A return or refund stands behind another instruction of the same order in one authorization."""
 
     code = "return_not_first"
     contract_error = "SplitLedger_ReturnNotFirst"
@@ -323,8 +323,16 @@ class LeafNotReturnable(Rejection):
     fields = ("split_id", "leaf", "amount", "returnable")
 
 
+class InsufficientRefundable(Rejection):
+    """The refund is larger than what the order holds and its leaves still have to give back."""
+
+    code = "insufficient_refundable"
+    contract_error = "SplitLedger_InsufficientRefundable"
+    fields = ("order_id", "amount", "refundable")
+
+
 class InsufficientPosition(Rejection):
-    """The recipient's position does not cover what it must give back."""
+    """The recipient's position does not cover what it must give back, and the rule lets nobody owe."""
 
     code = "insufficient_position"
     contract_error = "SplitLedger_InsufficientPosition"

@@ -14,6 +14,17 @@ class InstructionKind(IntEnum):
     SPLIT = 0
     RELEASE = 1
     RETURN = 2
+    REFUND = 3
+
+    @property
+    def opens_past(self) -> bool:
+        """Whether deciding it takes the order's opened past, and so it stands first for its order."""
+        return self >= InstructionKind.RETURN
+
+    @property
+    def record(self) -> RecordKind:
+        """Kind of the record that it makes when it settles."""
+        return RecordKind[self.name]
 
 
 class RecordKind(IntEnum):
@@ -24,6 +35,7 @@ class RecordKind(IntEnum):
     RELEASE = 2
     RETURN = 3
     REJECTION = 4
+    REFUND = 5
 
 
 class RuleState(IntEnum):
@@ -104,7 +116,10 @@ class Authorization:
 
 @dataclass(frozen=True, slots=True)
 class PastRecord:
-    """A settled record of an order, opened. `split_id` is used by RETURN only; a RELEASE has no allocations."""
+    """A settled record of an order, opened. `split_id` is used by RETURN only; a RELEASE has no allocations.
+
+    Those of a REFUND are what it took from the order's leaves, one each; the rest of its amount was held.
+    """
 
     kind: RecordKind
     id: bytes

@@ -11,10 +11,17 @@ whether a relayer's witness opens an order's slot (an authorization with a wrong
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from fenzhang.domain.allocation import Allocation, allocate, check_given_count, check_takes, take_back
+from fenzhang.domain.allocation import (
+    Allocation,
+    allocate,
+    check_given_count,
+    check_takes,
+    spread_takes,
+    take_back,
+)
 from fenzhang.domain.errors import (
     AmountAboveLimit,
     BindingCount,
@@ -23,6 +30,7 @@ from fenzhang.domain.errors import (
     EmptyAuthorization,
     InsufficientHeld,
     InsufficientPosition,
+    InsufficientRefundable,
     InvalidSignature,
     MalformedInstruction,
     NonceUsed,
@@ -43,6 +51,7 @@ from fenzhang.domain.errors import (
     ZeroAmount,
 )
 from fenzhang.domain.money import MAX_AMOUNT
+from fenzhang.domain.past import held_change, order_leaves, returnable
 from fenzhang.domain.records import (
     Attestation,
     Authorization,
@@ -63,7 +72,10 @@ NOBODY = bytes(32)
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a settled capture or instruction records. A RELEASE and a CAPTURE have no allocations."""
+    """What a settled capture or instruction records. A RELEASE and a CAPTURE have no allocations.
+
+    Those of a REFUND are its takes, one per leaf of the order; the rest of its amount was held.
+    """
 
     kind: RecordKind
     amount: int
@@ -215,6 +227,8 @@ def decide_instruction(world: World, platform: bytes, instruction: Instruction, 
             return _decide_release(world, order, instruction)
         case InstructionKind.RETURN:
             return _decide_return(world, order, instruction, first=first)
+        case InstructionKind.REFUND:
+            return _decide_refund(world, order, instruction, first=first)
 
 
 def _decide_split(world: World, order: Order, instruction: Instruction) -> Outcome:
@@ -278,25 +292,26 @@ def _decide_return(world: World, order: Order, instruction: Instruction, *, firs
     weights = [leaf.amount for leaf in leaves]
     takes = _takes(instruction, weights)
     allocations = tuple(Allocation(leaf.recipient, take) for leaf, take in zip(leaves, takes, strict=True))
-    _check_positions(world.positions, order.capture.currency, allocations)
+    _check_positions(world, order.capture, allocations)
     return Outcome(RecordKind.RETURN, instruction.amount, allocations)
 
 
-def returnable(past: Sequence[PastRecord], split_id: bytes) -> list[Allocation] | None:
-    """What each leaf of a split can still give back (allocated - returned); None when the order has no such split.
-
-    Should an order have several splits of one id, the first is meant, and every return of that id counts against it.
-    """
-    leaves: list[Allocation] | None = None
-    for record in past:
-        if record.kind is RecordKind.SPLIT and record.id == split_id and leaves is None:
-            leaves = list(record.allocations)
-        elif record.kind is RecordKind.RETURN and record.split_id == split_id and leaves is not None:
-            leaves = [
-                Allocation(leaf.recipient, leaf.amount - taken.amount)
-                for leaf, taken in zip(leaves, record.allocations, strict=True)
-            ]
-    return leaves
+def _decide_refund(world: World, order: Order, instruction: Instruction, *, first: bool) -> Outcome:
+    if instruction.split_id != NOBODY or instruction.bindings or instruction.amounts:
+        raise MalformedInstruction(instruction.id)
+    if not first:
+        raise ReturnNotFirst(instruction.order_id)
+    if instruction.amount == 0:
+        raise ZeroAmount
+    leaves = order_leaves(order.past, order.capture.merchant)
+    weights = [leaf.amount for leaf in leaves]
+    refundable = order.held + sum(weights)
+    if instruction.amount > refundable:
+        raise InsufficientRefundable(instruction.order_id, instruction.amount, refundable)
+    takes = spread_takes(weights, max(instruction.amount - order.held, 0))
+    allocations = tuple(Allocation(leaf.recipient, take) for leaf, take in zip(leaves, takes, strict=True))
+    _check_positions(world, order.capture, allocations)
+    return Outcome(RecordKind.REFUND, instruction.amount, allocations)
 
 
 def _takes(instruction: Instruction, weights: Sequence[int]) -> Sequence[int]:
@@ -308,15 +323,15 @@ def _takes(instruction: Instruction, weights: Sequence[int]) -> Sequence[int]:
     return instruction.amounts
 
 
-def _check_positions(
-    positions: Mapping[tuple[str, bytes], int], currency: str, takes: Sequence[Allocation]
-) -> None:
-    """A recipient may stand on several leaves, so what it must give is added up leaf by leaf."""
+def _check_positions(world: World, capture: Capture, takes: Sequence[Allocation]) -> None:
+    """Who falls short must be allowed to owe. Somebody may stand on several leaves: needs are added up leaf by leaf."""
     needed: defaultdict[bytes, int] = defaultdict(int)
     for take in takes:
+        if not take.amount:
+            continue
         needed[take.recipient] += take.amount
-        position = positions.get((currency, take.recipient), 0)
-        if needed[take.recipient] > position:
+        position = world.positions.get((capture.currency, take.recipient), 0)
+        if needed[take.recipient] > position and not world.version_of(capture).terms.may_owe:
             raise InsufficientPosition(take.recipient, needed[take.recipient], position)
 
 
@@ -326,12 +341,16 @@ def apply_instruction(world: World, instruction: Instruction, outcome: Outcome) 
     currency = order.capture.currency
     if outcome.kind is RecordKind.RELEASE:
         world.positions[currency, order.capture.merchant] += outcome.amount
-    sign = -1 if outcome.kind is RecordKind.RETURN else 1
+    sign = 1 if outcome.kind is RecordKind.SPLIT else -1
     for allocation in outcome.allocations:
         if allocation.amount:
             world.positions[currency, allocation.recipient] += sign * allocation.amount
-    order.held -= sign * outcome.amount
-    world.totals[currency].held -= sign * outcome.amount
+    taken = sum(allocation.amount for allocation in outcome.allocations)
+    change = held_change(outcome.kind, outcome.amount, taken)
+    order.held += change
+    world.totals[currency].held += change
+    if outcome.kind is RecordKind.REFUND:
+        world.totals[currency].refunded += outcome.amount
     order.past.append(
         PastRecord(outcome.kind, instruction.id, outcome.amount, instruction.split_id, outcome.allocations)
     )

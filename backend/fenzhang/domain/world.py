@@ -78,10 +78,11 @@ class Order:
 
 @dataclass(slots=True)
 class Totals:
-    """Of one currency, minor units: ever captured, and held on open orders."""
+    """Of one currency, minor units: ever captured, held on open orders, and ever refunded to buyers."""
 
     captured: int = 0
     held: int = 0
+    refunded: int = 0
 
 
 @dataclass(slots=True)
@@ -106,7 +107,7 @@ class World:
     """Used ones, by signer."""
     orders: dict[bytes, Order] = field(default_factory=dict)
     positions: defaultdict[tuple[str, bytes], int] = field(default_factory=lambda: defaultdict(int))
-    """Payable to a participant in a currency, minor units."""
+    """Payable to a participant in a currency, minor units; negative is what it owes."""
     totals: defaultdict[str, Totals] = field(default_factory=lambda: defaultdict(Totals))
     """By currency."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from fenzhang.domain import errors, identifiers
 from fenzhang.domain.allocation import leaf_amounts
 from fenzhang.domain.records import Capture, Instruction, InstructionKind
-from fenzhang.domain.rules import given_indices
+from fenzhang.domain.rules import MAX_LEAVES, given_indices
 from fenzhang.intake.errors import (
     CurrencyMismatch,
     GivenCount,
@@ -16,17 +16,19 @@ from fenzhang.intake.errors import (
     SplitRejected,
     TooManyInstructions,
     UnboundRole,
+    UnknownRule,
 )
-from fenzhang.intake.limits import MAX_INSTRUCTIONS_PER_ORDER
+from fenzhang.intake.limits import MAX_INSTRUCTIONS_PER_ORDER, MAX_PAST_LEAVES
 from fenzhang.intake.requests import (
     CaptureRequest,
+    RefundRequest,
     ReleaseRequest,
     ReturnRequest,
     SettlementRequest,
     SplitRequest,
 )
 from fenzhang.intake.snapshot import OrderFacts, RuleShape, Snapshot
-from fenzhang.store.tables import InstructionState
+from fenzhang.store.tables import InstructionState, InstructionType
 
 _NOBODY = bytes(32)
 
@@ -34,15 +36,25 @@ _NOBODY = bytes(32)
 def build(snapshot: Snapshot, request: SettlementRequest) -> Capture | Instruction:
     """What `request` puts on chain. Raises the reason for which it is refused."""
     snapshot.require_active_platform()
+    if isinstance(request, CaptureRequest):
+        return _capture(snapshot, request)
+    built = _instruction(snapshot, request)
+    _check_past(snapshot, snapshot.orders[built.order_id], request)
+    return built
+
+
+def _instruction(
+    snapshot: Snapshot, request: SplitRequest | ReleaseRequest | ReturnRequest | RefundRequest
+) -> Instruction:
     match request:
-        case CaptureRequest():
-            return _capture(snapshot, request)
         case SplitRequest():
             return _split(snapshot, request)
         case ReleaseRequest():
             return _release(snapshot, request)
         case ReturnRequest():
             return _return(snapshot, request)
+        case RefundRequest():
+            return _refund(snapshot, request)
 
 
 def _capture(snapshot: Snapshot, request: CaptureRequest) -> Capture:
@@ -137,6 +149,17 @@ def _return(snapshot: Snapshot, request: ReturnRequest) -> Instruction:
     )
 
 
+def _refund(snapshot: Snapshot, request: RefundRequest) -> Instruction:
+    order = snapshot.order(request.order)
+    _check_order(order, request.order, request.currency)
+    return Instruction(
+        kind=InstructionKind.REFUND,
+        id=identifiers.refund_id(snapshot.platform.id, request.reference),
+        order_id=order.order_id,
+        amount=request.amount,
+    )
+
+
 def _check_order(order: OrderFacts, reference: str, currency: str | None) -> None:
     if currency is not None and currency != order.currency:
         raise CurrencyMismatch(
@@ -150,4 +173,22 @@ def _check_order(order: OrderFacts, reference: str, currency: str | None) -> Non
             f"an order has at most {MAX_INSTRUCTIONS_PER_ORDER} instructions",
             reference=reference,
             limit=MAX_INSTRUCTIONS_PER_ORDER,
+        )
+
+
+def _check_past(snapshot: Snapshot, order: OrderFacts, request: SettlementRequest) -> None:
+    """Refunds tell of all leaves of their order, so with some of them the past grows faster than instructions."""
+    if InstructionType.REFUND not in {request.type, *order.written}:
+        return
+    try:
+        of_split = snapshot.shape(order.rule_id, order.rule_version).leaves
+    except UnknownRule:
+        of_split = MAX_LEAVES  # captured by another backend of the platform
+    leaves = order.past_leaves(of_split, request.type)
+    if leaves > MAX_PAST_LEAVES:
+        raise TooManyInstructions(
+            f"the past of an order has at most {MAX_PAST_LEAVES} leaves, and each refund as many as the order",
+            reference=request.reference,
+            leaves=leaves,
+            limit=MAX_PAST_LEAVES,
         )

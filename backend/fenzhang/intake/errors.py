@@ -295,7 +295,7 @@ class SignatureRefused(FenzhangError):
 
 
 class ReturnNotFirst(InvalidInput):
-    """A signed request has a return behind another instruction of its order, which the chain could not settle."""
+    """A signed request has a return or refund behind another instruction of its order, which could not settle."""
 
     code = "return_not_first"
 

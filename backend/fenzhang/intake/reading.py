@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import func, select
@@ -27,11 +27,12 @@ _UNKNOWN: dict[InstructionType, type[Unknown]] = {
 
 @dataclass(frozen=True, slots=True)
 class Leaf:
-    """One leaf of a settled record, minor units; `returned` is what returns have taken back from it."""
+    """One leaf of a settled record, minor units; `returned` and `refunded` is what was taken back from it."""
 
     recipient: bytes
     amount: int
     returned: int = 0
+    refunded: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,20 +93,26 @@ async def instruction_named(
 
 
 async def leaves_of(session: AsyncSession, instructions: Sequence[Instruction]) -> dict[bytes, list[Leaf]]:
-    """Allocations of settled splits, releases and returns by instruction id, in leaf order."""
+    """Allocations of settled splits, releases and returns by instruction id, in leaf order; takes of refunds.
+
+    A refund that found no leaf has an empty list.
+    """
     ids = [instruction.id for instruction in instructions if instruction.type != InstructionType.CAPTURE]
     amounts: dict[bytes, list[tuple[bytes, int]]] = defaultdict(list)
     returned: dict[tuple[bytes, int], int] = {}
-    settled = (RecordKind.SPLIT, RecordKind.RELEASE, RecordKind.RETURN)
+    settled = (RecordKind.SPLIT, RecordKind.RELEASE, RecordKind.RETURN, RecordKind.REFUND)
+    refunded = await refunded_leaves(session, {i.order_id for i in instructions if i.order_id is not None})
     for chunk in chunks(ids):
         query = (
             select(Record.instruction_id, Allocation.recipient, Allocation.amount)
-            .join(Record, Record.id == Allocation.record_id)
+            .join(Allocation, Record.id == Allocation.record_id, isouter=True)
             .where(Record.instruction_id.in_(chunk), Record.canonical.is_(True), Record.kind.in_(settled))
             .order_by(Record.instruction_id, Allocation.leaf)
         )
         for instruction_id, recipient, amount in await session.execute(query):
-            amounts[instruction_id].append((recipient, amount))
+            leaves = amounts[instruction_id]
+            if recipient is not None:
+                leaves.append((recipient, amount))
         taken = (
             select(Record.split_id, Allocation.leaf, func.sum(Allocation.amount))
             .join(Record, Record.id == Allocation.record_id)
@@ -122,11 +129,45 @@ async def leaves_of(session: AsyncSession, instructions: Sequence[Instruction]) 
             returned[split_id or b"", leaf] = int(total)
     return {
         instruction_id: [
-            Leaf(recipient, amount, returned.get((instruction_id, leaf), 0))
+            Leaf(
+                recipient,
+                amount,
+                returned.get((instruction_id, leaf), 0),
+                refunded.get((instruction_id, leaf), 0),
+            )
             for leaf, (recipient, amount) in enumerate(found)
         ]
         for instruction_id, found in amounts.items()
     }
+
+
+async def refunded_leaves(
+    session: AsyncSession, order_ids: Collection[bytes]
+) -> dict[tuple[bytes, int], int]:
+    """What refunds took from each leaf of splits and releases, by instruction id and leaf."""
+    found: defaultdict[tuple[bytes, int], int] = defaultdict(int)
+    for chunk in chunks(sorted(order_ids)):
+        refunds = select(Record.order_id).where(
+            Record.order_id.in_(chunk), Record.canonical.is_(True), Record.kind == RecordKind.REFUND
+        )
+        refunded = sorted(set((await session.execute(refunds)).scalars()))
+        query = (
+            select(Record.order_id, Record.kind, Record.instruction_id, Allocation.leaf, Allocation.amount)
+            .join(Record, Record.id == Allocation.record_id)
+            .where(
+                Record.order_id.in_(refunded),
+                Record.canonical.is_(True),
+                Record.kind.in_((RecordKind.SPLIT, RecordKind.RELEASE, RecordKind.REFUND)),
+            )
+            .order_by(Record.id, Allocation.leaf)
+        )
+        leaves: defaultdict[bytes, list[tuple[bytes, int]]] = defaultdict(list)
+        for order_id, kind, instruction_id, leaf, amount in await session.execute(query) if refunded else ():
+            if kind == RecordKind.REFUND:
+                found[leaves[order_id][leaf]] += amount
+            else:
+                leaves[order_id].append((instruction_id, leaf))
+    return found
 
 
 async def order_named(session: AsyncSession, platform_id: bytes, reference: str) -> OrderReading:

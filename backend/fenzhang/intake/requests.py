@@ -20,6 +20,7 @@ REFERENCE_FIELDS = {
     InstructionType.SPLIT: "out_split_no",
     InstructionType.RELEASE: "out_release_no",
     InstructionType.RETURN: "out_return_no",
+    InstructionType.REFUND: "out_refund_no",
     InstructionType.ENROLL: "out_participant_no",
 }
 """Name of the client's reference per type; the other types have `out_request_no`."""
@@ -142,7 +143,27 @@ class ReturnRequest:
         )
 
 
-SettlementRequest = CaptureRequest | SplitRequest | ReleaseRequest | ReturnRequest
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RefundRequest:
+    """Give `amount` of an order back to its buyer."""
+
+    type: ClassVar[InstructionType] = InstructionType.REFUND
+    reference: str
+    order: str
+    amount: int
+    currency: str | None = None
+
+    def content(self) -> dict[str, Any]:
+        """The request in the client's names."""
+        return _without_none(
+            out_refund_no=self.reference,
+            out_order_no=self.order,
+            amount=self.amount,
+            currency=self.currency,
+        )
+
+
+SettlementRequest = CaptureRequest | SplitRequest | ReleaseRequest | ReturnRequest | RefundRequest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

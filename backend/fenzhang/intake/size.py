@@ -52,15 +52,16 @@ class TransactionSize:
         self._add_recipients(capture.currency, (capture.merchant, *capture.bindings))
 
     def add(self, instruction: Instruction, order: OrderFacts, shape: RuleShape) -> None:
-        """Count an instruction with the witness of its order, and the past that a return opens."""
+        """Count an instruction with the witness of its order, and the past that a return or refund opens."""
         bindings = len(order.bindings) + len(instruction.bindings)
         self._add(bindings, len(instruction.amounts) + _WITNESS_WORDS)
         self._orders.add(instruction.order_id)
         self._add_rule(order.rule_id, order.rule_version, shape)
-        self.gas += _LEAF_GAS * shape.leaves
+        is_refund = instruction.kind is InstructionKind.REFUND
+        self.gas += _LEAF_GAS * (order.leaves(shape.leaves) if is_refund else shape.leaves)
         self._add_recipients(order.currency, (*order.bindings, *instruction.bindings, *shape.recipients))
-        if instruction.kind is InstructionKind.RETURN:
-            leaves = order.instructions * shape.leaves
+        if instruction.kind.opens_past:
+            leaves = order.past_leaves(shape.leaves)
             self.gas += order.instructions * _PAST_RECORD_GAS + leaves * _PAST_LEAF_GAS
             words = order.instructions * _PAST_RECORD_WORDS + leaves * _PAST_LEAF_WORDS
             self.calldata += words * _WORD

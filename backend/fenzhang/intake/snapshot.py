@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -65,7 +65,7 @@ class RuleShape:
 
 @dataclass(slots=True)
 class OrderFacts:
-    """An order as far as intake needs it. `instructions` counts its splits, releases and returns so far."""
+    """An order as far as intake needs it. `written` counts its splits, releases, returns and refunds by type so far."""
 
     order_id: bytes
     rejected: bool
@@ -73,7 +73,33 @@ class OrderFacts:
     rule_version: int
     currency: str
     bindings: tuple[bytes, ...]
-    instructions: int = 0
+    written: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def instructions(self) -> int:
+        """How many instructions it has so far."""
+        return sum(self.written.values())
+
+    def add(self, kind: str, count: int = 1) -> None:
+        """Count further instructions of a type."""
+        self.written[kind] = self.written.get(kind, 0) + count
+
+    def leaves(self, of_split: int) -> int:
+        """At most so many leaves it has: `of_split` for each split, and one for each release."""
+        written = self.written
+        return written.get(InstructionType.SPLIT, 0) * of_split + written.get(InstructionType.RELEASE, 0)
+
+    def past_leaves(self, of_split: int, following: str | None = None) -> int:
+        """At most so many leaves its opened past has, perhaps after a `following` instruction of some type.
+
+        Every refund has all leaves of the order.
+        """
+        if following is not None:
+            after = replace(self, written=dict(self.written))
+            after.add(following)
+            return after.past_leaves(of_split)
+        own, returns = self.leaves(of_split), self.written.get(InstructionType.RETURN, 0)
+        return own + returns * of_split + self.written.get(InstructionType.REFUND, 0) * own
 
 
 async def chain_time(session: AsyncSession) -> int:
@@ -193,7 +219,7 @@ class Snapshot:
         if isinstance(payload, Capture):
             self.orders[payload.order_id] = _facts_of_capture(payload, InstructionState.ACCEPTED)
         else:
-            self.orders[payload.order_id].instructions += 1
+            self.orders[payload.order_id].add(instruction.type)
 
 
 def _facts_of_capture(capture: Capture, state: str) -> OrderFacts:
@@ -331,13 +357,13 @@ async def _load_orders(session: AsyncSession, snapshot: Snapshot, order_ids: set
             if order.platform_id == snapshot.platform.id:
                 snapshot.orders[order.order_id] = _facts_of_order(order)
     counts = (
-        select(Instruction.order_id, func.count())
+        select(Instruction.order_id, Instruction.type, func.count())
         .where(Instruction.order_id.in_(list(snapshot.orders)), Instruction.type != InstructionType.CAPTURE)
-        .group_by(Instruction.order_id)
+        .group_by(Instruction.order_id, Instruction.type)
     )
-    for order_id, count in await session.execute(counts):
+    for order_id, kind, count in await session.execute(counts):
         if order_id is not None:
-            snapshot.orders[order_id].instructions = count
+            snapshot.orders[order_id].add(kind, count)
 
 
 def _facts_of_order(order: Order) -> OrderFacts:

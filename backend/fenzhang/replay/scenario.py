@@ -42,6 +42,7 @@ class Operation(StrEnum):
     SPLIT = "split"
     RETURN = "return"
     RELEASE = "release"
+    REFUND = "refund"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -241,6 +242,8 @@ def _read_step(fields: Fields, parties: _Parties) -> Step:
             )
         case Operation.RELEASE:
             return Step(operation=kind, reference=reference)
+        case Operation.REFUND:
+            return Step(operation=kind, reference=reference, amount=fields.get("amount").integer())
 
 
 def _amounts(fields: Fields, name: str) -> tuple[int, ...] | None:

@@ -1,6 +1,6 @@
 """The JSON of `instructions.payload` and `rule_versions.legs`, and back: ids as 0x hex, amounts as integers.
 
-CAPTURE, SPLIT, RELEASE and RETURN carry the fields of domain.records.Capture and Instruction. The other types
+CAPTURE, SPLIT, RELEASE, RETURN and REFUND carry the fields of domain.records.Capture and Instruction. The other types
 carry the arguments of the contract call that they ask for, given here as dataclasses.
 """
 
@@ -138,7 +138,7 @@ def capture_from(data: dict[str, Any]) -> Capture:
 
 
 def instruction_from(data: dict[str, Any]) -> Instruction:
-    """The instruction of a SPLIT, RELEASE or RETURN."""
+    """The instruction of a SPLIT, RELEASE, RETURN or REFUND."""
     return Instruction(
         kind=InstructionKind(data["kind"]),
         id=_bytes(data["id"]),

@@ -46,12 +46,13 @@ class Base(DeclarativeBase):
 
 
 class InstructionType(StrEnum):
-    """What a client may write. SplitLedger settles the first four, the others change who takes part."""
+    """What a client may write. SplitLedger settles the first five, the others change who takes part."""
 
     CAPTURE = "CAPTURE"
     SPLIT = "SPLIT"
     RELEASE = "RELEASE"
     RETURN = "RETURN"
+    REFUND = "REFUND"
     ENROLL = "ENROLL"
     SUSPEND = "SUSPEND"
     RESUME = "RESUME"
@@ -66,6 +67,7 @@ SETTLEMENT_TYPES = (
     InstructionType.SPLIT,
     InstructionType.RELEASE,
     InstructionType.RETURN,
+    InstructionType.REFUND,
 )
 
 
@@ -418,7 +420,7 @@ class Record(Base):
 
 
 class Allocation(Base):
-    """One leaf of a SPLIT or RETURN record (a RELEASE has one, for the merchant)."""
+    """One leaf of a SPLIT or RETURN record, or what a REFUND took from one (a RELEASE has one, for the merchant)."""
 
     __tablename__ = "allocations"
     record_id: Mapped[int] = mapped_column(ForeignKey("records.id"), primary_key=True)

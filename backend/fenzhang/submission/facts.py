@@ -9,7 +9,8 @@ from sqlalchemy import select, tuple_
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from fenzhang.domain.allocation import Allocation
-from fenzhang.domain.records import Capture, InstructionKind, PastRecord, RecordKind
+from fenzhang.domain.past import order_leaves
+from fenzhang.domain.records import Capture, PastRecord, RecordKind
 from fenzhang.domain.rules import MAX_LEAVES, MAX_LEGS, leaf_indices
 from fenzhang.store import payloads, tables
 from fenzhang.store.bulk import chunks
@@ -23,7 +24,7 @@ _ID_SIZE = 32
 
 @dataclass(frozen=True, slots=True)
 class KnownOrder:
-    """A captured order as the mirror has it. `past` is opened only for orders with a pending return."""
+    """A captured order as the mirror has it. `past` is opened only for orders with a pending return or refund."""
 
     capture: Capture
     head: bytes
@@ -33,6 +34,11 @@ class KnownOrder:
     def past_leaves(self) -> int:
         """Allocations in all records of the past."""
         return sum(len(record.allocations) for record in self.past)
+
+    @property
+    def leaves(self) -> list[Allocation]:
+        """All that a refund may take from."""
+        return order_leaves(self.past, self.capture.merchant)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,12 +81,12 @@ class FactsLoader:
         """What is known of the orders of `units`."""
         items = [item for unit in units for item in unit.items]
         orders = await _load_orders(session, {item.order_id for item in items})
-        returning = {
+        opened = {
             item.order_id
             for item in items
-            if not isinstance(item.what, Capture) and item.what.kind is InstructionKind.RETURN
+            if not isinstance(item.what, Capture) and item.what.kind.opens_past
         }
-        for order_id, past in (await _load_past(session, returning & orders.keys())).items():
+        for order_id, past in (await _load_past(session, opened & orders.keys())).items():
             orders[order_id] = KnownOrder(orders[order_id].capture, orders[order_id].head, past)
         captures = [item.what for item in items if isinstance(item.what, Capture)]
         captures += [order.capture for order in orders.values()]
@@ -130,7 +136,7 @@ async def _load_past(
                 .where(
                     record.order_id.in_(chunk),
                     record.canonical.is_(True),
-                    record.kind.in_([int(RecordKind.SPLIT), int(RecordKind.RELEASE), int(RecordKind.RETURN)]),
+                    record.kind.not_in([int(RecordKind.CAPTURE), int(RecordKind.REJECTION)]),
                 )
                 .order_by(record.id)
             )

@@ -35,6 +35,7 @@ _SPLIT = 11_500
 _PER_LEAF = 1_500
 _RELEASE = 8_500
 _RETURN = 12_000
+_REFUND = 36_000
 _PER_RETURNED_LEAF = 3_900
 _PER_WORD = 700
 _WORD = 32
@@ -46,7 +47,7 @@ def capture_gas(capture: Capture) -> int:
 
 
 def witness_gas(capture: Capture, past_records: int = 0, past_leaves: int = 0) -> int:
-    """One witness. What a return makes of the opened past is included; `past_leaves` are those of all its records."""
+    """One witness. What a return or refund makes of the opened past is included, `past_leaves` in all its records."""
     return (
         _WITNESS
         + _PER_WITNESS_BINDING * len(capture.bindings)
@@ -56,7 +57,7 @@ def witness_gas(capture: Capture, past_records: int = 0, past_leaves: int = 0) -
 
 
 def instruction_gas(instruction: Instruction, leaves: int) -> int:
-    """One instruction, without its recipients, rule and witness."""
+    """One instruction, without its recipients, rule and witness. `leaves` that it allocates to or takes from."""
     given = _PER_WORD * (len(instruction.bindings) + len(instruction.amounts))
     match instruction.kind:
         case InstructionKind.SPLIT:
@@ -65,6 +66,8 @@ def instruction_gas(instruction: Instruction, leaves: int) -> int:
             return _RELEASE
         case InstructionKind.RETURN:
             return _RETURN + _PER_RETURNED_LEAF * leaves + given
+        case InstructionKind.REFUND:
+            return _REFUND + _PER_RETURNED_LEAF * leaves
 
 
 def rule_gas(legs: int) -> int:

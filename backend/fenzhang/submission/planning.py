@@ -58,7 +58,7 @@ class Plan:
     authorizations: list[Group] = field(default_factory=list)
     captured: dict[bytes, Capture] = field(default_factory=dict)
     witnesses: dict[bytes, KnownOrder] = field(default_factory=dict)
-    """Witnesses in order of first use; with the past only where a return needs it."""
+    """Witnesses in order of first use; with the past only where a return or refund needs it."""
     units: int = 0
     _open_captures: Group | None = None
     _open: dict[bytes, int] = field(default_factory=dict)
@@ -92,7 +92,7 @@ class Plan:
             if touched is None:
                 continue
             # A group that was begun earlier stands before what touched the order since.
-            if touched > place or _is_return(item):
+            if touched > place or _opens_past(item):
                 return False
             # It was captured before: the chain will refuse the capture in this transaction, and know the order.
             if item.order_id in self.captured and item.order_id in self.facts.orders:
@@ -152,7 +152,7 @@ class Plan:
 
     def _add_witness(self, item: Pending) -> None:
         known = self.facts.orders[item.order_id]
-        if _is_return(item):
+        if _opens_past(item):
             self.witnesses[item.order_id] = known
         else:
             self.witnesses.setdefault(item.order_id, KnownOrder(known.capture, known.head))
@@ -193,13 +193,16 @@ class Plan:
                 continue
             here = self.captured.get(item.order_id) or captured.get(item.order_id)
             known = self.facts.orders.get(item.order_id)
-            if here is None and known is not None and (_is_return(item) or item.order_id not in witnessed):
+            if here is None and known is not None and (_opens_past(item) or item.order_id not in witnessed):
                 witnessed.add(item.order_id)
-                past = known.past if _is_return(item) else ()
+                past = known.past if _opens_past(item) else ()
                 leaves = known.past_leaves if past else 0
                 if item.order_id not in self.witnesses or past:
                     cost.gas += model.witness_gas(known.capture, len(past), leaves)
                     cost.size += model.witness_bytes(known.capture, len(past), leaves)
+            if here is None and known is not None and item.what.kind is InstructionKind.REFUND:
+                self._cost_of_refund(item.what, known, cost)
+                continue
             self._cost_of_instruction(item.what, here or (known.capture if known else None), cost)
         cost.gas += model.COLD_STANDING * len(cost.standings - self._standings)
         cost.gas += model.COLD_POSITION * len(cost.positions - self._positions)
@@ -234,13 +237,20 @@ class Plan:
             paid = {who for who in (*shape.recipients, *capture.bindings, *instruction.bindings) if any(who)}
             cost.rules[rule_key(capture)] = shape.legs
         cost.positions |= {(capture.currency, who) for who in paid}
-        if instruction.kind is not InstructionKind.RETURN:
+        if not instruction.kind.opens_past:
             # Who gives back is not asked for its standing.
             cost.standings |= paid
 
+    @staticmethod
+    def _cost_of_refund(instruction: Instruction, known: KnownOrder, cost: _Cost) -> None:
+        cost.size += model.instruction_bytes(instruction)
+        leaves = known.leaves
+        cost.gas += model.instruction_gas(instruction, len(leaves))
+        cost.positions |= {(known.capture.currency, leaf.recipient) for leaf in leaves}
 
-def _is_return(item: Pending) -> bool:
-    return isinstance(item.what, Instruction) and item.what.kind is InstructionKind.RETURN
+
+def _opens_past(item: Pending) -> bool:
+    return isinstance(item.what, Instruction) and item.what.kind.opens_past
 
 
 def make_plans(

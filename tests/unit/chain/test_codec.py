@@ -184,13 +184,13 @@ def test_values_that_do_not_fit_their_type_are_undecodable(slot: int, value: int
 def test_kinds_beyond_the_known_ones_are_undecodable() -> None:
     instruction = Instruction(InstructionKind.RETURN, b"\xee" * 32, bytes(32))
     calldata = _encoded(SettleCall((), (Authorization(bytes(32), 0, 0, (instruction,)),), (), (0,)))
-    with pytest.raises(Undecodable, match="instruction kind 3"):
-        decode_settle(calldata.replace(word(2) + b"\xee" * 32, word(3) + b"\xee" * 32))
-    past = PastRecord(RecordKind.REJECTION, b"\xee" * 32, 0)
+    with pytest.raises(Undecodable, match="instruction kind 4"):
+        decode_settle(calldata.replace(word(2) + b"\xee" * 32, word(4) + b"\xee" * 32))
+    past = PastRecord(RecordKind.REFUND, b"\xee" * 32, 0)
     capture = Capture(bytes(32), bytes(32), bytes(32), bytes(32), 1, "CNY", 1, ())
     calldata = _encoded(SettleCall((), (), (OrderWitness(capture, bytes(32), (past,)),), ()))
-    [witness] = decode_settle(calldata.replace(word(4) + b"\xee" * 32, word(5) + b"\xee" * 32)).witnesses
-    with pytest.raises(Undecodable, match="record kind 5"):
+    [witness] = decode_settle(calldata.replace(word(5) + b"\xee" * 32, word(6) + b"\xee" * 32)).witnesses
+    with pytest.raises(Undecodable, match="record kind 6"):
         witness.past()
 
 

@@ -20,6 +20,7 @@ from fenzhang.chain.events import (
     InstructionRejected,
     LogPosition,
     OrderCaptured,
+    OrderRefunded,
     OrderSplit,
     RoleGranted,
     RuleProposed,
@@ -138,6 +139,10 @@ def test_the_events_of_settlement_have_their_values_in_place() -> None:
         "SplitLedger", "SplitReturned", orderId=A, returnId=B, splitId=C, amount=4, allocations=[(D, 4)]
     )
     assert returned == SplitReturned(AT, A, B, C, 4, (Allocation(D, 4),))
+    refunded = decode_one(
+        "SplitLedger", "OrderRefunded", orderId=A, refundId=B, amount=9, fromHeld=5, takes=[(C, 1), (D, 3)]
+    )
+    assert refunded == OrderRefunded(AT, A, B, 9, 5, (Allocation(C, 1), Allocation(D, 3)))
     rejected = decode_one(
         "SplitLedger", "InstructionRejected", signer=A, id=B, orderId=C, kind=2, amount=3, reason=b"why"
     )

@@ -11,6 +11,7 @@ from fenzhang.chain.eip712 import capture_hash
 from fenzhang.chain.evidence import (
     ZERO_HEAD,
     capture_leaf,
+    content_of_refund,
     content_of_rejection,
     content_of_release,
     content_of_return,
@@ -64,6 +65,7 @@ def test_contents_are_hashes_of_abi_encodings(
     returned = encode(["bytes32", "(bytes32,uint96)[]"], [split_id, _pairs(allocations)])
     assert content_of_split(allocations) == keccak(split)
     assert content_of_return(split_id, allocations) == keccak(returned)
+    assert content_of_refund(allocations) == keccak(split)
     assert content_of_rejection(reason) == keccak(reason)
     assert content_of_release(split_id) == split_id
 
@@ -79,6 +81,7 @@ def test_the_head_chains_the_leaves_of_the_settled_records(
             RecordKind.SPLIT: content_of_split(record.allocations),
             RecordKind.RELEASE: capture.merchant,
             RecordKind.RETURN: content_of_return(record.split_id, record.allocations),
+            RecordKind.REFUND: content_of_refund(record.allocations),
         }
         leaf = record_leaf(record.kind, record.id, capture.order_id, record.amount, contents[record.kind])
         assert past_leaf(capture.order_id, capture, record) == leaf

@@ -66,8 +66,8 @@ async def test_many_ids_are_read_in_pieces(system: System) -> None:
 
 async def test_totals_and_batches(system: System) -> None:
     view = system.view
-    assert await view.totals("CNY") == Totals(5_000, 5_000, enabled=True)
-    assert await view.totals("EUR") == Totals(0, 0, enabled=False)
+    assert await view.totals("CNY") == Totals(5_000, 5_000, 0, enabled=True)
+    assert await view.totals("EUR") == Totals(0, 0, 0, enabled=False)
     assert await view.batch_count() == 1
     assert await view.batch_roots([1, 2]) == [capture_leaf(CAPTURE), bytes(32)]
     assert await view.batch_root(1) == capture_leaf(CAPTURE)

@@ -1,4 +1,4 @@
-"""Orders, splits, releases and returns, one by one and in batches: all on one path."""
+"""Orders, splits, releases, returns and refunds, one by one and in batches: all on one path."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from fenzhang.api.schemas.settlement import (
     InstructionBatch,
     OrderBatch,
     OrderBody,
+    RefundBody,
     ReleaseBody,
     ReturnBody,
     SplitBatch,
@@ -125,9 +126,15 @@ async def return_(request: Request, body: ReturnBody, actor: Platform) -> Orjson
     return await _accept_one(request, actor, body.request(), body.authorization)
 
 
+@router.post("/v1/refunds", **_ONE)
+async def refund(request: Request, body: RefundBody, actor: Platform) -> OrjsonResponse:
+    """Give an amount of an order back to its buyer, in one step: held money first, then all leaves in proportion."""
+    return await _accept_one(request, actor, body.request(), body.authorization)
+
+
 @router.post("/v1/instructions/batch", **_MANY)
 async def batch(request: Request, body: InstructionBatch, actor: Platform) -> OrjsonResponse:
-    """Up to 1,000 captures, splits, releases and returns in order. An item may refer to those before it."""
+    """Up to 1,000 captures, splits, releases, returns and refunds in order. An item may refer to those before it."""
     answers = await _accept(
         request,
         actor,
@@ -187,6 +194,14 @@ async def get_return(
 ) -> OrjsonResponse:
     """A return, and when it is SETTLED what each leaf gave back."""
     return await _get(request, actor, InstructionType.RETURN, reference, wait=wait, state=state)
+
+
+@router.get("/v1/refunds/{reference}", **_GET)
+async def get_refund(
+    request: Request, reference: Reference, actor: Platform, wait: Wait = 0, state: SeenState = None
+) -> OrjsonResponse:
+    """A refund, and when it is SETTLED what was held of it and what each leaf of the order gave."""
+    return await _get(request, actor, InstructionType.REFUND, reference, wait=wait, state=state)
 
 
 async def _get(

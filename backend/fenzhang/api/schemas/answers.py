@@ -14,6 +14,7 @@ Type = Literal[
     "SPLIT",
     "RELEASE",
     "RETURN",
+    "REFUND",
     "ENROLL",
     "SUSPEND",
     "RESUME",
@@ -60,13 +61,17 @@ class Reason(BaseModel):
 
 
 class LeafAnswer(BaseModel):
-    """One leaf of a settled record, minor units. `returnable` is what a return can still take from it."""
+    """One leaf of a settled record, minor units. `returned` and `refunded` is what it has given back since.
+
+    `returnable` is what a return can still take from it.
+    """
 
     leaf: int
     participant_id: str
     out_participant_no: str | None
     amount: int
     returned: int
+    refunded: int
     returnable: int
 
 
@@ -86,11 +91,15 @@ class InstructionAnswer(BaseModel):
     out_split_no: str | None = None
     out_release_no: str | None = None
     out_return_no: str | None = None
+    out_refund_no: str | None = None
     out_participant_no: str | None = None
     out_rule_no: str | None = None
     out_request_no: str | None = None
     amount: int | None = None
     currency: str | None = None
+    from_held: int | None = Field(
+        default=None, description="Of a settled refund: what its order held. The rest is in `allocations`."
+    )
     allocations: list[LeafAnswer] | None = None
 
 
@@ -117,6 +126,7 @@ class OrderAnswer(BaseModel):
     split: Sum
     returned: Sum
     released: Sum
+    refunded: Sum
     instructions: list[InstructionAnswer]
 
 

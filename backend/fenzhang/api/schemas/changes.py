@@ -132,7 +132,7 @@ class RuleDiffAnswer(BaseModel):
 
 
 class ParticipantChange(BaseModel):
-    """What a participant got and would have got by the replayed splits, after returns, minor units.
+    """What a participant got and would have got by the replayed splits, after returns and refunds, minor units.
 
     Approvers see ids alone; `out_participant_no` is the platform's own.
     """
@@ -146,7 +146,7 @@ class ParticipantChange(BaseModel):
 
 
 class CurrencyChange(BaseModel):
-    """A currency's totals, minor units. Of what was replayed, both sides are `amount` - `returned`.
+    """A currency's totals, minor units. Of what was replayed, both sides are `amount` - `returned` - `refunded`.
 
     `redistributed` is how much goes to others than it went to. Releases are the same by every version.
     """
@@ -155,6 +155,7 @@ class CurrencyChange(BaseModel):
     splits: int
     amount: Sum
     returned: Sum
+    refunded: Sum
     actual: Sum
     hypothetical: Sum
     redistributed: Sum

@@ -24,6 +24,7 @@ TEXTS = frozenset(
         "out_split_no",
         "out_release_no",
         "out_return_no",
+        "out_refund_no",
         "merchant",
         "currency",
         "channel",
