@@ -45,6 +45,8 @@ def capture_of(event: OrderCaptured) -> Capture:
         currency=event.currency,
         amount=event.amount,
         bindings=event.bindings,
+        hold_until=event.hold_until,
+        expires_at=event.expires_at,
     )
 
 
@@ -135,7 +137,7 @@ class Ghosts:
                 order.taken_back.setdefault(event.split_id, [0] * len(event.allocations))
                 self._pay(order, event.allocations, 1)
             case OrderReleased():
-                order = self._record(event, event.release_id)
+                order = self._record(event, None if event.by_expiry else event.release_id)
                 order.released += event.amount
                 self._pay(order, [Allocation(event.merchant, event.amount)], 1)
             case SplitReturned():
@@ -150,8 +152,12 @@ class Ghosts:
             case _:
                 pass
 
-    def _record(self, event: OrderSplit | OrderReleased | SplitReturned, record_id: bytes) -> GhostOrder:
-        self.settled[record_id] += 1
+    def _record(
+        self, event: OrderSplit | OrderReleased | SplitReturned, instruction: bytes | None
+    ) -> GhostOrder:
+        """`instruction` is None for an expiry, which nobody instructed and which may happen again."""
+        if instruction is not None:
+            self.settled[instruction] += 1
         order = self.orders[event.order_id]
         order.head = next_head(order.head, leaf_of(event))
         return order

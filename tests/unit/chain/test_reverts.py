@@ -28,6 +28,7 @@ STRATEGIES: dict[str, st.SearchStrategy[object]] = {
     "bytes32": values.words,
     "uint256": values.uint256,
     "uint32": st.integers(0, 2**32 - 1),
+    "uint64": values.uint64,
     "address": values.addresses,
     "bytes3": values.currencies,
     "role": values.roles,
