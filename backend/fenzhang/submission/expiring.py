@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from sqlalchemy import Select, exists, insert, or_, select, text, update
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -111,7 +112,7 @@ async def _chain_time(session: AsyncSession) -> int:
     return (await session.execute(newest)).scalar() or 0
 
 
-def _due(lane: Lane, now: int) -> Select[tuple[Order, Expiry | None, str | None]]:
+def _due(lane: Lane, now: int) -> Select[Any]:
     """Expired orders that hold money, without those that would be passed over or that a transaction carries."""
     cannot_receive = exists().where(
         Participant.id == Order.merchant, Participant.status != int(ParticipantStatus.ACTIVE)
