@@ -5,7 +5,7 @@ import {AccessManaged} from "@openzeppelin/contracts/access/manager/AccessManage
 import {EIP712} from "@openzeppelin/contracts/utils/cryptography/EIP712.sol";
 import {SignatureChecker} from "@openzeppelin/contracts/utils/cryptography/SignatureChecker.sol";
 import {IParticipantRegistry, ParticipantStatus} from "./interfaces/IParticipantRegistry.sol";
-import {IRuleBook, Leg, RuleProposal, RuleState} from "./interfaces/IRuleBook.sol";
+import {IRuleBook, Leg, RuleProposal, RuleState, RuleTerms} from "./interfaces/IRuleBook.sol";
 import {ISplitLedger} from "./interfaces/ISplitLedger.sol";
 import {Allocator} from "./libraries/Allocator.sol";
 import {CodeStore} from "./libraries/CodeStore.sol";
@@ -19,18 +19,23 @@ contract RuleBook is IRuleBook, AccessManaged, EIP712 {
         "Leg(int8 parent,uint8 kind,uint96 value,uint96 min,uint96 max,bytes32 recipient,bytes32 role)"
     );
     bytes32 private constant PROPOSAL_TYPEHASH = keccak256(
-        "RuleProposal(bytes32 platform,bytes32 ruleId,uint32 version,uint64 effectiveFrom,Leg[] legs)"
+        "RuleProposal(bytes32 platform,bytes32 ruleId,uint32 version,uint64 effectiveFrom,Leg[] legs,RuleTerms terms)"
         "Leg(int8 parent,uint8 kind,uint96 value,uint96 min,uint96 max,bytes32 recipient,bytes32 role)"
+        "RuleTerms(uint16 maxShareOut,bool mayOwe,bool park)"
     );
+    bytes32 private constant TERMS_TYPEHASH = keccak256("RuleTerms(uint16 maxShareOut,bool mayOwe,bool park)");
     bytes32 private constant RETIREMENT_TYPEHASH = keccak256("RuleRetirement(bytes32 platform,bytes32 ruleId)");
 
     /// @dev `legs` is the address of a code blob holding abi.encode(Leg[], bytes32[] roles). `proposer` is the authority
-    /// that signed the proposal. `olderApproved` links approved versions, newest first; 0 ends the list.
+    /// that signed the proposal. `olderApproved` links approved versions, newest first; 0 ends the list. `maxShareOut` and
+    /// `flags` (MAY_OWE, PARK) are the terms, in the slot that `load` reads anyway.
     struct Version {
         bytes32 contentHash;
         address legs;
         uint64 effectiveFrom;
         bool approved;
+        uint16 maxShareOut;
+        uint8 flags;
         address proposer;
         uint32 olderApproved;
     }
@@ -41,6 +46,9 @@ contract RuleBook is IRuleBook, AccessManaged, EIP712 {
         uint32 newestApproved;
         mapping(uint32 version => Version) versions;
     }
+
+    uint8 private constant MAY_OWE = 1;
+    uint8 private constant PARK = 2;
 
     IParticipantRegistry public immutable registry;
     mapping(bytes32 platform => mapping(bytes32 ruleId => Rule)) private _rules;
@@ -71,15 +79,19 @@ contract RuleBook is IRuleBook, AccessManaged, EIP712 {
         }
         Leg[] memory legs = proposal.legs;
         RuleTree.validate(legs);
+        RuleTerms calldata terms = proposal.terms;
+        if (terms.maxShareOut > Allocator.BASIS_POINTS) revert RuleBook_ShareOutAboveWhole(terms.maxShareOut);
         // effect
         rule.latest = proposal.version;
         Version storage version = rule.versions[proposal.version];
         version.contentHash = contentHash;
         version.effectiveFrom = proposal.effectiveFrom;
+        version.maxShareOut = terms.maxShareOut;
+        version.flags = (terms.mayOwe ? MAY_OWE : 0) | (terms.park ? PARK : 0);
         version.proposer = authority_;
         version.legs = CodeStore.write(abi.encode(legs, RuleTree.rolesOf(legs)));
         emit RuleProposed(
-            proposal.platform, proposal.ruleId, proposal.version, proposal.effectiveFrom, contentHash, legs
+            proposal.platform, proposal.ruleId, proposal.version, proposal.effectiveFrom, contentHash, legs, terms
         );
     }
 
@@ -119,12 +131,14 @@ contract RuleBook is IRuleBook, AccessManaged, EIP712 {
     function load(bytes32 platform, bytes32 ruleId, uint32 version)
         external
         view
-        returns (RuleState state, Leg[] memory legs, bytes32[] memory roles)
+        returns (RuleState state, Leg[] memory legs, bytes32[] memory roles, RuleTerms memory terms)
     {
         Rule storage rule = _rules[platform][ruleId];
-        address blob = rule.versions[version].legs;
-        if (blob == address(0)) return (RuleState.UNKNOWN, legs, roles);
+        Version storage v = rule.versions[version];
+        address blob = v.legs;
+        if (blob == address(0)) return (RuleState.UNKNOWN, legs, roles, terms);
         (legs, roles) = abi.decode(CodeStore.read(blob), (Leg[], bytes32[]));
+        terms = RuleTerms(v.maxShareOut, v.flags & MAY_OWE != 0, v.flags & PARK != 0);
         state = _stateOf(rule, version);
     }
 
@@ -220,7 +234,8 @@ contract RuleBook is IRuleBook, AccessManaged, EIP712 {
                 proposal.ruleId,
                 proposal.version,
                 proposal.effectiveFrom,
-                keccak256(abi.encodePacked(legs))
+                keccak256(abi.encodePacked(legs)),
+                keccak256(abi.encode(TERMS_TYPEHASH, proposal.terms))
             )
         );
     }

@@ -23,6 +23,15 @@ struct Leg {
     bytes32 role;
 }
 
+/// @notice What else a version says about the orders that are split by it; immutable like its legs.
+/// `maxShareOut`: basis points of an order's captured amount that splits may give to others than its merchant; 0 means no cap. `mayOwe`: a return may make a recipient's position negative. `park`: the share of a recipient that is not ACTIVE when
+/// the split runs is parked in suspense; otherwise such a split is rejected.
+struct RuleTerms {
+    uint16 maxShareOut;
+    bool mayOwe;
+    bool park;
+}
+
 /// @notice What a platform signs to propose a rule version.
 struct RuleProposal {
     bytes32 platform;
@@ -30,6 +39,7 @@ struct RuleProposal {
     uint32 version;
     uint64 effectiveFrom;
     Leg[] legs;
+    RuleTerms terms;
 }
 
 /// @notice Whether a version may be used for an order captured now.
@@ -59,7 +69,8 @@ interface IRuleBook {
         uint32 indexed version,
         uint64 effectiveFrom,
         bytes32 contentHash,
-        Leg[] legs
+        Leg[] legs,
+        RuleTerms terms
     );
     /// @notice A version was approved by `approver`.
     event RuleApproved(
@@ -78,6 +89,7 @@ interface IRuleBook {
     error RuleBook_ApproverIsAuthority(address approver);
     error RuleBook_ApprovalNotDirect(address caller);
     error RuleBook_AlreadyRetired(bytes32 ruleId);
+    error RuleBook_ShareOutAboveWhole(uint16 maxShareOut);
 
     error RuleTree_LegCount(uint256 count);
     error RuleTree_LeafCount(uint256 count);
@@ -103,12 +115,12 @@ interface IRuleBook {
     /// RuleRetirement(platform, ruleId); anyone may relay it.
     function retire(bytes32 platform, bytes32 ruleId, bytes calldata signature) external;
 
-    /// @notice State now, legs and role names (in order of first use) of a version. Bindings follow `roles`.
-    /// UNKNOWN comes with empty arrays.
+    /// @notice State now, legs, role names (in order of first use) and terms of a version. Bindings follow `roles`.
+    /// UNKNOWN comes with empty arrays and terms of zero.
     function load(bytes32 platform, bytes32 ruleId, uint32 version)
         external
         view
-        returns (RuleState state, Leg[] memory legs, bytes32[] memory roles);
+        returns (RuleState state, Leg[] memory legs, bytes32[] memory roles, RuleTerms memory terms);
 
     /// @notice Highest proposed version of a rule, and whether the rule is retired. 0 when there is none.
     function latest(bytes32 platform, bytes32 ruleId) external view returns (uint32 version, bool retired);

@@ -2,7 +2,7 @@
 pragma solidity 0.8.37;
 
 import {IParticipantRegistry, ParticipantStatus} from "../interfaces/IParticipantRegistry.sol";
-import {IRuleBook, Leg, RuleState} from "../interfaces/IRuleBook.sol";
+import {IRuleBook, Leg, RuleState, RuleTerms} from "../interfaces/IRuleBook.sol";
 import {
     Attestation,
     Authorization,
@@ -41,6 +41,7 @@ struct LoadedRule {
     bytes32 ruleId;
     uint256 version;
     RuleState state;
+    RuleTerms terms;
     bytes32[] roles;
     bytes32[] recipients;
     uint256[] legs;
@@ -354,7 +355,7 @@ library Runs {
         rule.ruleId = c.ruleId;
         rule.version = c.ruleVersion;
         Leg[] memory legs;
-        (rule.state, legs, rule.roles) = run.ruleBook.load(c.platform, c.ruleId, c.ruleVersion);
+        (rule.state, legs, rule.roles, rule.terms) = run.ruleBook.load(c.platform, c.ruleId, c.ruleVersion);
         if (rule.state == RuleState.UNKNOWN) return rule;
         uint256 inner = RuleTree.innerLegs(legs);
         uint256[] memory payees = new uint256[](legs.length);

@@ -154,7 +154,7 @@ def market_slot(offset: int) -> int:
 
 
 def market_version_slot(offset: int) -> int:
-    """Slot of version 1 of MARKET: 0 holds the content hash, 1 the legs' address, effective time and approval."""
+    """Slot of version 1 of MARKET: 0 holds the content hash, 1 legs' address, effective time, approval and terms."""
     return mapped(market_slot(1), word(1)) + offset
 
 

@@ -215,6 +215,14 @@ async def test_a_rule_header(world: World, offset: int) -> None:
     assert difference.participant == MALL.id
 
 
+@pytest.mark.parametrize("bit", [232, 248, 249], ids=["cap", "may owe", "park"])
+async def test_the_terms_of_a_rule(world: World, bit: int) -> None:
+    slot = market_version_slot(1)
+    poke(world, "RuleBook", slot, peek(world, "RuleBook", slot) ^ 1 << bit)
+
+    assert only(await verified(world), Code.RULE_LEGS).rule == MARKET.rule_id
+
+
 async def test_the_legs_of_a_rule(world: World) -> None:
     replace_fee(world, 30, 100)
 

@@ -8,8 +8,8 @@ from fenzhang.domain.allocation import Allocation, allocate
 from fenzhang.domain.identifiers import order_id, rule_id
 from fenzhang.domain.money import MAX_AMOUNT
 from fenzhang.domain.records import RecordKind
-from fenzhang.domain.rules import ROOT, Leg, LegKind, roles_of
-from fenzhang.store import tables
+from fenzhang.domain.rules import ROOT, Leg, LegKind, RuleTerms, roles_of
+from fenzhang.store import payloads, tables
 from support.api import MALL, RETAIL, SHOP, SIMPLE, Api, order, participant, rule_row
 
 NET = (
@@ -109,7 +109,8 @@ class Mirror:
 async def settle_a_day(api: Api) -> None:
     """The retail rule with a second version proposed, and orders of the day: two of the first version, one huge."""
     chain = Mirror(api)
-    second = rule_row(MALL, "retail-standard", 2, NET, approved=False, effective_from=DAY)
+    terms = payloads.terms_to_json(RuleTerms(max_share_out=4_000))
+    second = rule_row(MALL, "retail-standard", 2, NET, approved=False, effective_from=DAY, terms=terms)
     await api.add(second, rule_row(MALL, "big", legs=SIMPLE), rule_row(SHOP, "retail-standard"))
     for number, time in ((1, DAY - 1), (2, DAY), (3, DAY + 86_399), (4, DAY + 86_400)):
         await chain.block(number, time)

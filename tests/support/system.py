@@ -13,7 +13,7 @@ from fenzhang.chain.deployments import Deployment
 from fenzhang.chain.events import Event, decode_logs
 from fenzhang.chain.keccak import keccak
 from fenzhang.chain.signer import LocalKey
-from fenzhang.chain.views import ATTESTOR_ROLE, REGISTRAR_ROLE, RULE_APPROVER_ROLE
+from fenzhang.chain.views import ATTESTOR_ROLE, GUARDIAN_ROLE, REGISTRAR_ROLE, RULE_APPROVER_ROLE
 from fenzhang.devnet import dev_account
 from fenzhang.domain.errors import FenzhangError
 from support.node import HandNode, Mined
@@ -39,6 +39,7 @@ def dev_key(purpose: str) -> LocalKey:
 ADMIN = dev_key("admin")
 REGISTRAR = dev_key("registrar")
 APPROVER = dev_key("rule-approver")
+GUARDIAN = dev_key("guardian")
 BANK = dev_key("bank-attestor")
 SUBMITTER = dev_key("submitter")
 OUTSIDER = dev_key("free")
@@ -143,7 +144,12 @@ def _give_roles(system: System) -> None:
         (rule_book, approver, RULE_APPROVER_ROLE),
     ):
         _must(system.transact(ADMIN, "AccessManager", "setTargetFunctionRole", target, selectors, role))
-    for role, key in ((REGISTRAR_ROLE, REGISTRAR), (RULE_APPROVER_ROLE, APPROVER), (ATTESTOR_ROLE, BANK)):
+    for role, key in (
+        (REGISTRAR_ROLE, REGISTRAR),
+        (RULE_APPROVER_ROLE, APPROVER),
+        (ATTESTOR_ROLE, BANK),
+        (GUARDIAN_ROLE, GUARDIAN),
+    ):
         _must(system.transact(ADMIN, "AccessManager", "grantRole", role, key.address, 0))
 
 

@@ -158,7 +158,9 @@ class Twin:
             case RuleProposed():
                 rule = world.rules.setdefault((event.platform, event.rule_id), Rule())
                 proposer = world.authority_of(event.platform)
-                rule.versions[event.version] = Version(event.legs, event.effective_from, proposer=proposer)
+                rule.versions[event.version] = Version(
+                    event.legs, event.effective_from, proposer=proposer, terms=event.terms
+                )
             case RuleApproved():
                 world.rules[event.platform, event.rule_id].versions[event.version].approved = True
             case RuleRetired():

@@ -18,6 +18,7 @@ from fenzhang.chain.codec import (
     encode_expire,
     encode_settle,
     leg_values,
+    terms_values,
 )
 from fenzhang.chain.eip712 import (
     SigningDomain,
@@ -190,7 +191,7 @@ class World:
         """Arguments of `propose`, signed by the platform's key unless told otherwise."""
         signing = domain or self.system.deployment.rule_domain()
         digest = proposal_digest(
-            signing, rule.platform.id, rule.rule_id, rule.version, effective_from, rule.legs
+            signing, rule.platform.id, rule.rule_id, rule.version, effective_from, rule.legs, rule.terms
         )
         values = (
             rule.platform.id,
@@ -198,6 +199,7 @@ class World:
             rule.version,
             effective_from,
             [leg_values(leg) for leg in rule.legs],
+            terms_values(rule.terms),
         )
         return values, (key or rule.platform.key).sign_digest(digest)
 
@@ -207,8 +209,8 @@ class World:
 
     def approval(self, rule: RuleRef, effective_from: int = 0) -> tuple[bytes, bytes, int, bytes]:
         """Arguments of `approve`."""
-        content = proposal_hash(rule.platform.id, rule.rule_id, rule.version, effective_from, rule.legs)
-        return rule.platform.id, rule.rule_id, rule.version, content
+        identity = (rule.platform.id, rule.rule_id, rule.version)
+        return *identity, proposal_hash(*identity, effective_from, rule.legs, rule.terms)
 
     def approve(self, rule: RuleRef, effective_from: int = 0) -> list[Event]:
         """Approve a version."""

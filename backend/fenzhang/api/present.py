@@ -181,6 +181,7 @@ def version_answer(version: RuleVersion, siblings: Sequence[RuleVersion], now: i
         "content_hash": hex_id(version.content_hash),
         "roles": roles_of(payloads.legs_from_json(version.legs)),
         "legs": version.legs,
+        "terms": version.terms,
     }
 
 

@@ -99,7 +99,7 @@ class Code(StrEnum):
     RULE_HEADER = "rule_header"
     """A rule's latest version or retirement, or a version's header, is another one."""
     RULE_LEGS = "rule_legs"
-    """The stored legs or roles of a rule version are others."""
+    """The stored legs, roles or terms of a rule version are others."""
     UNREADABLE = "unreadable"
     """A view of a contract reverts, or answers what it never could."""
     ROLE = "role"

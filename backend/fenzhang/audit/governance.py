@@ -30,7 +30,7 @@ from fenzhang.chain.eventtypes import (
 from fenzhang.chain.wallets import WalletQuestion
 from fenzhang.domain.errors import InvalidRule
 from fenzhang.domain.records import ParticipantStatus
-from fenzhang.domain.rules import validate
+from fenzhang.domain.rules import validate, validate_terms
 from fenzhang.domain.world import NO_AUTHORITY, Participant, Rule, Version
 
 GovernanceEvent = (
@@ -112,7 +112,8 @@ def _rule_event(function: str, call: Call) -> GovernanceEvent:
         case "propose":
             sent = decode_proposal(call.data)
             content = (sent.platform, sent.rule_id, sent.version, sent.effective_from)
-            return RuleProposed(NOWHERE, *content, proposal_hash(*content, sent.legs), sent.legs)
+            content_hash = proposal_hash(*content, sent.legs, sent.terms)
+            return RuleProposed(NOWHERE, *content, content_hash, sent.legs, sent.terms)
         case "approve":
             platform, rule_id, version, content_hash = decode_arguments(_RULES, function, call.data)
             return RuleApproved(NOWHERE, platform, rule_id, version, content_hash, call.sender)
@@ -222,7 +223,7 @@ class Governance:
 
     async def _proposed(self, event: RuleProposed, at: Transaction, signature: bytes | None) -> None:
         platform, rule_id, version = event.platform, event.rule_id, event.version
-        content = (platform, rule_id, version, event.effective_from, event.legs)
+        content = (platform, rule_id, version, event.effective_from, event.legs, event.terms)
         content_hash = proposal_hash(*content)
         if content_hash != event.content_hash:
             self.findings.report(
@@ -240,7 +241,9 @@ class Governance:
         if problem is not None:
             self._bad_rule(event, at, f"version {version} {problem}")
         proposer = self.model.world.authority_of(platform)
-        rule.versions[version] = Version(event.legs, event.effective_from, proposer=proposer)
+        rule.versions[version] = Version(
+            event.legs, event.effective_from, proposer=proposer, terms=event.terms
+        )
         self.model.content_hashes[platform, rule_id, version] = content_hash
         self.findings.count("rule_versions")
 
@@ -349,6 +352,7 @@ def _problem_of(event: RuleProposed, rule: Rule) -> str | None:
     try:
         # The contract takes any role name; what a role may be called is the API's business.
         validate([leg if leg.role is None else replace(leg, role="role") for leg in event.legs])
+        validate_terms(event.terms)
     except InvalidRule as error:
         return f"is no rule: {error.message}"
     return None

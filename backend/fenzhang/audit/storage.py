@@ -15,7 +15,7 @@ from fenzhang.chain.abi import currency_bytes, currency_text, role_text
 from fenzhang.chain.codec import legs_from_values
 from fenzhang.chain.evidence import held_of_slot, verify_proof
 from fenzhang.domain.records import ParticipantStatus
-from fenzhang.domain.rules import roles_of
+from fenzhang.domain.rules import RuleTerms, roles_of
 
 
 @dataclass(slots=True)
@@ -248,8 +248,8 @@ class StorageCheck:
         versions = [(*key, number) for key, rule in rules.items() for number in rule.versions]
         for version, header in await self.state.ask("RuleBook", "header", versions):
             self._rule_header(version, header)
-        for version, (_, legs, roles) in await self.state.ask("RuleBook", "load", versions):
-            self._rule_legs(version, legs, roles)
+        for version, (_, legs, roles, terms) in await self.state.ask("RuleBook", "load", versions):
+            self._rule_content(version, legs, roles, terms)
         self.findings.count("rule_headers", len(versions))
 
     def _rule_header(self, key: tuple[bytes, bytes, int], found: tuple[Any, ...]) -> None:
@@ -267,22 +267,23 @@ class StorageCheck:
                 rule=rule_id,
             )
 
-    def _rule_legs(
-        self, key: tuple[bytes, bytes, int], values: Iterable[Any], roles: Iterable[bytes]
+    def _rule_content(
+        self, key: tuple[bytes, bytes, int], values: Iterable[Any], roles: Iterable[bytes], terms: Any
     ) -> None:
         platform, rule_id, number = key
-        legs = self.model.world.rules[platform, rule_id].versions[number].legs
+        version = self.model.world.rules[platform, rule_id].versions[number]
+        legs, found_terms = version.legs, RuleTerms(*terms)
         try:
             found = legs_from_values(values)
         except ValueError:
             found = ()  # a kind of leg that does not exist
         names = [role_text(role) for role in roles]
-        if found != legs or names != roles_of(legs):
+        if found != legs or names != roles_of(legs) or found_terms != version.terms:
             self._differs(
                 Code.RULE_LEGS,
-                f"legs of version {number} of rule 0x{rule_id.hex()}",
-                {"legs": legs, "roles": roles_of(legs)},
-                {"legs": found, "roles": names},
+                f"legs and terms of version {number} of rule 0x{rule_id.hex()}",
+                {"legs": legs, "roles": roles_of(legs), "terms": version.terms},
+                {"legs": found, "roles": names, "terms": found_terms},
                 participant=platform,
                 rule=rule_id,
             )

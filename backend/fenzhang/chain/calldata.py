@@ -23,7 +23,7 @@ from fenzhang.domain.records import (
     PastRecord,
     RecordKind,
 )
-from fenzhang.domain.rules import Leg, LegKind
+from fenzhang.domain.rules import Leg, LegKind, RuleTerms
 
 _SELECTOR = 4
 _OVERLAP = 64
@@ -190,6 +190,7 @@ class SentProposal:
     version: int
     effective_from: int
     legs: tuple[Leg, ...]
+    terms: RuleTerms
     signature: bytes
 
 
@@ -212,6 +213,7 @@ def decode_proposal(calldata: bytes) -> SentProposal:
         version=proposal.uint(2, 32),
         effective_from=proposal.uint(3, 64),
         legs=read_legs(proposal, 4),
+        terms=read_terms(proposal, 5),
         signature=arguments.blob(1),
     )
 
@@ -226,6 +228,13 @@ def read_legs(reader: Reader, slot: int) -> tuple[Leg, ...]:
     """The Leg[] at `slot`. Raises Undecodable."""
     length, body = reader.array(slot, element_words=_LEG_WORDS)
     return tuple(_leg(Reader(body.data, body.base + _LEG_WORDS * WORD * i)) for i in range(length))
+
+
+def read_terms(reader: Reader, slot: int) -> RuleTerms:
+    """The RuleTerms whose first word stands at `slot`. Raises Undecodable."""
+    return RuleTerms(
+        max_share_out=reader.uint(slot, 16), may_owe=reader.flag(slot + 1), park=reader.flag(slot + 2)
+    )
 
 
 def _leg(leg: Reader) -> Leg:

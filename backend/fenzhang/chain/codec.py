@@ -35,7 +35,7 @@ from fenzhang.domain.records import (
     OrderWitness,
     PastRecord,
 )
-from fenzhang.domain.rules import Leg, LegKind
+from fenzhang.domain.rules import Leg, LegKind, RuleTerms
 
 __all__ = [
     "EXPIRE_SELECTOR",
@@ -53,6 +53,7 @@ __all__ = [
     "leg_values",
     "legs_from_values",
     "selector_of",
+    "terms_values",
 ]
 
 _CAPTURE = "(bytes32,bytes32,bytes32,bytes32,uint32,bytes3,uint96,uint64,uint64,bytes32[])"
@@ -270,6 +271,11 @@ def leg_values(leg: Leg) -> tuple[int, int, int, int, int, bytes, bytes]:
         leg.recipient or bytes(32),
         role_bytes(leg.role),
     )
+
+
+def terms_values(terms: RuleTerms) -> tuple[int, bool, bool]:
+    """Terms as the tuple that `encode_call` takes; RuleTerms(*values) is the inverse."""
+    return terms.max_share_out, terms.may_owe, terms.park
 
 
 def legs_from_values(values: Iterable[Sequence[Any]]) -> tuple[Leg, ...]:

@@ -20,7 +20,7 @@ from fenzhang.chain.keystore import refuse_dev_key
 from fenzhang.chain.node import NodeClient
 from fenzhang.chain.signer import LocalKey
 from fenzhang.chain.steps import Progress, StepRunner
-from fenzhang.chain.views import ATTESTOR_ROLE, REGISTRAR_ROLE, RULE_APPROVER_ROLE
+from fenzhang.chain.views import ATTESTOR_ROLE, GUARDIAN_ROLE, REGISTRAR_ROLE, RULE_APPROVER_ROLE
 from fenzhang.domain.money import CURRENCIES
 
 REGISTRAR_FUNCTIONS = (
@@ -35,7 +35,12 @@ REGISTRAR_FUNCTIONS = (
 """Functions of ParticipantRegistry for the registrar. The last two serve a party's own authority as well."""
 APPROVER_FUNCTIONS = ("approve",)
 """Functions of RuleBook for the rule approver."""
-ROLE_LABELS = {REGISTRAR_ROLE: "registrar", RULE_APPROVER_ROLE: "rule-approver", ATTESTOR_ROLE: "attestor"}
+ROLE_LABELS = {
+    REGISTRAR_ROLE: "registrar",
+    RULE_APPROVER_ROLE: "rule-approver",
+    ATTESTOR_ROLE: "attestor",
+    GUARDIAN_ROLE: "guardian",
+}
 CURRENCY_CHUNK = 60
 """Currencies opened in one transaction: about 25,000 gas each."""
 DEFAULT_TIMEOUT_S = 120.0
@@ -46,12 +51,14 @@ _CONFIGURE = "roles"
 class DeployPlan:
     """Who gets which role (addresses, 20 bytes), and which currencies are opened.
 
-    `execution_delay_s` is the AccessManager's delay between announcing and doing for registrars and rule approvers.
+    `execution_delay_s` is the AccessManager's delay between announcing and doing for registrars and rule approvers;
+    guardians act at once.
     """
 
     registrars: Sequence[bytes] = ()
     rule_approvers: Sequence[bytes] = ()
     attestors: Sequence[bytes] = ()
+    guardians: Sequence[bytes] = ()
     execution_delay_s: int = 0
     currencies: Sequence[str] = field(default=CURRENCIES)
 
@@ -62,6 +69,7 @@ class DeployPlan:
             *((REGISTRAR_ROLE, account, delay) for account in self.registrars),
             *((RULE_APPROVER_ROLE, account, delay) for account in self.rule_approvers),
             *((ATTESTOR_ROLE, account, 0) for account in self.attestors),
+            *((GUARDIAN_ROLE, account, 0) for account in self.guardians),
         ]
 
 

@@ -10,7 +10,7 @@ from eth_abi.abi import decode
 from eth_abi.exceptions import DecodingError
 
 from fenzhang.chain.abi import Reader, currency_text
-from fenzhang.chain.calldata import read_allocations, read_legs
+from fenzhang.chain.calldata import read_allocations, read_legs, read_terms
 from fenzhang.chain.errors import Undecodable
 from fenzhang.chain.eventtypes import (
     AdministrationChanged,
@@ -109,6 +109,7 @@ def _rule_proposed(at: LogPosition, topics: Reader, data: Reader) -> RulePropose
         effective_from=data.uint(0, 64),
         content_hash=data.raw(1),
         legs=read_legs(data, 2),
+        terms=read_terms(data, 3),
     )
 
 
@@ -153,7 +154,7 @@ _EVENTS: dict[str, dict[str, _Decoder]] = {
     },
     "RuleBook": {
         "RuleProposed(bytes32,bytes32,uint32,uint64,bytes32,"
-        "(int8,uint8,uint96,uint96,uint96,bytes32,bytes32)[])": _rule_proposed,
+        "(int8,uint8,uint96,uint96,uint96,bytes32,bytes32)[],(uint16,bool,bool))": _rule_proposed,
         "RuleApproved(bytes32,bytes32,uint32,bytes32,address)": lambda at, t, d: RuleApproved(
             at, t.raw(1), t.raw(2), t.uint(3, 32), d.raw(0), d.address(1)
         ),

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from fenzhang.domain.allocation import Allocation
 from fenzhang.domain.records import Capture, ParticipantStatus, RecordKind
-from fenzhang.domain.rules import Leg
+from fenzhang.domain.rules import NO_TERMS, Leg, RuleTerms
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +72,7 @@ class RuleProposed:
     effective_from: int
     content_hash: bytes
     legs: tuple[Leg, ...]
+    terms: RuleTerms = NO_TERMS
 
 
 @dataclass(frozen=True, slots=True)

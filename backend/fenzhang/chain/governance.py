@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from fenzhang.chain.codec import encode_call, leg_values
-from fenzhang.domain.rules import Leg
+from fenzhang.chain.codec import encode_call, leg_values, terms_values
+from fenzhang.domain.rules import NO_TERMS, Leg, RuleTerms
 
 NO_AUTHORITY = bytes(20)
 """Authority of a participant that never signs."""
@@ -54,9 +54,11 @@ def propose_call(
     effective_from: int,
     legs: Sequence[Leg],
     signature: bytes,
+    terms: RuleTerms = NO_TERMS,
 ) -> bytes:
     """RuleBook.propose; anyone may send it."""
-    proposal = (platform, rule_id, version, effective_from, list(map(leg_values, legs)))
+    content = (list(map(leg_values, legs)), terms_values(terms))
+    proposal = (platform, rule_id, version, effective_from, *content)
     return encode_call("RuleBook", "propose", proposal, signature)
 
 

@@ -13,7 +13,7 @@ from fenzhang.chain.errors import RpcError
 from fenzhang.chain.node import BlockTag, NodeClient
 from fenzhang.domain.errors import FenzhangError
 from fenzhang.domain.records import ParticipantStatus, RuleState
-from fenzhang.domain.rules import Leg
+from fenzhang.domain.rules import Leg, RuleTerms
 
 CHUNK = 500
 """Ids in one call: at 2,100 gas for each cold slot it stays far below what nodes allow a call."""
@@ -21,6 +21,7 @@ ATTESTOR_ROLE = 3
 """Number of the attestors' role in the AccessManager (contracts/libraries/Roles.sol)."""
 REGISTRAR_ROLE = 1
 RULE_APPROVER_ROLE = 2
+GUARDIAN_ROLE = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,11 +53,12 @@ class RuleHeader:
 
 @dataclass(frozen=True, slots=True)
 class RuleView:
-    """State now, legs and role names of a rule version; UNKNOWN comes without legs."""
+    """State now, legs, role names and terms of a rule version; UNKNOWN comes without legs."""
 
     state: RuleState
     legs: tuple[Leg, ...]
     roles: tuple[str, ...]
+    terms: RuleTerms
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,9 +158,10 @@ class ChainView:
         return RuleHeader(*await self._call("RuleBook", "header", platform, rule_id, version))
 
     async def rule(self, platform: bytes, rule_id: bytes, version: int) -> RuleView:
-        """State, legs and roles of a rule version."""
-        state, legs, roles = await self._call("RuleBook", "load", platform, rule_id, version)
-        return RuleView(RuleState(state), legs_from_values(legs), tuple(map(role_text, roles)))
+        """State, legs, roles and terms of a rule version."""
+        state, legs, roles, terms = await self._call("RuleBook", "load", platform, rule_id, version)
+        names = tuple(map(role_text, roles))
+        return RuleView(RuleState(state), legs_from_values(legs), names, RuleTerms(*terms))
 
     async def quote(self, legs: Sequence[Leg], amount: int, given: Sequence[int] = ()) -> Quote:
         """Dry run of the allocation on chain. Raises ContractError for legs that form no tree."""

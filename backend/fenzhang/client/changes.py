@@ -27,7 +27,7 @@ class PlacedLeg:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FieldChange:
-    """A field of a leg in both versions. Numbers beyond 64 bits are text."""
+    """A field of a leg, or a term, in both versions. Numbers beyond 64 bits are text."""
 
     field: str
     before: Any = None
@@ -66,6 +66,7 @@ class RuleDiff:
     before: ComparedVersion
     after: ComparedVersion
     same_legs: bool
+    terms: tuple[FieldChange, ...] = ()
     added: tuple[PlacedLeg, ...] = ()
     removed: tuple[PlacedLeg, ...] = ()
     changed: tuple[ChangedLeg, ...] = ()

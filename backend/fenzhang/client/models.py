@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, ClassVar
 
-from fenzhang.domain.rules import Leg
+from fenzhang.domain.rules import NO_TERMS, Leg, RuleTerms
 
 
 class InstructionType(StrEnum):
@@ -152,6 +152,7 @@ class NewRule:
     out_rule_no: str
     legs: Sequence[Leg]
     recipients: Mapping[int, str] = field(default_factory=dict)
+    terms: RuleTerms = NO_TERMS
     version: int | None = None
     effective_from: int | None = None
 
@@ -295,6 +296,7 @@ class RuleVersion:
     content_hash: str
     roles: tuple[str, ...]
     legs: tuple[Mapping[str, Any], ...]
+    terms: RuleTerms
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,6 +7,7 @@ Every flow raises ApiError (a subclass by kind of refusal), ApiUnreachable when 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
 from typing import Any, TypeVar
 
 from fenzhang.client import models
@@ -42,7 +43,7 @@ from fenzhang.client.reading import reader
 from fenzhang.client.session import Call, Repeat, Session
 from fenzhang.client.signatures import Signatures
 from fenzhang.client.signing import PlatformKey
-from fenzhang.domain.rules import Leg
+from fenzhang.domain.rules import NO_TERMS, Leg
 
 T = TypeVar("T")
 Key = tuple[InstructionType, str]
@@ -133,6 +134,8 @@ class Operations(FileOperations, LedgerOperations):
             "out_rule_no": rule.out_rule_no,
             "legs": legs_body(rule.legs, rule.recipients),
         }
+        if rule.terms != NO_TERMS:
+            body["terms"] = asdict(rule.terms)
         named = {"version": rule.version, "effective_from": rule.effective_from}
         body |= {name: value for name, value in named.items() if value is not None}
         if self._signatures is not None:

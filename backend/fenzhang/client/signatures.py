@@ -69,7 +69,7 @@ class Signatures:
         ids = yield from self._participants(rule.recipients.values())
         legs = with_recipients(rule.legs, rule.recipients, ids)
         effective_from = rule.effective_from or 0
-        signature = signer.propose(rule.out_rule_no, rule.version, effective_from, legs)
+        signature = signer.propose(rule.out_rule_no, rule.version, effective_from, legs, rule.terms)
         return {"version": rule.version, "effective_from": effective_from, "signature": signature}
 
     def retirement(self, rule: str) -> Flow[str]:

@@ -45,6 +45,7 @@ def deploy_command(
     attestor: Annotated[
         Addresses, typer.Option(help="Address of a bank that attests captures; repeatable.")
     ] = None,
+    guardian: Annotated[Addresses, typer.Option(help="Address with the guardian role; repeatable.")] = None,
     execution_delay: Annotated[
         int,
         typer.Option(help="Seconds between announcing and doing for registrars and rule approvers.", min=0),
@@ -62,6 +63,7 @@ def deploy_command(
         registrars=_addresses(registrar),
         rule_approvers=_addresses(rule_approver),
         attestors=_addresses(attestor),
+        guardians=_addresses(guardian),
         execution_delay_s=execution_delay,
     )
     deployment = asyncio.run(_deploy(rpc, admin_key_file, plan, out, timeout))
@@ -99,6 +101,7 @@ def devnet_plan() -> DeployPlan:
         registrars=[_devnet_key("registrar").address],
         rule_approvers=[_devnet_key("rule-approver").address],
         attestors=[_devnet_key("bank-attestor").address],
+        guardians=[_devnet_key("guardian").address],
     )
 
 

@@ -6,7 +6,7 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 
 from fenzhang.domain.records import Capture, ParticipantStatus, PastRecord, RuleState
-from fenzhang.domain.rules import Leg
+from fenzhang.domain.rules import NO_TERMS, Leg, RuleTerms
 
 NO_AUTHORITY = bytes(20)
 """Authority of a participant that never signs."""
@@ -28,6 +28,7 @@ class Version:
     effective_from: int
     approved: bool = False
     proposer: bytes = NO_AUTHORITY
+    terms: RuleTerms = NO_TERMS
 
 
 @dataclass(slots=True)
@@ -122,4 +123,8 @@ class World:
 
     def legs_of(self, capture: Capture) -> tuple[Leg, ...]:
         """The legs by which an order is split: those of the version that it was captured with, for ever."""
-        return self.rules[capture.platform, capture.rule_id].versions[capture.rule_version].legs
+        return self.version_of(capture).legs
+
+    def version_of(self, capture: Capture) -> Version:
+        """The rule version that an order was captured with."""
+        return self.rules[capture.platform, capture.rule_id].versions[capture.rule_version]

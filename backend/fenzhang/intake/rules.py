@@ -60,6 +60,7 @@ class ProposeRequest:
     reference: str
     rule: str
     legs: tuple[NamedLeg, ...]
+    terms: domain_rules.RuleTerms = domain_rules.NO_TERMS
     version: int | None = None
     effective_from: int | None = None
     signature: bytes | None = None
@@ -71,7 +72,8 @@ class ProposeRequest:
             "out_rule_no": self.rule,
             "legs": [leg.content() for leg in self.legs],
         }
-        named = {"version": self.version, "effective_from": self.effective_from}
+        terms = None if self.terms == domain_rules.NO_TERMS else payloads.terms_to_json(self.terms)
+        named = {"terms": terms, "version": self.version, "effective_from": self.effective_from}
         return content | {name: value for name, value in named.items() if value is not None}
 
 
@@ -91,7 +93,7 @@ async def propose(
         rule = rule_id(platform.id, request.rule)
         version, effective_from = await _next_version(session, platform, rule, request)
         proposal = payloads.Proposal(
-            platform.id, rule, version, effective_from, legs, signature=request.signature or b""
+            platform.id, rule, version, effective_from, legs, request.signature or b"", request.terms
         )
         await _check_signed(session, platform, proposal, verifier)
         session.add(
@@ -101,8 +103,9 @@ async def propose(
                 version=version,
                 reference=request.rule,
                 legs=payloads.legs_to_json(legs),
+                terms=payloads.terms_to_json(request.terms),
                 effective_from=effective_from,
-                content_hash=proposal_hash(platform.id, rule, version, effective_from, legs),
+                content_hash=proposal_hash(platform.id, rule, version, effective_from, legs, request.terms),
             )
         )
         return await governance_instruction(
@@ -208,7 +211,13 @@ async def _check_signed(
         return
     domain = verifier.network.rule_domain
     digest = proposal_digest(
-        domain, platform.id, proposal.rule_id, proposal.version, proposal.effective_from, proposal.legs
+        domain,
+        platform.id,
+        proposal.rule_id,
+        proposal.version,
+        proposal.effective_from,
+        proposal.legs,
+        proposal.terms,
     )
     verifier.check(domain, platform.authority or b"", digest, proposal.signature, "signature")
 

@@ -29,6 +29,7 @@ from fenzhang.store.tables import App
 DEVNET_KEYS: Final = {
     keys.REGISTRAR: "registrar",
     keys.APPROVER: "rule-approver",
+    keys.GUARDIAN: "guardian",
     keys.ATTESTOR: "bank-attestor",
     keys.SUBMITTER: "submitter",
 }

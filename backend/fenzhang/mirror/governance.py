@@ -136,8 +136,8 @@ def _asks_for(payload: dict[str, Any], event: RuleProposed | RuleRetired) -> boo
     if isinstance(event, RuleRetired):
         return payloads.retirement_from(payload).rule_id == event.rule_id
     asked = payloads.proposal_from(payload)
-    content = proposal_hash(asked.platform, asked.rule_id, asked.version, asked.effective_from, asked.legs)
-    return content == event.content_hash
+    content = (asked.platform, asked.rule_id, asked.version, asked.effective_from, asked.legs, asked.terms)
+    return proposal_hash(*content) == event.content_hash
 
 
 _GOVERNANCE = frozenset(

@@ -13,6 +13,7 @@ from fenzhang.store.tables import KeystoreKey
 
 ATTESTOR = "attestor"
 APPROVER = "approver"
+GUARDIAN = "guardian"
 REGISTRAR = "registrar"
 SUBMITTER = "submitter"
 """Sends transactions; further ones are `submitter:1`, `submitter:2` …"""
@@ -26,7 +27,7 @@ def submitter_label(number: int) -> str:
 
 def operator_labels() -> list[str]:
     """Labels of the keys that the operator keeps; all others are platforms'."""
-    return [REGISTRAR, APPROVER, ATTESTOR, *map(submitter_label, range(MAX_SUBMITTERS))]
+    return [REGISTRAR, APPROVER, GUARDIAN, ATTESTOR, *map(submitter_label, range(MAX_SUBMITTERS))]
 
 
 def platform_label(platform_id: bytes) -> str:

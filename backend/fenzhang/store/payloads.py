@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fenzhang.domain.records import Capture, Instruction, InstructionKind
-from fenzhang.domain.rules import Leg, LegKind
+from fenzhang.domain.rules import NO_TERMS, Leg, LegKind, RuleTerms
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +46,7 @@ class Proposal:
     effective_from: int
     legs: tuple[Leg, ...]
     signature: bytes = b""
+    terms: RuleTerms = NO_TERMS
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +108,7 @@ def to_json(payload: Payload) -> dict[str, Any]:
                 "version": payload.version,
                 "effective_from": payload.effective_from,
                 "legs": legs_to_json(payload.legs),
+                "terms": terms_to_json(payload.terms),
                 "signature": _hex(payload.signature),
             }
     return {name: _plain(getattr(payload, name)) for name in payload.__slots__}
@@ -164,6 +166,7 @@ def proposal_from(data: dict[str, Any]) -> Proposal:
         version=data["version"],
         effective_from=data["effective_from"],
         legs=legs_from_json(data["legs"]),
+        terms=terms_from_json(data["terms"]),
         signature=_bytes(data["signature"]),
     )
 
@@ -217,6 +220,16 @@ def legs_from_json(data: Sequence[dict[str, Any]]) -> tuple[Leg, ...]:
         )
         for leg in data
     )
+
+
+def terms_to_json(terms: RuleTerms) -> dict[str, Any]:
+    """Terms as `rule_versions.terms` holds them."""
+    return {"max_share_out": terms.max_share_out, "may_owe": terms.may_owe, "park": terms.park}
+
+
+def terms_from_json(data: dict[str, Any]) -> RuleTerms:
+    """The inverse of `terms_to_json`."""
+    return RuleTerms(**data)
 
 
 def _hex(value: bytes) -> str:

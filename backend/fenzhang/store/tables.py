@@ -23,6 +23,9 @@ from sqlalchemy import (
 from sqlalchemy.dialects.sqlite import INTEGER as SQLITE_INTEGER
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
+from fenzhang.domain.rules import NO_TERMS
+from fenzhang.store.payloads import terms_to_json
+
 Serial = BigInteger().with_variant(SQLITE_INTEGER(), "sqlite")
 """64-bit key that SQLite also numbers by itself."""
 
@@ -182,6 +185,8 @@ class RuleVersion(Base):
     reference: Mapped[str] = mapped_column(String(64))
     legs: Mapped[list[Any]]
     """One object per leg: parent, kind (name), value, min, max, recipient (0x hex or null), role or null."""
+    terms: Mapped[dict[str, Any]] = mapped_column(default=lambda: terms_to_json(NO_TERMS))
+    """An object with max_share_out (basis points), may_owe and park."""
     effective_from: Mapped[int]
     content_hash: Mapped[bytes]
     proposed: Mapped[bool] = mapped_column(default=False)

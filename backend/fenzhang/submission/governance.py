@@ -164,6 +164,7 @@ async def _propose(
                 proposal.version,
                 proposal.effective_from,
                 proposal.legs,
+                proposal.terms,
             )
         )
     return calls.propose_call(
@@ -173,6 +174,7 @@ async def _propose(
         effective_from=proposal.effective_from,
         legs=proposal.legs,
         signature=signature,
+        terms=proposal.terms,
     )
 
 

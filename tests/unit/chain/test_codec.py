@@ -33,6 +33,7 @@ from fenzhang.chain.codec import (
     encode_settle,
     leg_values,
     legs_from_values,
+    terms_values,
 )
 from fenzhang.chain.errors import Undecodable
 from fenzhang.chain.governance import propose_call, retire_call
@@ -47,7 +48,7 @@ from fenzhang.domain.records import (
     PastRecord,
     RecordKind,
 )
-from fenzhang.domain.rules import Leg, LegKind
+from fenzhang.domain.rules import Leg, LegKind, RuleTerms
 from unit.chain import values
 
 calls = st.builds(
@@ -251,12 +252,22 @@ def test_legs_survive_the_way_to_the_chain_and_back(legs: list[Leg]) -> None:
     assert legs_from_values(map(leg_values, legs)) == tuple(legs)
 
 
-@given(st.lists(values.legs, max_size=3), values.words, values.signatures)
-def test_a_proposal_reads_back_from_its_calldata(legs: list[Leg], platform: bytes, signature: bytes) -> None:
+@given(st.lists(values.legs, max_size=3), values.terms, values.words, values.signatures)
+def test_a_proposal_reads_back_from_its_calldata(
+    legs: list[Leg], terms: RuleTerms, platform: bytes, signature: bytes
+) -> None:
     calldata = propose_call(
-        platform=platform, rule_id=platform, version=2, effective_from=3, legs=legs, signature=signature
+        platform=platform,
+        rule_id=platform,
+        version=2,
+        effective_from=3,
+        legs=legs,
+        signature=signature,
+        terms=terms,
     )
-    assert decode_proposal(calldata) == SentProposal(platform, platform, 2, 3, tuple(legs), signature)
+    sent = SentProposal(platform, platform, 2, 3, tuple(legs), terms, signature)
+    assert decode_proposal(calldata) == sent
+    assert RuleTerms(*terms_values(terms)) == terms
 
 
 def test_padding_of_a_signature_for_a_rule_is_nobodys_business() -> None:

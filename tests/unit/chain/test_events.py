@@ -30,7 +30,7 @@ from fenzhang.chain.events import (
 from fenzhang.chain.keccak import keccak
 from fenzhang.domain.allocation import Allocation
 from fenzhang.domain.records import RecordKind
-from fenzhang.domain.rules import Leg, LegKind
+from fenzhang.domain.rules import Leg, LegKind, RuleTerms
 
 ADDRESSES = {
     name: bytes([number]) * 20
@@ -195,7 +195,7 @@ def test_times_that_belong_to_no_capture_stay_what_they_are(changed: dict[str, A
     assert (captured.hold_until, captured.expires_at) == (0, 0)
 
 
-def test_a_proposed_rule_comes_with_its_legs() -> None:
+def test_a_proposed_rule_comes_with_its_legs_and_terms() -> None:
     legs = [
         (-1, 1, 500, 10, 20, bytes(32), b"platform".ljust(32, b"\0")),
         (-1, 2, 0, 0, 0, A, bytes(32)),
@@ -209,12 +209,13 @@ def test_a_proposed_rule_comes_with_its_legs() -> None:
         effectiveFrom=99,
         contentHash=C,
         legs=legs,
+        terms=(2_500, True, False),
     )
     expected = (
         Leg(-1, LegKind.SHARE, 500, 10, 20, None, "platform"),
         Leg(-1, LegKind.REMAINDER, recipient=A),
     )
-    assert found == RuleProposed(AT, A, B, 1, 99, C, expected)
+    assert found == RuleProposed(AT, A, B, 1, 99, C, expected, RuleTerms(2_500, may_owe=True))
 
 
 def test_a_granted_role_has_account_and_time() -> None:

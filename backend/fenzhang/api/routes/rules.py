@@ -73,6 +73,7 @@ async def propose(request: Request, body: RuleBody, actor: Platform) -> OrjsonRe
         reference=body.out_request_no,
         rule=body.out_rule_no,
         legs=tuple(leg.named() for leg in body.legs),
+        terms=body.terms.terms(),
         version=body.version,
         effective_from=body.effective_from,
         signature=body.signature,

@@ -141,6 +141,14 @@ class ParticipantList(BaseModel):
     next: str | None
 
 
+class TermsAnswer(BaseModel):
+    """What a version says beside its legs, as it was proposed."""
+
+    max_share_out: int
+    may_owe: bool
+    park: bool
+
+
 class RuleVersionAnswer(BaseModel):
     """A version of a rule as it stands on the chain."""
 
@@ -152,6 +160,7 @@ class RuleVersionAnswer(BaseModel):
     content_hash: str
     roles: list[str]
     legs: list[dict[str, Any]]
+    terms: TermsAnswer
 
 
 class RuleAnswer(BaseModel):

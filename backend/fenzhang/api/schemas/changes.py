@@ -87,6 +87,14 @@ class FieldChangeAnswer(BaseModel):
     after: Any
 
 
+class TermChangeAnswer(BaseModel):
+    """A term in both versions."""
+
+    field: Literal["max_share_out", "may_owe", "park"]
+    before: int | bool
+    after: int | bool
+
+
 class ChangedLegAnswer(BaseModel):
     """A leg with other values: its index in both versions, whom it now pays, and what is different."""
 
@@ -116,6 +124,7 @@ class RuleDiffAnswer(BaseModel):
     before: ComparedVersion
     after: ComparedVersion
     same_legs: bool
+    terms: list[TermChangeAnswer]
     added: list[PlacedLegAnswer]
     removed: list[PlacedLegAnswer]
     changed: list[ChangedLegAnswer]

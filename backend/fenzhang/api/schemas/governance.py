@@ -22,7 +22,7 @@ from fenzhang.api.types import (
     Timestamp,
     Version,
 )
-from fenzhang.domain.rules import MAX_LEGS, Leg, LegKind
+from fenzhang.domain.rules import BASIS_POINTS, MAX_LEGS, Leg, LegKind, RuleTerms
 from fenzhang.intake.actor import Scope
 from fenzhang.intake.rules import NamedLeg
 
@@ -142,6 +142,23 @@ class LegBody(Model):
 Legs = Annotated[list[LegBody], Field(min_length=1, max_length=MAX_LEGS)]
 
 
+class TermsBody(Model):
+    """What a version says beside its legs.
+
+    `max_share_out`: basis points of an order's captured amount that its splits may give to others than its merchant;
+    0 means no cap. `may_owe`: a return may make a recipient's position negative. `park`: the share of a recipient that
+    is suspended or closed when the split runs is parked in suspense; otherwise such a split is rejected.
+    """
+
+    max_share_out: Annotated[int, Field(ge=0, le=BASIS_POINTS)] = 0
+    may_owe: bool = False
+    park: bool = False
+
+    def terms(self) -> RuleTerms:
+        """What intake takes."""
+        return RuleTerms(max_share_out=self.max_share_out, may_owe=self.may_owe, park=self.park)
+
+
 class RuleBody(Model):
     """Propose a rule version. A `signature` is the authority's EIP-712 signature over RuleProposal.
 
@@ -155,6 +172,7 @@ class RuleBody(Model):
     out_request_no: Reference
     out_rule_no: Reference
     legs: Legs
+    terms: TermsBody = Field(default_factory=TermsBody)
     version: Version | None = None
     effective_from: Timestamp | None = None
     signature: SignatureBytes | None = None
