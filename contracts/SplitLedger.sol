@@ -82,6 +82,17 @@ contract SplitLedger is ISplitLedger, AccessManaged, EIP712 {
     }
 
     /// @inheritdoc ISplitLedger
+    function expire(OrderWitness[] calldata orders) external returns (uint256 batch) {
+        Run memory run = Runs.openForExpiry(orders.length, registry);
+        for (uint256 i = 0; i < orders.length; ++i) {
+            Settlement.witness(_books, run, orders[i]);
+            bytes memory reason = Settlement.expire(_books, run);
+            if (reason.length != 0) emit ExpiryPassedOver(orders[i].capture.orderId, reason);
+        }
+        batch = _seal(run);
+    }
+
+    /// @inheritdoc ISplitLedger
     function setCurrencies(bytes3[] calldata currencies, bool enabled) external restricted {
         for (uint256 i = 0; i < currencies.length; ++i) {
             _books.enabled[currencies[i]] = enabled;

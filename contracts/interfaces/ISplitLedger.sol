@@ -5,6 +5,8 @@ import {IParticipantRegistry} from "./IParticipantRegistry.sol";
 import {IRuleBook, RuleState} from "./IRuleBook.sol";
 
 /// @notice What the attestor (bank) signs about one order: its money was received.
+/// Before `holdUntil` the order can be refunded and nothing else. From `expiresAt` on it is not split any more, and anyone may release
+/// what it holds. Both are Unix seconds, 0 for none; when both are set, `holdUntil` is the earlier one.
 /// `bindings` are participants in the order of the rule version's roles; zero leaves a role open for the split to bind.
 struct Capture {
     bytes32 orderId;
@@ -14,6 +16,8 @@ struct Capture {
     uint32 ruleVersion;
     bytes3 currency;
     uint96 amount;
+    uint64 holdUntil;
+    uint64 expiresAt;
     bytes32[] bindings;
 }
 
@@ -140,6 +144,8 @@ struct OrderWitness {
 /// signature in the middle of it sees some orders moved on and their money not yet.
 /// Warning: money released or returned is only moved between held and positions; paying out is not done here.
 interface ISplitLedger {
+    /// @notice Times of the order that the next event captures. Orders without any have no such event.
+    event OrderTerms(bytes32 indexed orderId, uint64 holdUntil, uint64 expiresAt);
     /// @notice An order's money was attested and is now held.
     event OrderCaptured(
         bytes32 indexed orderId,
@@ -153,8 +159,10 @@ interface ISplitLedger {
     );
     /// @notice `amount` of the order was split; one allocation per leaf, in leg order, zeros included.
     event OrderSplit(bytes32 indexed orderId, bytes32 indexed splitId, uint96 amount, Allocation[] allocations);
-    /// @notice What was still held went to the merchant of the order.
+    /// @notice What was still held went to the merchant of the order. A release by expiry has the order's id as its own.
     event OrderReleased(bytes32 indexed orderId, bytes32 indexed releaseId, bytes32 merchant, uint96 amount);
+    /// @notice An order given to `expire` was left as it is. `reason` is the ABI encoding of one of the custom errors below.
+    event ExpiryPassedOver(bytes32 indexed orderId, bytes reason);
     /// @notice `amount` was taken back from the leaves of `splitId` and is held again; one allocation per leaf.
     event SplitReturned(
         bytes32 indexed orderId,
@@ -208,6 +216,7 @@ interface ISplitLedger {
     error SplitLedger_BindingCount(uint256 count, uint256 expected);
     error SplitLedger_RecipientNotActive(bytes32 recipient);
     error SplitLedger_RecipientNotConsented(bytes32 recipient, bytes32 platform);
+    error SplitLedger_HoldBeyondExpiry(uint64 holdUntil, uint64 expiresAt);
     // Instructions
     error SplitLedger_UnknownOrder(bytes32 orderId);
     error SplitLedger_NotOrderPlatform(bytes32 orderId, bytes32 platform);
@@ -219,12 +228,17 @@ interface ISplitLedger {
     error SplitLedger_GivenCount(uint256 count, uint256 expected);
     error SplitLedger_GivenOutOfBounds(uint256 leg, uint256 amount, uint256 least, uint256 most);
     error SplitLedger_NothingHeld(bytes32 orderId);
+    error SplitLedger_OnHold(bytes32 orderId, uint64 holdUntil);
+    error SplitLedger_OrderExpired(bytes32 orderId, uint64 expiresAt);
     error SplitLedger_ReturnNotFirst(bytes32 orderId);
     error SplitLedger_UnknownSplit(bytes32 orderId, bytes32 splitId);
     error SplitLedger_InsufficientReturnable(bytes32 splitId, uint256 amount, uint256 returnable);
     error SplitLedger_LeafNotReturnable(bytes32 splitId, uint256 leaf, uint256 amount, uint256 returnable);
     error SplitLedger_InsufficientRefundable(bytes32 orderId, uint256 amount, uint256 refundable);
     error SplitLedger_InsufficientPosition(bytes32 recipient, uint256 amount, int256 position);
+    // Expiry
+    error SplitLedger_OrderNotExpired(bytes32 orderId, uint64 expiresAt);
+    error SplitLedger_OutdatedWitness(bytes32 orderId);
     // The transaction as a whole
     error SplitLedger_OrderChanged(bytes32 orderId);
     error SplitLedger_IndexCount(uint256 length, uint256 expected);
@@ -242,6 +256,12 @@ interface ISplitLedger {
         OrderWitness[] calldata orders,
         bytes calldata orderIndex
     ) external returns (uint256 batch);
+
+    /// @notice Releases what expired orders still hold to their merchants. Anyone may call it, and no platform can prevent it.
+    /// Each order that has expired, matches its witness, holds something and has an ACTIVE merchant is released, with the order
+    /// id as the release's id, and the records are sealed; the others are passed over (ExpiryPassedOver).
+    /// @return batch the number of the sealed batch, 0 when nothing was released.
+    function expire(OrderWitness[] calldata orders) external returns (uint256 batch);
 
     /// @notice Whether a contract account takes a signature, asked as `settle` asks: with 200,000 gas for this call.
     function isWalletSignature(address wallet, bytes32 digest, bytes calldata signature) external view returns (bool);

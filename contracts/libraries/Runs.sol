@@ -112,15 +112,25 @@ library Runs {
         for (uint256 i = 0; i < authorizations.length; ++i) {
             run.instructions += authorizations[i].instructions.length;
         }
-        run.registry = registry;
         run.ruleBook = ruleBook;
-        run.cursors = _cleared((captures + witnesses) * (CURSOR / 32));
-        run.lastLeaf = run.leavesEnd = BatchRoot.allocate(captures + run.instructions);
-        run.currency = NO_CURRENCY;
         run.rules = _rules();
-        run.platforms = new bytes32[](MAX_PLATFORMS);
         run.witnessed = witnesses != 0;
-        (run.recipients, run.recipientsMask) = Recipients.create(captures + run.instructions);
+        _prepare(run, registry, captures + witnesses, captures + run.instructions);
+    }
+
+    /// @notice For `expire`: neither captures nor instructions, and a record for each order at most.
+    function openForExpiry(uint256 orders, IParticipantRegistry registry) internal pure returns (Run memory run) {
+        _prepare(run, registry, orders, orders);
+    }
+
+    /// @param records how many there are at most.
+    function _prepare(Run memory run, IParticipantRegistry registry, uint256 orders, uint256 records) private pure {
+        run.registry = registry;
+        run.cursors = _cleared(orders * (CURSOR / 32));
+        run.lastLeaf = run.leavesEnd = BatchRoot.allocate(records);
+        run.currency = NO_CURRENCY;
+        run.platforms = new bytes32[](MAX_PLATFORMS);
+        (run.recipients, run.recipientsMask) = Recipients.create(records);
     }
 
     // ---------------------------------------------------------------------- orders

@@ -99,6 +99,10 @@ library Settlement {
         }
         reason = _checkCaptureParties(run, c);
         if (reason.length != 0) return reason;
+        if (Typed.timesOf(c) != 0) {
+            reason = _tellTerms(c);
+            if (reason.length != 0) return reason;
+        }
         // effect
         uint256 slot = OrderSlot.pack(cursor.captureHash, bytes32(0), amount);
         cursor.slot = slot;
@@ -141,6 +145,10 @@ library Settlement {
             return abi.encodeWithSelector(ISplitLedger.SplitLedger_NotOrderPlatform.selector, i.orderId, platform);
         }
         uint256 kind = Typed.kindOf(i);
+        if (Typed.timesOf(cursor.captureOf()) != 0) {
+            bytes memory reason = _untimely(cursor.captureOf(), kind);
+            if (reason.length != 0) return reason;
+        }
         if (kind == uint256(InstructionKind.SPLIT)) return _split(books, run, i);
         if (kind == uint256(InstructionKind.RELEASE)) return _release(books, run, i);
         if (kind == uint256(InstructionKind.RETURN)) return _return(books, run, i);
@@ -151,6 +159,35 @@ library Settlement {
     function recordOf(Instruction calldata i) internal pure returns (RecordKind) {
         uint256 kind = Typed.kindOf(i);
         return kind == uint256(InstructionKind.REFUND) ? RecordKind.REFUND : RecordKind(kind + 1);
+    }
+
+    /// @notice Releases the order whose witness was taken up last, if it has expired.
+    function expire(Books storage books, Run memory run) internal returns (bytes memory reason) {
+        Cursor memory cursor = run.cursor;
+        Capture calldata c = cursor.captureOf();
+        if (cursor.slot == 0) {
+            if (books.orders[c.orderId].slot == 0) return _unknownOrder(c.orderId);
+            return abi.encodeWithSelector(ISplitLedger.SplitLedger_OutdatedWitness.selector, c.orderId);
+        }
+        if (!_hasExpired(c)) {
+            return abi.encodeWithSelector(ISplitLedger.SplitLedger_OrderNotExpired.selector, c.orderId, c.expiresAt);
+        }
+        run.selectPlatform(c.platform);
+        return _releaseHeld(books, run, c.orderId);
+    }
+
+    /// @dev Why nothing of this kind may be done on the order at this time.
+    function _untimely(Capture calldata c, uint256 kind) private view returns (bytes memory reason) {
+        if (block.timestamp < c.holdUntil && kind != uint256(InstructionKind.REFUND)) {
+            return abi.encodeWithSelector(ISplitLedger.SplitLedger_OnHold.selector, c.orderId, c.holdUntil);
+        }
+        if (kind == uint256(InstructionKind.SPLIT) && _hasExpired(c)) {
+            return abi.encodeWithSelector(ISplitLedger.SplitLedger_OrderExpired.selector, c.orderId, c.expiresAt);
+        }
+    }
+
+    function _hasExpired(Capture calldata c) private view returns (bool) {
+        return c.expiresAt != 0 && block.timestamp >= c.expiresAt;
     }
 
     /// @notice Writes back what is pending in the currency that was worked on, and its totals.
@@ -186,7 +223,7 @@ library Settlement {
             run.held -= amount;
         }
         bytes32 content = Allocations.emitOrderSplit(list, i.orderId, i.id);
-        _record(books, run, RecordKind.SPLIT, i, amount, content, held - amount);
+        _record(books, run, RecordKind.SPLIT, i.id, amount, content, held - amount);
         Words.rewind(mark);
     }
 
@@ -244,20 +281,25 @@ library Settlement {
         private
         returns (bytes memory reason)
     {
+        uint256 words = Typed.bindingsOf(i).length + Typed.amountsOf(i).length;
+        if (i.splitId != bytes32(0) || i.amount != 0 || words != 0) return _malformed(i.id);
+        return _releaseHeld(books, run, i.id);
+    }
+
+    /// @dev What the order holds goes to its merchant, as the release `id`.
+    function _releaseHeld(Books storage books, Run memory run, bytes32 id) private returns (bytes memory reason) {
         Cursor memory cursor = run.cursor;
         Capture calldata c = cursor.captureOf();
         uint256 held = cursor.slot.held();
         // check
-        uint256 words = Typed.bindingsOf(i).length + Typed.amountsOf(i).length;
-        if (i.splitId != bytes32(0) || i.amount != 0 || words != 0) return _malformed(i.id);
-        if (held == 0) return abi.encodeWithSelector(ISplitLedger.SplitLedger_NothingHeld.selector, i.orderId);
+        if (held == 0) return abi.encodeWithSelector(ISplitLedger.SplitLedger_NothingHeld.selector, c.orderId);
         if (!Runs.isActive(run.standing(c.merchant))) return _notActive(c.merchant);
         // effect
         books.positions[c.currency][c.merchant] += int256(held);
         _selectCurrency(books, run, c);
         run.held -= held;
-        emit ISplitLedger.OrderReleased(i.orderId, i.id, c.merchant, uint96(held));
-        _record(books, run, RecordKind.RELEASE, i, held, c.merchant, 0);
+        emit ISplitLedger.OrderReleased(c.orderId, id, c.merchant, uint96(held));
+        _record(books, run, RecordKind.RELEASE, id, held, c.merchant, 0);
     }
 
     function _return(Books storage books, Run memory run, Instruction calldata i)
@@ -277,7 +319,7 @@ library Settlement {
         run.held += i.amount;
         emit ISplitLedger.SplitReturned(i.orderId, i.id, i.splitId, i.amount, takes);
         bytes32 content = keccak256(abi.encode(i.splitId, takes));
-        _record(books, run, RecordKind.RETURN, i, i.amount, content, cursor.slot.held() + i.amount);
+        _record(books, run, RecordKind.RETURN, i.id, i.amount, content, cursor.slot.held() + i.amount);
     }
 
     function _refund(Books storage books, Run memory run, Instruction calldata i)
@@ -300,7 +342,7 @@ library Settlement {
         run.held -= fromHeld;
         books.refunded[c.currency] += i.amount;
         emit ISplitLedger.OrderRefunded(i.orderId, i.id, i.amount, uint96(fromHeld), takes);
-        _record(books, run, RecordKind.REFUND, i, i.amount, keccak256(abi.encode(takes)), held - fromHeld);
+        _record(books, run, RecordKind.REFUND, i.id, i.amount, keccak256(abi.encode(takes)), held - fromHeld);
     }
 
     /// @dev Writes the order's slot and adds the record's leaf to its chain and to the batch.
@@ -308,19 +350,28 @@ library Settlement {
         Books storage books,
         Run memory run,
         RecordKind kind,
-        Instruction calldata i,
+        bytes32 id,
         uint256 amount,
         bytes32 content,
         uint256 held
     ) private {
-        bytes32 leaf = BatchRoot.leaf(kind, i.id, i.orderId, amount, content);
-        run.addLeaf(leaf);
         Cursor memory cursor = run.cursor;
+        bytes32 orderId = cursor.captureOf().orderId;
+        bytes32 leaf = BatchRoot.leaf(kind, id, orderId, amount, content);
+        run.addLeaf(leaf);
         bytes32 head = OrderSlot.advance(cursor.head, leaf);
         cursor.head = head;
         uint256 slot = OrderSlot.pack(cursor.captureHash, head, held);
         cursor.slot = slot;
-        books.orders[i.orderId].slot = slot;
+        books.orders[orderId].slot = slot;
+    }
+
+    /// @dev Checks the times of an order that is about to be captured, and tells them before it is.
+    function _tellTerms(Capture calldata c) private returns (bytes memory reason) {
+        if (c.holdUntil >= c.expiresAt && c.expiresAt != 0) {
+            return abi.encodeWithSelector(ISplitLedger.SplitLedger_HoldBeyondExpiry.selector, c.holdUntil, c.expiresAt);
+        }
+        emit ISplitLedger.OrderTerms(c.orderId, c.holdUntil, c.expiresAt);
     }
 
     /// @dev Notes in the cursor by which rule the order is captured, and whether all its recipients were looked at.
@@ -453,10 +504,10 @@ library Settlement {
         bytes32 topic = ISplitLedger.OrderCaptured.selector;
         assembly ("memory-safe") {
             let m := mload(0x40)
-            let bindings := shl(5, add(calldataload(add(c, 0x100)), 1))
+            let bindings := shl(5, add(calldataload(add(c, 0x140)), 1))
             calldatacopy(m, add(c, 0x40), 0xa0)
             mstore(add(m, 0xa0), 0xc0)
-            calldatacopy(add(m, 0xc0), add(c, 0x100), bindings)
+            calldatacopy(add(m, 0xc0), add(c, 0x140), bindings)
             log3(m, add(0xc0, bindings), topic, calldataload(c), calldataload(add(c, 0x20)))
         }
     }

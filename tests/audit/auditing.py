@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 
+import httpx
+
 from fenzhang.audit.differences import Code, Difference
 from fenzhang.audit.verification import AuditReport, verify
 from fenzhang.chain.keccak import keccak
@@ -22,6 +24,40 @@ async def verified(world: World, order: str | None = None) -> AuditReport:
     """Verify the world's chain through its node."""
     async with NodeClient(world.node.url) as node:
         return await verify(node, world.system.deployment, order=order)
+
+
+class LyingNode(httpx.AsyncBaseTransport):
+    """A node in front of the real one that says one text for another in the answers to some methods."""
+
+    def __init__(self, truth: str, claim: str, *methods: str) -> None:
+        self._real = httpx.AsyncHTTPTransport()
+        self._truth, self._claim = truth.encode(), claim.encode()
+        self._methods = [method.encode() for method in methods]
+        self.lies = 0
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Pass a request on, and its answer back, true or not."""
+        asked = await request.aread()
+        response = await self._real.handle_async_request(request)
+        body = await response.aread()
+        await response.aclose()
+        if any(method in asked for method in self._methods):
+            self.lies += body.count(self._truth)
+            body = body.replace(self._truth, self._claim)
+        return httpx.Response(200, content=body, headers={"Content-Type": "application/json"})
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._real.aclose()
+
+
+async def lied_to_about(world: World, truth: str, claim: str, *methods: str) -> AuditReport:
+    """What an auditor finds that asks a node which lies in the answers to these methods."""
+    node_in_front = LyingNode(truth, claim, *methods)
+    async with NodeClient(world.node.url, transport=node_in_front) as node:
+        report = await verify(node, world.system.deployment)
+    assert node_in_front.lies > 0
+    return report
 
 
 def codes(report: AuditReport) -> Counter[Code]:

@@ -46,16 +46,17 @@ EXAMPLES, STEPS = (200, 50) if EXPLORE else (25, 30)
 MAX_VERSIONS = 4
 LENIENT = replace(PAIR, rule_id=ident("rule", "lenient"), terms=RuleTerms(may_owe=True))
 EVERYTHING = {
-    # Events.
+    # Events. An order with times, and an expiry of each outcome.
     *("OrderCaptured", "OrderSplit", "OrderReleased", "SplitReturned", "OrderRefunded"),
     *("InstructionRejected", "AuthorizationRejected", "AuthorizationSkipped", "BatchSealed"),
+    *("timed", "ExpiryPassedOver", "expired", "outdated_witness", "order_not_expired"),
     # Reasons for which an authorization, a capture or an instruction was turned away.
     *("invalid_signature", "deadline_passed", "nonce_used", "not_attestor", "platform_not_active"),
     *("zero_amount", "amount_above_limit", "currency_not_enabled", "order_already_captured"),
     *("rule_not_in_force", "binding_count", "recipient_not_active", "recipient_not_consented"),
     *("unknown_order", "not_order_platform", "malformed_instruction", "insufficient_held"),
     *("role_not_bound", "role_already_bound", "leg_exceeds_remaining", "nothing_held", "return_not_first"),
-    *("given_count", "given_out_of_bounds"),
+    *("given_count", "given_out_of_bounds", "hold_beyond_expiry", "on_hold", "order_expired"),
     *("unknown_split", "insufficient_returnable", "leaf_not_returnable", "insufficient_refundable"),
     # What only happens to positions that fall short: by a rule that lets nobody owe, and by one that does.
     *("insufficient_position", "debt"),
@@ -79,6 +80,7 @@ changes = st.builds(
     st.sampled_from(
         ["nothing"] * 9
         + ["standing", "standing", "consent", "version", "authority", "currency", "assignment"]
+        + ["time", "expiry", "expiry"]
     ),
     st.integers(0, 40),
     st.integers(0, 11),
@@ -128,13 +130,35 @@ class Histories(RuleBasedStateMachine):
             self.seen[outcome.code] += 1
             assert outcome.contract_error == "SplitLedger_OrderChanged"
             return
-        self.seen.update(type(event).__name__ for event in outcome.events)
-        self.seen.update(error.code for error in (*outcome.reasons, *outcome.refusals))
+        self._note(outcome)
         self._check_authority(outcome)
         self._check_isolation(call, outcome)
         self._check_determinism(outcome)
         self.ghosts.see(outcome.events)  # 7: each batch's root is that of its records
         self.seen["debt"] += min(self.ghosts.positions.values(), default=0) < 0
+
+    def _note(self, outcome: Settled) -> None:
+        self.seen.update(type(event).__name__ for event in outcome.events)
+        self.seen.update(error.code for error in (*outcome.reasons, *outcome.refusals, *outcome.passed_over))
+        self.seen["timed"] += sum(event.expires_at > 0 for event in outcome.all(OrderCaptured))
+        self.seen["expired"] += sum(event.by_expiry for event in outcome.all(OrderReleased))
+
+    def _time(self, change: Change) -> None:
+        """The next block is mined some seconds later."""
+        self.world.node.next_block_at(self.world.node.now + 1 + change.which % 16)
+
+    def _expiry(self, change: Change) -> None:
+        """Anybody expires some orders: only expired ones move, and all they hold goes to their merchants."""
+        orders = self.world.twin.world.orders
+        held = {order_id: order.held for order_id, order in orders.items()}
+        outcome = self.world.expire(*self.planner.expiring(change.number + change.which))
+        self._note(outcome)
+        for released in outcome.all(OrderReleased):
+            capture = orders[released.order_id].capture
+            assert released.by_expiry
+            assert 0 < capture.expires_at <= outcome.mined.timestamp
+            assert (released.merchant, released.amount) == (capture.merchant, held[released.order_id])
+        self.ghosts.see(outcome.events)
 
     def _nothing(self, change: Change) -> None:
         """Most steps change nothing."""
@@ -209,6 +233,7 @@ class Histories(RuleBasedStateMachine):
             assert (instruction.order_id, instruction.amount) == (split.order_id, split.amount)
             assert platform == orders[split.order_id].capture.platform
         for release in settled.all(OrderReleased):
+            assert not release.by_expiry
             platform, instruction = self.planner.authorized[release.release_id]
             assert instruction.kind is InstructionKind.RELEASE
             assert instruction.order_id == release.order_id

@@ -48,6 +48,8 @@ def capture_of(event: OrderCaptured) -> Capture:
         currency=event.currency,
         amount=event.amount,
         bindings=event.bindings,
+        hold_until=event.hold_until,
+        expires_at=event.expires_at,
     )
 
 
@@ -149,7 +151,7 @@ class Ghosts:
                 self._pay(order, event.allocations, 1)
                 self._grow(order, event.allocations)
             case OrderReleased():
-                order = self._record(event, event.release_id)
+                order = self._record(event, None if event.by_expiry else event.release_id)
                 order.released += event.amount
                 self._pay(order, [Allocation(event.merchant, event.amount)], 1)
                 self._grow(order, [Allocation(event.merchant, event.amount)])
@@ -175,8 +177,10 @@ class Ghosts:
             case _:
                 pass
 
-    def _record(self, event: SettledEvent, record_id: bytes) -> GhostOrder:
-        self.settled[record_id] += 1
+    def _record(self, event: SettledEvent, instruction: bytes | None) -> GhostOrder:
+        """`instruction` is None for an expiry, which nobody instructed and which may happen again."""
+        if instruction is not None:
+            self.settled[instruction] += 1
         order = self.orders[event.order_id]
         order.head = next_head(order.head, leaf_of(event))
         return order

@@ -236,6 +236,7 @@ class Planner:
         if act.which >> 4 == 7 and self.world.twin.world.orders:
             orders = list(self.world.twin.world.orders)
             order_id = orders[act.which % len(orders)]
+        hold_until, expires_at = self._times(act)
         return self.world.capture(
             AMOUNTS[act.amount % len(AMOUNTS)],
             rule=rule,
@@ -243,7 +244,38 @@ class Planner:
             merchant=merchant,
             currency=CURRENCIES[act.extra >> 4],
             order_id=order_id,
+            hold_until=hold_until,
+            expires_at=expires_at,
         )
+
+    def _times(self, act: Act) -> tuple[int, int]:
+        """Half of the orders have no times; the others' are not far ahead, now and then the wrong way round."""
+        now = self.world.node.now
+        match (act.amount >> 4) % 8:
+            case 4:
+                return now + act.which % 8, 0
+            case 5:
+                return 0, now + act.which % 32
+            case 6:
+                return now + act.which % 8, now + act.which % 8 + 1 + act.extra % 32
+            case 7:
+                return now + act.which % 8, now + act.which % 12
+            case _:
+                return 0, 0
+
+    def expiring(self, number: int) -> list[bytes | OrderWitness]:
+        """Orders to be expired: some of the last, with fresh witnesses, a wrong one, and one that nobody captured."""
+        orders = list(self.world.twin.world.orders)
+        chosen: list[bytes | OrderWitness] = [
+            order for order in orders[-8:] if number & 3 or order == orders[-1]
+        ]
+        if chosen and number % 8 == 5:
+            chosen.append(
+                replace(self.world.twin.witness(orders[-1], opened=False), head=ident("another head"))
+            )
+        if number % 8 == 6:
+            chosen.append(OrderWitness(self.world.capture(5, expires_at=1), bytes(32)))
+        return chosen
 
     def _instruction(self, act: Act, platform: Party, fresh: Sequence[Capture]) -> Instruction:
         capture = self._order(act, platform, fresh)

@@ -24,6 +24,7 @@ from fenzhang.chain.events import (
     ConsentChanged,
     CurrencyChanged,
     Event,
+    ExpiryPassedOver,
     InstructionRejected,
     LogPosition,
     OrderCaptured,
@@ -51,7 +52,7 @@ from fenzhang.chain.evidence import (
 )
 from fenzhang.chain.signer import recover
 from fenzhang.chain.views import ATTESTOR_ROLE
-from fenzhang.domain.errors import FenzhangError, Rejection
+from fenzhang.domain.errors import FenzhangError, OutdatedWitness, Rejection
 from fenzhang.domain.past import held_change
 from fenzhang.domain.records import (
     Attestation,
@@ -64,8 +65,11 @@ from fenzhang.domain.records import (
 )
 from fenzhang.domain.settlement import (
     Outcome,
+    apply_instruction,
     attestor_signer,
     check_authorization,
+    decide_expiry,
+    expiry_of,
     settle_attestation,
     settle_authorization,
 )
@@ -191,6 +195,10 @@ class Twin:
                 setattr(self, name, getattr(before, name))
             raise
 
+    def expire(self, witnesses: Sequence[OrderWitness], now: int) -> list[Event]:
+        """The events of an `expire` mined at `now`, in order and without places."""
+        return _Run(self, now).expire(witnesses)
+
     def accepts(self, authority: bytes, digest: bytes, signature: bytes) -> bool:
         """Whether a signature is the authority's: a key's, or a wallet's through its owner."""
         signer = recover(digest, signature)
@@ -221,6 +229,35 @@ class _Run:
         index = iter(call.order_index)
         for authorization in call.authorizations:
             self._authorize(authorization, [next(index) for _ in authorization.instructions])
+        return self._seal()
+
+    def expire(self, witnesses: Sequence[OrderWitness]) -> list[Event]:
+        for witness in witnesses:
+            self._expire(witness)
+        return self._seal()
+
+    def _expire(self, witness: OrderWitness) -> None:
+        twin, order_id = self._twin, witness.capture.order_id
+        self._witness(witness)
+        order = twin.world.orders.get(order_id)
+        try:
+            if order is not None and not self._cursors[-1].slot:
+                raise OutdatedWitness(order_id)
+            outcome = decide_expiry(twin.world, order_id, self._now)
+        except Rejection as rejection:
+            self._events.append(ExpiryPassedOver(NOWHERE, order_id, encode_rejection(rejection)))
+            return
+        assert order is not None, "only a captured order expires"
+        apply_instruction(twin.world, expiry_of(order_id), outcome)
+        self._record(order.capture, order.past[-1])
+
+    def _record(self, capture: Capture, record: PastRecord) -> None:
+        leaf = past_leaf(capture.order_id, capture, record)
+        self._twin.heads[capture.order_id] = next_head(self._twin.heads[capture.order_id], leaf)
+        self._events.append(_settled(capture, record))
+        self._leaves.append(leaf)
+
+    def _seal(self) -> list[Event]:
         if self._leaves:
             root = merkle_root(self._leaves)
             self._twin.batches.append(root)
@@ -328,15 +365,13 @@ class _Run:
         record = PastRecord(
             decision.kind, instruction.id, decision.amount, instruction.split_id, decision.allocations
         )
-        leaf = past_leaf(order_id, order.capture, record)
-        self._twin.heads[order_id] = self._cursors[at].head = next_head(self._twin.heads[order_id], leaf)
         taken = sum(allocation.amount for allocation in decision.allocations)
         held[order_id] += held_change(decision.kind, decision.amount, taken)
+        self._record(order.capture, record)
+        self._cursors[at].head = self._twin.heads[order_id]
         self._cursors[at].slot = order_slot(
             capture_hash(order.capture), self._twin.heads[order_id], held[order_id]
         )
-        self._events.append(_settled(order.capture, record))
-        self._leaves.append(leaf)
 
     def _refuse(self, signer: bytes, digest: bytes, nonce: int, rejection: Rejection) -> None:
         reason = encode_rejection(rejection)
@@ -358,6 +393,8 @@ def _captured(capture: Capture) -> OrderCaptured:
         currency=capture.currency,
         amount=capture.amount,
         bindings=capture.bindings,
+        hold_until=capture.hold_until,
+        expires_at=capture.expires_at,
     )
 
 

@@ -15,6 +15,7 @@ from fenzhang.chain.codec import (
     UNKNOWN_ORDER_INDEX,
     SettleCall,
     decode_revert,
+    encode_expire,
     encode_settle,
     leg_values,
     terms_values,
@@ -31,6 +32,7 @@ from fenzhang.chain.events import (
     AuthorizationRejected,
     AuthorizationSkipped,
     Event,
+    ExpiryPassedOver,
     InstructionRejected,
     decode_logs,
 )
@@ -63,7 +65,7 @@ from support.parties import (
     RuleRef,
     ident,
 )
-from support.system import ADMIN, APPROVER, BANK, REGISTRAR, SUBMITTER, System, deploy_system
+from support.system import ADMIN, APPROVER, BANK, OUTSIDER, REGISTRAR, SUBMITTER, System, deploy_system
 from support.twin import Twin, placeless
 
 FAR = 2**40
@@ -91,6 +93,11 @@ class Settled:
     def reasons(self) -> list[FenzhangError]:
         """Why captures and instructions were rejected."""
         return [decode_revert(event.reason) for event in self.all(InstructionRejected)]
+
+    @property
+    def passed_over(self) -> list[FenzhangError]:
+        """Why orders given to `expire` were left as they are."""
+        return [decode_revert(event.reason) for event in self.all(ExpiryPassedOver)]
 
     @property
     def refusals(self) -> list[FenzhangError]:
@@ -235,6 +242,8 @@ class World:
         merchant: Party | None = None,
         currency: str = "CNY",
         order_id: bytes | None = None,
+        hold_until: int = 0,
+        expires_at: int = 0,
     ) -> Capture:
         """A capture of a new order, by default with all roles of MARKET bound."""
         default = {
@@ -253,6 +262,8 @@ class World:
             currency=currency,
             amount=amount,
             bindings=tuple(default.get(rule.rule_id, ()) if bindings is None else bindings),
+            hold_until=hold_until,
+            expires_at=expires_at,
         )
 
     def split(
@@ -384,6 +395,21 @@ class World:
             assert _same(mined.error, expected), f"chain: {mined.error!r}, specification: {expected!r:.500}"
             assert mined.error is not None
             return mined.error
+        events = self.system.events(mined)
+        _check_equal(placeless(events), expected)
+        return Settled(mined, events)
+
+    def expire(self, *orders: bytes | OrderWitness) -> Settled:
+        """Expire orders, given by id (with a fresh witness) or by witness, by somebody without any role."""
+        witnesses = [
+            self.twin.witness(order, opened=False) if isinstance(order, bytes) else order for order in orders
+        ]
+        mined = self.node.transact(
+            OUTSIDER.address, self.system.deployment.split_ledger, encode_expire(witnesses)
+        )
+        expected = self.twin.expire(witnesses, mined.timestamp)
+        if mined.error is not None:
+            raise mined.error
         events = self.system.events(mined)
         _check_equal(placeless(events), expected)
         return Settled(mined, events)

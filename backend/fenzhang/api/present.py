@@ -149,6 +149,8 @@ def order_answer(
             role: None if bound == _NOBODY else names.get(bound) or hex_id(bound)
             for role, bound in zip(roles, terms.bindings, strict=False)
         },
+        "hold_until": terms.hold_until or None,
+        "expires_at": terms.expires_at or None,
         "captured": 0 if order is None else order.captured,
         "held": 0 if order is None else order.held,
         # What is returned can be split again, so these may add up to more than was captured.
@@ -156,6 +158,7 @@ def order_answer(
         "returned": plain(reading.totals.get(RecordKind.RETURN, 0)),
         "released": plain(reading.totals.get(RecordKind.RELEASE, 0)),
         "refunded": plain(reading.totals.get(RecordKind.REFUND, 0)),
+        "released_by_expiry": plain(reading.expired),
         "instructions": [with_leaves(i, reading.leaves, names) for i in reading.instructions],
     }
 

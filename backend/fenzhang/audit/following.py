@@ -12,18 +12,21 @@ from fenzhang.chain.eventtypes import (
     AuthorizationRejected,
     AuthorizationSkipped,
     BatchSealed,
+    ExpiryPassedOver,
     InstructionRejected,
     OrderCaptured,
     OrderRefunded,
     OrderReleased,
     OrderSplit,
+    OrderTerms,
     SplitReturned,
 )
 from fenzhang.domain.allocation import given_of, leaf_amounts, spread_takes
 from fenzhang.domain.errors import InvalidRule, Rejection
 from fenzhang.domain.past import order_leaves
+from fenzhang.domain.records import InstructionKind
 from fenzhang.domain.rules import leaf_indices, roles_of
-from fenzhang.domain.settlement import NOBODY, attestor_signer, decide_capture
+from fenzhang.domain.settlement import NOBODY, attestor_signer, check_timely, decide_capture, decide_expiry
 from fenzhang.domain.world import Order
 
 SettlementEvent = (
@@ -36,8 +39,10 @@ SettlementEvent = (
     | AuthorizationRejected
     | AuthorizationSkipped
     | BatchSealed
+    | OrderTerms
+    | ExpiryPassedOver
 )
-"""Events of `settle`."""
+"""Events of `settle` and `expire`."""
 
 
 @dataclass(slots=True)
@@ -60,13 +65,22 @@ class Follower:
                 self._check_capture(event, at)
                 self.records.apply(event, at)
             case OrderSplit():
+                self._check_times(event, InstructionKind.SPLIT, at)
                 self._check_allocations(event, at)
                 self.records.apply(event, at)
             case OrderRefunded():
                 self._check_refund(event, at)
                 self.records.apply(event, at)
-            case _:
+            case OrderReleased():
+                self._check_times(event, InstructionKind.RELEASE, at)
                 self.records.apply(event, at)
+            case SplitReturned():
+                self._check_times(event, InstructionKind.RETURN, at)
+                self.records.apply(event, at)
+            case InstructionRejected():
+                self.records.apply(event, at)
+            case OrderTerms() | ExpiryPassedOver():
+                pass
 
     def _note_signers(self, event: SettlementEvent, at: Transaction) -> None:
         """Whose nonces may have been used without being seen."""
@@ -74,6 +88,8 @@ class Follower:
         match event:
             case OrderCaptured():
                 opaque |= {attestor_signer(each) for each in self.model.access.attestors(at.timestamp)}
+            case OrderReleased(by_expiry=True):
+                pass
             case OrderSplit() | OrderReleased() | SplitReturned() | OrderRefunded():
                 order = self.model.world.orders.get(event.order_id)
                 if order is not None:
@@ -90,6 +106,28 @@ class Follower:
             self.findings.report(
                 Code.DECISION_DIFFERS,
                 f"order 0x{event.order_id.hex()} should not have been captured: {rejection.message}",
+                at,
+                order=event.order_id,
+                expected=rejection,
+                found=event,
+            )
+
+    def _check_times(
+        self, event: OrderSplit | OrderReleased | SplitReturned, kind: InstructionKind, at: Transaction
+    ) -> None:
+        """Nothing happens on an order before its hold ends, no split after it expired, no expiry before its time."""
+        order = self.model.world.orders.get(event.order_id)
+        if order is None:
+            return  # reported with the record
+        try:
+            if isinstance(event, OrderReleased) and event.by_expiry:
+                decide_expiry(self.model.world, event.order_id, at.timestamp)
+            else:
+                check_timely(order.capture, kind, at.timestamp)
+        except Rejection as rejection:
+            self.findings.report(
+                Code.DECISION_DIFFERS,
+                f"{kind.name} of order 0x{event.order_id.hex()} should not have settled: {rejection.message}",
                 at,
                 order=event.order_id,
                 expected=rejection,

@@ -119,8 +119,8 @@ def _rule_event(function: str, call: Call) -> GovernanceEvent:
             platform, rule_id, version, content_hash = decode_arguments(_RULES, function, call.data)
             return RuleApproved(NOWHERE, platform, rule_id, version, content_hash, call.sender)
         case "veto":
-            *version_read, reason = decode_arguments(_RULES, function, call.data)
-            return RuleVetoed(NOWHERE, *version_read, call.sender, reason)
+            platform, rule_id, version, content_hash, reason = decode_arguments(_RULES, function, call.data)
+            return RuleVetoed(NOWHERE, platform, rule_id, version, content_hash, call.sender, reason)
         case "setApprovalLock":
             return ApprovalLockChanged(NOWHERE, *decode_arguments(_RULES, function, call.data))
         case _:

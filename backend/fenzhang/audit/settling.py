@@ -85,10 +85,7 @@ class Settling:
             end = first + len(authorization.instructions)
             await self._authorize(authorization, call.order_index[first:end])
             first = end
-        if self.model.open.leaves and isinstance(self.tape.peek(), BatchSealed):
-            sealed = self.tape.take()
-            assert isinstance(sealed, BatchSealed)  # noqa: S101 -- it was looked at in the line above
-            self.records.seal(sealed, self.tape.transaction)
+        take_seal(self.model, self.records, self.tape)
 
     # -------------------------------------------------------------------------- captures
 
@@ -142,6 +139,8 @@ class Settling:
                 currency=capture.currency,
                 amount=capture.amount,
                 bindings=capture.bindings,
+                hold_until=capture.hold_until,
+                expires_at=capture.expires_at,
             )
         message = f"the capture of order 0x{capture.order_id.hex()} was decided otherwise"
         event = self.tape.expect(expected, Code.DECISION_DIFFERS, message, order=capture.order_id)
@@ -186,12 +185,7 @@ class Settling:
 
     def _witnessed(self, witness: SentWitness) -> Cursor:
         """Whether a witness opens its order's slot as it is after the captures of the call."""
-        trail = self.model.trails.get(witness.capture.order_id)
-        known = trail is not None and (trail.capture_hash, trail.head) == (
-            capture_hash(witness.capture),
-            witness.head,
-        )
-        return Cursor(witness.capture, known, witness.head, witness)
+        return Cursor(witness.capture, is_known(self.model, witness), witness.head, witness)
 
     def _is_ready(self, instruction: Instruction, place: int) -> bool:
         """Whether the call shows enough of an order to decide: its state or that it has none, and a past if needed."""
@@ -211,7 +205,7 @@ class Settling:
         expected: _SETTLED | InstructionRejected
         try:
             first = order not in settled
-            outcome = decide_instruction(self.model.world, platform, instruction, first=first)
+            outcome = decide_instruction(self.model.world, platform, instruction, at.timestamp, first=first)
         except Rejection as rejection:
             expected = InstructionRejected(
                 NOWHERE,
@@ -318,6 +312,25 @@ class Settling:
             if instruction.order_id in stories:
                 entry = entry_without_record(event, instruction, self.tape.transaction)
                 self.model.focus.add(instruction.order_id, entry)
+
+
+def take_seal(model: Model, records: Records, tape: Tape) -> None:
+    """Take up the batch of the records so far, if the next event tells of one."""
+    if not model.open.leaves:
+        return
+    sealed = tape.peek()
+    if isinstance(sealed, BatchSealed):
+        tape.take()
+        records.seal(sealed, tape.transaction)
+
+
+def is_known(model: Model, witness: SentWitness) -> bool:
+    """Whether a witness opens its order's slot as it is now."""
+    trail = model.trails.get(witness.capture.order_id)
+    return trail is not None and (trail.capture_hash, trail.head) == (
+        capture_hash(witness.capture),
+        witness.head,
+    )
 
 
 def _opens(cursor: Cursor) -> bool:

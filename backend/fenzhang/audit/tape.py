@@ -14,6 +14,7 @@ from fenzhang.chain.eventtypes import (
     AuthorizationRejected,
     AuthorizationSkipped,
     Event,
+    ExpiryPassedOver,
     InstructionRejected,
     LogPosition,
     OrderCaptured,
@@ -95,6 +96,8 @@ def _subject(event: Event) -> tuple[object, ...]:
     match event:
         case InstructionRejected():
             return ("instruction", event.id, event.order_id)
+        case ExpiryPassedOver():
+            return ("instruction", event.order_id, event.order_id)
         case AuthorizationRejected() | AuthorizationSkipped():
             return ("authorization", event.signer, event.nonce)
         case OrderCaptured() | OrderSplit() | OrderReleased() | SplitReturned() | OrderRefunded():

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from struct import Struct
 
 from fenzhang.chain.abi import WORD, Meter, Reader, currency_text, role_text
-from fenzhang.chain.codec import SETTLE_SELECTOR, selector_of
+from fenzhang.chain.codec import EXPIRE_SELECTOR, SETTLE_SELECTOR, selector_of
 from fenzhang.chain.errors import Undecodable
 from fenzhang.domain.allocation import Allocation
 from fenzhang.domain.records import (
@@ -72,6 +72,11 @@ def decode_settle(calldata: bytes) -> SentSettle:
     )
 
 
+def decode_expire(calldata: bytes) -> tuple[SentWitness, ...]:
+    """The witnesses given to an `expire`. Raises Undecodable."""
+    return tuple(map(_witness, _arguments(calldata, EXPIRE_SELECTOR, "expire", _meter(calldata)).tails(0)))
+
+
 def _meter(calldata: bytes) -> Meter:
     return Meter(_OVERLAP * (len(calldata) // WORD + 1))
 
@@ -94,7 +99,9 @@ def _capture(reader: Reader) -> Capture:
         rule_version=reader.uint(4, 32),
         currency=currency_text(reader.fixed(5, 3)),
         amount=reader.uint(6, 96),
-        bindings=reader.words(7),
+        hold_until=reader.uint(7, 64),
+        expires_at=reader.uint(8, 64),
+        bindings=reader.words(9),
     )
 
 

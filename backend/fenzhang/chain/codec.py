@@ -38,6 +38,7 @@ from fenzhang.domain.records import (
 from fenzhang.domain.rules import Leg, LegKind, RuleTerms
 
 __all__ = [
+    "EXPIRE_SELECTOR",
     "SETTLE_SELECTOR",
     "UNKNOWN_ORDER_INDEX",
     "SettleCall",
@@ -46,6 +47,7 @@ __all__ = [
     "decode_revert",
     "encode_call",
     "encode_deployment",
+    "encode_expire",
     "encode_rejection",
     "encode_settle",
     "leg_values",
@@ -54,7 +56,7 @@ __all__ = [
     "terms_values",
 ]
 
-_CAPTURE = "(bytes32,bytes32,bytes32,bytes32,uint32,bytes3,uint96,bytes32[])"
+_CAPTURE = "(bytes32,bytes32,bytes32,bytes32,uint32,bytes3,uint96,uint64,uint64,bytes32[])"
 _INSTRUCTION = "(uint8,bytes32,bytes32,bytes32,uint96,bytes32[],uint96[])"
 _PAST = "(uint8,bytes32,bytes32,uint96,(bytes32,uint96)[])"
 SETTLE_SIGNATURE = (
@@ -63,6 +65,7 @@ SETTLE_SIGNATURE = (
     f"({_CAPTURE},bytes32,{_PAST}[])[],bytes)"
 )
 SETTLE_SELECTOR = keccak(SETTLE_SIGNATURE.encode())[:4]
+EXPIRE_SELECTOR = keccak(f"expire(({_CAPTURE},bytes32,{_PAST}[])[])".encode())[:4]
 UNKNOWN_ORDER_INDEX = 0xFFFF
 """Order index of an instruction whose order the chain does not know."""
 
@@ -100,6 +103,11 @@ def encode_settle(
     return SETTLE_SELECTOR + _heads_and_tails(parts)
 
 
+def encode_expire(witnesses: Sequence[OrderWitness]) -> bytes:
+    """Calldata of SplitLedger.expire. It needs no past."""
+    return EXPIRE_SELECTOR + _heads_and_tails((encode_tails([_witness(item) for item in witnesses]),))
+
+
 def _heads_and_tails(parts: Sequence[bytes]) -> bytes:
     offset = len(parts) * 32
     heads = []
@@ -109,7 +117,7 @@ def _heads_and_tails(parts: Sequence[bytes]) -> bytes:
     return b"".join((*heads, *parts))
 
 
-_CAPTURE_TAIL = word(8 * 32)
+_CAPTURE_TAIL = word(10 * 32)
 _LIST_TAIL = word(5 * 32)
 _BINDINGS_TAIL = word(7 * 32)
 
@@ -124,6 +132,8 @@ def _capture(capture: Capture) -> bytes:
             word(capture.rule_version),
             currency_bytes(capture.currency).ljust(32, b"\0"),
             word(capture.amount),
+            word(capture.hold_until),
+            word(capture.expires_at),
             _CAPTURE_TAIL,
             encode_words(capture.bindings),
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from eth_abi.abi import decode
@@ -21,6 +22,7 @@ from fenzhang.chain.eventtypes import (
     ConsentChanged,
     CurrencyChanged,
     Event,
+    ExpiryPassedOver,
     InstructionRejected,
     LedgerEvent,
     LogPosition,
@@ -28,6 +30,7 @@ from fenzhang.chain.eventtypes import (
     OrderRefunded,
     OrderReleased,
     OrderSplit,
+    OrderTerms,
     ParticipantEnrolled,
     ParticipantStatusChanged,
     RoleGranted,
@@ -51,6 +54,7 @@ __all__ = [
     "ConsentChanged",
     "CurrencyChanged",
     "Event",
+    "ExpiryPassedOver",
     "InstructionRejected",
     "LedgerEvent",
     "LogPosition",
@@ -58,6 +62,7 @@ __all__ = [
     "OrderRefunded",
     "OrderReleased",
     "OrderSplit",
+    "OrderTerms",
     "ParticipantEnrolled",
     "ParticipantStatusChanged",
     "RoleGranted",
@@ -68,6 +73,7 @@ __all__ = [
     "RuleVetoed",
     "SplitReturned",
     "decode_logs",
+    "join_terms",
 ]
 
 _Decoder = Callable[[LogPosition, Reader, Reader], Event]
@@ -165,6 +171,9 @@ _EVENTS: dict[str, dict[str, _Decoder]] = {
         "RuleRetired(bytes32,bytes32)": lambda at, t, _: RuleRetired(at, t.raw(1), t.raw(2)),
     },
     "SplitLedger": {
+        "OrderTerms(bytes32,uint64,uint64)": lambda at, t, d: OrderTerms(
+            at, t.raw(1), d.uint(0, 64), d.uint(1, 64)
+        ),
         "OrderCaptured(bytes32,bytes32,bytes32,bytes32,uint32,bytes3,uint96,bytes32[])": _order_captured,
         "OrderSplit(bytes32,bytes32,uint96,(bytes32,uint96)[])": lambda at, t, d: OrderSplit(
             at, t.raw(1), t.raw(2), d.uint(0, 96), read_allocations(d, 1)
@@ -172,6 +181,7 @@ _EVENTS: dict[str, dict[str, _Decoder]] = {
         "OrderReleased(bytes32,bytes32,bytes32,uint96)": lambda at, t, d: OrderReleased(
             at, t.raw(1), t.raw(2), d.raw(0), d.uint(1, 96)
         ),
+        "ExpiryPassedOver(bytes32,bytes)": lambda at, t, d: ExpiryPassedOver(at, t.raw(1), d.blob(0)),
         "SplitReturned(bytes32,bytes32,bytes32,uint96,(bytes32,uint96)[])": lambda at, t, d: SplitReturned(
             at, t.raw(1), t.raw(2), t.raw(3), d.uint(0, 96), read_allocations(d, 1)
         ),
@@ -238,9 +248,29 @@ def decode_logs(
     """Events from logs as eth_getLogs answers them, in the given order.
 
     `contracts` names the contract at each address (Deployment.contracts); with it, an event from an address
-    that does not declare it raises Undecodable. Unknown events and malformed logs always do.
+    that does not declare it raises Undecodable. Unknown events and malformed logs always do. The times of an order are
+    with its capture (`join_terms`).
     """
-    return [_decode_log(raw, contracts) for raw in raw_logs]
+    return join_terms([_decode_log(raw, contracts) for raw in raw_logs])
+
+
+def join_terms(events: list[Event]) -> list[Event]:
+    """The events with every OrderTerms put into the OrderCaptured that it stands before; others stay as they are."""
+    if not any(type(event) is OrderTerms for event in events):
+        return events
+    joined: list[Event] = []
+    for event in events:
+        terms = joined[-1] if joined else None
+        if isinstance(event, OrderCaptured) and isinstance(terms, OrderTerms) and _belong(terms, event):
+            joined[-1] = replace(event, hold_until=terms.hold_until, expires_at=terms.expires_at)
+        else:
+            joined.append(event)
+    return joined
+
+
+def _belong(terms: OrderTerms, captured: OrderCaptured) -> bool:
+    following = replace(terms.at, log_index=terms.at.log_index + 1)
+    return (terms.order_id, following) == (captured.order_id, captured.at)
 
 
 def _decode_log(raw: Mapping[str, Any], contracts: Mapping[bytes, str] | None) -> Event:

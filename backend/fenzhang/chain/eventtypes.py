@@ -118,8 +118,18 @@ class RuleRetired:
 
 
 @dataclass(frozen=True, slots=True)
+class OrderTerms:
+    """Times of the order that the next event captures. Decoding joins it to that event; alone it has no meaning."""
+
+    at: LogPosition
+    order_id: bytes
+    hold_until: int
+    expires_at: int
+
+
+@dataclass(frozen=True, slots=True)
 class OrderCaptured:
-    """An order's money was attested and is held."""
+    """An order's money was attested and is held. The times are those of the OrderTerms before it, 0 without one."""
 
     at: LogPosition
     order_id: bytes
@@ -130,6 +140,8 @@ class OrderCaptured:
     currency: str
     amount: int
     bindings: tuple[bytes, ...]
+    hold_until: int = 0
+    expires_at: int = 0
 
     @property
     def capture(self) -> Capture:
@@ -143,6 +155,8 @@ class OrderCaptured:
             currency=self.currency,
             amount=self.amount,
             bindings=self.bindings,
+            hold_until=self.hold_until,
+            expires_at=self.expires_at,
         )
 
 
@@ -166,6 +180,20 @@ class OrderReleased:
     release_id: bytes
     merchant: bytes
     amount: int
+
+    @property
+    def by_expiry(self) -> bool:
+        """Whether it was released because it expired, and not by its platform's instruction."""
+        return self.release_id == self.order_id
+
+
+@dataclass(frozen=True, slots=True)
+class ExpiryPassedOver:
+    """An order given to `expire` was left as it is. `reason` is an encoded custom error."""
+
+    at: LogPosition
+    order_id: bytes
+    reason: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -277,9 +305,11 @@ class AdministrationChanged:
 
 
 LedgerEvent = (
-    OrderCaptured
+    OrderTerms
+    | OrderCaptured
     | OrderSplit
     | OrderReleased
+    | ExpiryPassedOver
     | SplitReturned
     | OrderRefunded
     | InstructionRejected

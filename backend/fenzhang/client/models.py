@@ -53,7 +53,10 @@ class State(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewOrder:
-    """Capture an order. `rule_version` None takes the version in force; `bindings` is participant by role."""
+    """Capture an order. `rule_version` None takes the version in force; `bindings` is participant by role.
+
+    Nothing may be done on it before `hold_until`; what it holds at `expires_at` is released to the merchant.
+    """
 
     type: ClassVar[InstructionType] = InstructionType.CAPTURE
     out_order_no: str
@@ -64,6 +67,8 @@ class NewOrder:
     channel: str
     bindings: Mapping[str, str] = field(default_factory=dict)
     rule_version: int | None = None
+    hold_until: int | None = None
+    expires_at: int | None = None
 
     @property
     def reference(self) -> str:
@@ -279,6 +284,9 @@ class OrderView:
     refunded: int = 0
     instructions: tuple[Instruction, ...] = ()
     reason: Reason | None = None
+    hold_until: int | None = None
+    expires_at: int | None = None
+    released_by_expiry: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

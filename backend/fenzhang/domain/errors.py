@@ -199,6 +199,14 @@ class RecipientNotConsented(Rejection):
     fields = ("recipient", "platform")
 
 
+class HoldBeyondExpiry(Rejection):
+    """The order would expire before its hold ends."""
+
+    code = "hold_beyond_expiry"
+    contract_error = "SplitLedger_HoldBeyondExpiry"
+    fields = ("hold_until", "expires_at")
+
+
 class UnknownOrder(Rejection):
     """The order has not been captured."""
 
@@ -288,6 +296,38 @@ class NothingHeld(Rejection):
 
     code = "nothing_held"
     contract_error = "SplitLedger_NothingHeld"
+    fields = ("order_id",)
+
+
+class OnHold(Rejection):
+    """Nothing may be done on the order yet."""
+
+    code = "on_hold"
+    contract_error = "SplitLedger_OnHold"
+    fields = ("order_id", "hold_until")
+
+
+class OrderExpired(Rejection):
+    """The order has expired and is not split any more."""
+
+    code = "order_expired"
+    contract_error = "SplitLedger_OrderExpired"
+    fields = ("order_id", "expires_at")
+
+
+class OrderNotExpired(Rejection):
+    """The order has not expired."""
+
+    code = "order_not_expired"
+    contract_error = "SplitLedger_OrderNotExpired"
+    fields = ("order_id", "expires_at")
+
+
+class OutdatedWitness(Rejection):
+    """The witness is not of the order as it is now."""
+
+    code = "outdated_witness"
+    contract_error = "SplitLedger_OutdatedWitness"
     fields = ("order_id",)
 
 

@@ -63,7 +63,9 @@ class ParticipantStatus(IntEnum):
 class Capture:
     """What an attestor signs about one order.
 
-    `bindings` follow the rule version's roles; 32 zero bytes leave one open.
+    `bindings` follow the rule version's roles; 32 zero bytes leave one open. Before `hold_until` nothing may be done on
+    the order; from `expires_at` on it is not split any more, and anybody may release what it holds. Both are Unix
+    seconds, 0 for none.
     """
 
     order_id: bytes
@@ -74,6 +76,16 @@ class Capture:
     currency: str
     amount: int
     bindings: tuple[bytes, ...]
+    hold_until: int = 0
+    expires_at: int = 0
+
+    def is_on_hold(self, now: int) -> bool:
+        """Whether nothing may be done on the order at `now` (Unix seconds)."""
+        return now < self.hold_until
+
+    def has_expired(self, now: int) -> bool:
+        """Whether what the order holds may be released by anybody at `now` (Unix seconds)."""
+        return 0 < self.expires_at <= now
 
 
 @dataclass(frozen=True, slots=True)

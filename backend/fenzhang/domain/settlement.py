@@ -28,6 +28,7 @@ from fenzhang.domain.errors import (
     CurrencyNotEnabled,
     DeadlinePassed,
     EmptyAuthorization,
+    HoldBeyondExpiry,
     InsufficientHeld,
     InsufficientPosition,
     InsufficientRefundable,
@@ -37,7 +38,10 @@ from fenzhang.domain.errors import (
     NotAttestor,
     NothingHeld,
     NotOrderPlatform,
+    OnHold,
     OrderAlreadyCaptured,
+    OrderExpired,
+    OrderNotExpired,
     PlatformNotActive,
     RecipientNotActive,
     RecipientNotConsented,
@@ -161,7 +165,7 @@ def settle_authorization(
     for instruction in authorization.instructions:
         first = instruction.order_id not in settled
         try:
-            outcome = decide_instruction(world, authorization.platform, instruction, first=first)
+            outcome = decide_instruction(world, authorization.platform, instruction, now, first=first)
         except Rejection as rejection:
             decisions.append(rejection)
         else:
@@ -189,6 +193,13 @@ def decide_capture(world: World, capture: Capture, now: int) -> Outcome:
     state = world.rule_state(capture.platform, capture.rule_id, capture.rule_version, now)
     if state is not RuleState.IN_FORCE:
         raise RuleNotInForce(capture.rule_id, capture.rule_version, state)
+    _check_capture_parties(world, capture)
+    if 0 < capture.expires_at <= capture.hold_until:
+        raise HoldBeyondExpiry(capture.hold_until, capture.expires_at)
+    return Outcome(RecordKind.CAPTURE, capture.amount)
+
+
+def _check_capture_parties(world: World, capture: Capture) -> None:
     expected = len(roles_of(world.legs_of(capture)))
     if len(capture.bindings) != expected:
         raise BindingCount(len(capture.bindings), expected)
@@ -196,7 +207,6 @@ def decide_capture(world: World, capture: Capture, now: int) -> Outcome:
     for bound in capture.bindings:
         if bound != NOBODY:
             _check_consenting(world, bound, capture.platform)
-    return Outcome(RecordKind.CAPTURE, capture.amount)
 
 
 def apply_capture(world: World, capture: Capture) -> None:
@@ -210,8 +220,10 @@ def apply_capture(world: World, capture: Capture) -> None:
 # ------------------------------------------------------------------------------ instructions
 
 
-def decide_instruction(world: World, platform: bytes, instruction: Instruction, *, first: bool) -> Outcome:
-    """What an instruction authorised by `platform` records. Raises its Rejection.
+def decide_instruction(
+    world: World, platform: bytes, instruction: Instruction, now: int, *, first: bool
+) -> Outcome:
+    """What an instruction authorised by `platform` records at `now` (Unix seconds). Raises its Rejection.
 
     `first` is false once an earlier instruction of the same authorization has settled on the same order.
     """
@@ -220,6 +232,7 @@ def decide_instruction(world: World, platform: bytes, instruction: Instruction, 
         raise UnknownOrder(instruction.order_id)
     if order.capture.platform != platform:
         raise NotOrderPlatform(instruction.order_id, platform)
+    check_timely(order.capture, instruction.kind, now)
     match instruction.kind:
         case InstructionKind.SPLIT:
             return _decide_split(world, order, instruction)
@@ -229,6 +242,17 @@ def decide_instruction(world: World, platform: bytes, instruction: Instruction, 
             return _decide_return(world, order, instruction, first=first)
         case InstructionKind.REFUND:
             return _decide_refund(world, order, instruction, first=first)
+
+
+def check_timely(capture: Capture, kind: InstructionKind, now: int) -> None:
+    """Raise the Rejection of an instruction of this kind that comes before its order's hold ends, or too late.
+
+    A refund is always in time: a hold is there for the buyer.
+    """
+    if capture.is_on_hold(now) and kind is not InstructionKind.REFUND:
+        raise OnHold(capture.order_id, capture.hold_until)
+    if kind is InstructionKind.SPLIT and capture.has_expired(now):
+        raise OrderExpired(capture.order_id, capture.expires_at)
 
 
 def _decide_split(world: World, order: Order, instruction: Instruction) -> Outcome:
@@ -273,10 +297,32 @@ def _bind(world: World, capture: Capture, instruction: Instruction) -> dict[str,
 def _decide_release(world: World, order: Order, instruction: Instruction) -> Outcome:
     if instruction.split_id != NOBODY or instruction.amount or instruction.bindings or instruction.amounts:
         raise MalformedInstruction(instruction.id)
+    return _decide_release_of_held(world, order)
+
+
+def _decide_release_of_held(world: World, order: Order) -> Outcome:
     if order.held == 0:
-        raise NothingHeld(instruction.order_id)
+        raise NothingHeld(order.capture.order_id)
     _check_active(world, order.capture.merchant)
     return Outcome(RecordKind.RELEASE, order.held)
+
+
+def decide_expiry(world: World, order_id: bytes, now: int) -> Outcome:
+    """What anybody's wish to release an expired order records at `now` (Unix seconds).
+
+    Raises the Rejection for which the order is passed over.
+    """
+    order = world.orders.get(order_id)
+    if order is None:
+        raise UnknownOrder(order_id)
+    if not order.capture.has_expired(now):
+        raise OrderNotExpired(order_id, order.capture.expires_at)
+    return _decide_release_of_held(world, order)
+
+
+def expiry_of(order_id: bytes) -> Instruction:
+    """The instruction that a release by expiry is recorded as: its id is the order's."""
+    return Instruction(InstructionKind.RELEASE, order_id, order_id)
 
 
 def _decide_return(world: World, order: Order, instruction: Instruction, *, first: bool) -> Outcome:

@@ -10,8 +10,11 @@ from fenzhang.intake.errors import (
     CurrencyMismatch,
     GivenCount,
     GivenOutOfBounds,
+    HoldBeyondExpiry,
     LeafCount,
     LegExceedsRemaining,
+    OrderExpired,
+    OrderOnHold,
     RoleBoundByOrder,
     SplitRejected,
     TooManyInstructions,
@@ -58,6 +61,13 @@ def _instruction(
 
 
 def _capture(snapshot: Snapshot, request: CaptureRequest) -> Capture:
+    if 0 < request.expires_at <= request.hold_until:
+        raise HoldBeyondExpiry(
+            "hold_until",
+            "it must be before expires_at",
+            hold_until=request.hold_until,
+            expires_at=request.expires_at,
+        )
     version = snapshot.rule_for_capture(request.rule, request.rule_version)
     shape = snapshot.shape(version.rule_id, version.version)
     return Capture(
@@ -69,12 +79,15 @@ def _capture(snapshot: Snapshot, request: CaptureRequest) -> Capture:
         currency=request.currency,
         amount=request.amount,
         bindings=snapshot.bind(shape, request.bindings),
+        hold_until=request.hold_until,
+        expires_at=request.expires_at,
     )
 
 
 def _split(snapshot: Snapshot, request: SplitRequest) -> Instruction:
     order = snapshot.order(request.order)
     _check_order(order, request.order, request.currency)
+    _check_times(snapshot, order, request.order, request.type)
     shape = snapshot.shape(order.rule_id, order.rule_version)
     own = snapshot.bind(shape, request.bindings)
     for role, bound, given in zip(shape.roles, order.bindings, own, strict=True):
@@ -119,6 +132,7 @@ def _check_given(shape: RuleShape, request: SplitRequest) -> None:
 def _release(snapshot: Snapshot, request: ReleaseRequest) -> Instruction:
     order = snapshot.order(request.order)
     _check_order(order, request.order, None)
+    _check_times(snapshot, order, request.order, request.type)
     return Instruction(
         kind=InstructionKind.RELEASE,
         id=identifiers.release_id(snapshot.platform.id, request.reference),
@@ -135,6 +149,7 @@ def _return(snapshot: Snapshot, request: ReturnRequest) -> Instruction:
     reference = split.content["out_order_no"]
     order = snapshot.order_by_id(split.order_id or _NOBODY, reference)
     _check_order(order, reference, request.currency)
+    _check_times(snapshot, order, reference, request.type)
     if request.amounts is not None:
         leaves = snapshot.shape(order.rule_id, order.rule_version).leaves
         if len(request.amounts) != leaves:
@@ -158,6 +173,24 @@ def _refund(snapshot: Snapshot, request: RefundRequest) -> Instruction:
         order_id=order.order_id,
         amount=request.amount,
     )
+
+
+def _check_times(snapshot: Snapshot, order: OrderFacts, reference: str, kind: InstructionType) -> None:
+    """Raises the reason for which the chain is certain to refuse an instruction of this kind at this time."""
+    if snapshot.now < order.hold_until:
+        raise OrderOnHold(
+            f"nothing may be done on order {reference!r} before {order.hold_until}",
+            field="out_order_no",
+            reference=reference,
+            hold_until=order.hold_until,
+        )
+    if kind is InstructionType.SPLIT and 0 < order.expires_at <= snapshot.block_time:
+        raise OrderExpired(
+            f"order {reference!r} expired at {order.expires_at}",
+            field="out_order_no",
+            reference=reference,
+            expires_at=order.expires_at,
+        )
 
 
 def _check_order(order: OrderFacts, reference: str, currency: str | None) -> None:

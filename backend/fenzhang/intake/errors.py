@@ -240,6 +240,18 @@ class OrderNotCaptured(Conflict):
     code = "order_not_captured"
 
 
+class OrderOnHold(Conflict):
+    """Nothing may be done on the order yet."""
+
+    code = "on_hold"
+
+
+class OrderExpired(Conflict):
+    """The order has expired and is not split any more."""
+
+    code = "order_expired"
+
+
 class SplitRejected(Conflict):
     """The split was rejected, so nothing can be returned from it."""
 
@@ -310,6 +322,12 @@ class GivenOutOfBounds(InvalidInput):
     """A given amount is not within what the rule lets its leg take."""
 
     code = "given_out_of_bounds"
+
+
+class HoldBeyondExpiry(InvalidInput):
+    """The order would expire before its hold ends."""
+
+    code = "hold_beyond_expiry"
 
 
 class LegExceedsRemaining(InvalidInput):

@@ -49,6 +49,8 @@ class OrderReading:
     """Allocations of each settled split, by split id."""
     totals: dict[RecordKind, int]
     """Sum of the settled amounts per kind, minor units."""
+    expired: int
+    """What of it was released by expiry, minor units."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +63,8 @@ class Terms:
     rule_id: bytes
     rule_version: int
     bindings: tuple[bytes, ...]
+    hold_until: int
+    expires_at: int
 
 
 def terms_of(reading: OrderReading) -> Terms:
@@ -79,6 +83,8 @@ def terms_of(reading: OrderReading) -> Terms:
         captured.rule_id,
         captured.rule_version,
         captured.bindings,
+        captured.hold_until,
+        captured.expires_at,
     )
 
 
@@ -185,17 +191,25 @@ async def order_named(session: AsyncSession, platform_id: bytes, reference: str)
     capture = next((i for i in instructions if i.type == InstructionType.CAPTURE), None)
     if capture is None and order is None:
         raise UnknownOrderReference(reference)
-    totals = (
-        select(Record.kind, *half_sums(Record.amount))
+    by_order = (
+        Record.instruction_id == Record.order_id
+    )  # a release by expiry has the order's id, as a capture has
+    query = (
+        select(Record.kind, by_order, *half_sums(Record.amount))
         .where(Record.order_id == order_id, Record.canonical.is_(True))
-        .group_by(Record.kind)
+        .group_by(Record.kind, by_order)
     )
+    sums = {
+        (RecordKind(kind), bool(own)): whole(high, low)
+        for kind, own, high, low in await session.execute(query)
+    }
     return OrderReading(
         capture=capture,
         order=order,
         instructions=instructions,
         leaves=await leaves_of(session, instructions),
-        totals={RecordKind(kind): whole(high, low) for kind, high, low in await session.execute(totals)},
+        totals={kind: sums.get((kind, False), 0) + sums.get((kind, True), 0) for kind in RecordKind},
+        expired=sums.get((RecordKind.RELEASE, True), 0),
     )
 
 

@@ -50,7 +50,10 @@ def _canonical(content: Mapping[str, Any]) -> bytes:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CaptureRequest:
-    """Capture an order of `amount` minor units. `rule_version` None takes the version in force."""
+    """Capture an order of `amount` minor units. `rule_version` None takes the version in force.
+
+    `hold_until` and `expires_at` are Unix seconds, 0 for none.
+    """
 
     type: ClassVar[InstructionType] = InstructionType.CAPTURE
     reference: str
@@ -61,6 +64,8 @@ class CaptureRequest:
     amount: int
     channel: str
     bindings: Mapping[str, str] = field(default_factory=dict)
+    hold_until: int = 0
+    expires_at: int = 0
 
     @property
     def order(self) -> str:
@@ -78,6 +83,8 @@ class CaptureRequest:
             amount=self.amount,
             channel=self.channel,
             bindings=dict(self.bindings) or None,
+            hold_until=self.hold_until or None,
+            expires_at=self.expires_at or None,
         )
 
 

@@ -73,6 +73,8 @@ class OrderFacts:
     rule_version: int
     currency: str
     bindings: tuple[bytes, ...]
+    hold_until: int = 0
+    expires_at: int = 0
     written: dict[str, int] = field(default_factory=dict)
 
     @property
@@ -104,16 +106,24 @@ class OrderFacts:
 
 async def chain_time(session: AsyncSession) -> int:
     """Now in Unix seconds: this machine's time, or the last mirrored block's when that is ahead."""
+    return max(int(time.time()), await _block_time(session))
+
+
+async def _block_time(session: AsyncSession) -> int:
     latest = select(Block.timestamp).order_by(Block.number.desc()).limit(1)
-    return max(int(time.time()), (await session.execute(latest)).scalar() or 0)
+    return (await session.execute(latest)).scalar() or 0
 
 
 @dataclass(slots=True)
 class Snapshot:
-    """The platform's participants, rules, orders and instructions that a list of requests names."""
+    """The platform's participants, rules, orders and instructions that a list of requests names.
+
+    `now` is as `chain_time` has it, `block_time` the last mirrored block's time: the chain is at least that far.
+    """
 
     platform: Participant
     now: int
+    block_time: int = 0
     known: dict[tuple[str, str], InstructionRow] = field(default_factory=dict)
     participants: dict[str, Participant] = field(default_factory=dict)
     rules: dict[bytes, list[RuleVersion]] = field(default_factory=lambda: defaultdict(list))
@@ -230,6 +240,8 @@ def _facts_of_capture(capture: Capture, state: str) -> OrderFacts:
         rule_version=capture.rule_version,
         currency=capture.currency,
         bindings=capture.bindings,
+        hold_until=capture.hold_until,
+        expires_at=capture.expires_at,
     )
 
 
@@ -264,7 +276,8 @@ async def load(
     session: AsyncSession, platform: Participant, requests: Sequence[SettlementRequest]
 ) -> Snapshot:
     """Read everything that `requests` name."""
-    snapshot = Snapshot(platform, await chain_time(session))
+    block_time = await _block_time(session)
+    snapshot = Snapshot(platform, max(int(time.time()), block_time), block_time)
     wanted: dict[InstructionType, set[str]] = defaultdict(set)
     names: set[str] = set()
     for request in requests:
@@ -374,4 +387,6 @@ def _facts_of_order(order: Order) -> OrderFacts:
         rule_version=order.rule_version,
         currency=order.currency,
         bindings=bindings_of(order),
+        hold_until=order.hold_until,
+        expires_at=order.expires_at,
     )

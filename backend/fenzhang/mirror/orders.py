@@ -43,6 +43,8 @@ async def store_orders(session: AsyncSession, orders: Collection[OrderState]) ->
                 "captured": order.capture.amount,
                 "held": order.held,
                 "head": order.head,
+                "hold_until": order.capture.hold_until,
+                "expires_at": order.capture.expires_at,
             }
             for order in orders
             if order.is_new

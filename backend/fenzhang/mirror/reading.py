@@ -21,6 +21,7 @@ from fenzhang.chain.events import (
     OrderRefunded,
     OrderReleased,
     OrderSplit,
+    OrderTerms,
     ParticipantEnrolled,
     ParticipantStatusChanged,
     RuleApproved,
@@ -134,7 +135,7 @@ class Reading:
         if self._open and event.at.tx_hash != self._open[0].at.tx_hash:
             self.finish()
         match event:
-            case OrderCaptured():
+            case OrderCaptured() | OrderTerms():
                 self._captured(event)
             case OrderSplit():
                 self._split(event)
@@ -160,11 +161,14 @@ class Reading:
             ):
                 self.governance.append(event)
             case _:
-                # A skipped authorization stays valid, which submission sees from the transaction; consent, currencies
-                # and roles have no row.
+                # A skipped authorization stays valid and an order that was not expired is as it was, which submission
+                # sees from the transaction; consent, currencies and roles have no row.
                 pass
 
-    def _captured(self, event: OrderCaptured) -> None:
+    def _captured(self, event: OrderCaptured | OrderTerms) -> None:
+        if isinstance(event, OrderTerms):
+            name = f"order 0x{event.order_id.hex()}"
+            raise MirrorError(f"{name} has times and was not captured", order_id=event.order_id)
         if event.order_id in self.orders:
             raise MirrorError(f"order 0x{event.order_id.hex()} was captured twice", order_id=event.order_id)
         capture = event.capture

@@ -139,6 +139,8 @@ class Player:
             channel=order.channel,
             # Who holds a role that the rule does not have is nothing to the split.
             bindings={role: name for role, name in order.bindings.items() if role in roles},
+            hold_until=order.hold_until,
+            expires_at=order.expires_at,
         )
         yield Item(order.line, capture)
         for step in order.steps:

@@ -100,6 +100,7 @@ def to_json(payload: Payload) -> dict[str, Any]:
                 "amounts": list(payload.amounts),
             }
         case Capture():
+            times = {"hold_until": payload.hold_until, "expires_at": payload.expires_at}
             return {
                 "order_id": _hex(payload.order_id),
                 "platform": _hex(payload.platform),
@@ -109,6 +110,7 @@ def to_json(payload: Payload) -> dict[str, Any]:
                 "currency": payload.currency,
                 "amount": payload.amount,
                 "bindings": [_hex(binding) for binding in payload.bindings],
+                **{name: time for name, time in times.items() if time},
             }
         case Proposal():
             return {
@@ -134,6 +136,8 @@ def capture_from(data: dict[str, Any]) -> Capture:
         currency=data["currency"],
         amount=data["amount"],
         bindings=tuple(map(_bytes, data["bindings"])),
+        hold_until=data.get("hold_until", 0),
+        expires_at=data.get("expires_at", 0),
     )
 
 

@@ -433,6 +433,14 @@ class Order(Base):
     """A captured order as the chain knows it now; always recomputable from its canonical records."""
 
     __tablename__ = "orders"
+    __table_args__ = (
+        Index(
+            "ix_orders_expiring",
+            "expires_at",
+            sqlite_where=text("expires_at > 0 AND held > 0"),
+            postgresql_where=text("expires_at > 0 AND held > 0"),
+        ),
+    )
     order_id: Mapped[bytes] = mapped_column(primary_key=True)
     platform_id: Mapped[bytes] = mapped_column(index=True)
     merchant: Mapped[bytes]
@@ -445,6 +453,23 @@ class Order(Base):
     held: Mapped[int]
     head: Mapped[bytes]
     """Hash chain over the settled records after the capture; the witness for the next instruction."""
+    hold_until: Mapped[int] = mapped_column(server_default="0")
+    expires_at: Mapped[int] = mapped_column(server_default="0")
+    """0 for none, as is `hold_until`."""
+
+
+class Expiry(Base):
+    """The last try of this backend to release an expired order. A row stands for one try at a time."""
+
+    __tablename__ = "expiries"
+    order_id: Mapped[bytes] = mapped_column(primary_key=True)
+    transaction_id: Mapped[int] = mapped_column(ForeignKey("transactions.id"), index=True)
+    head: Mapped[bytes]
+    """Of the order as it was tried."""
+    tries: Mapped[int]
+    """With this head."""
+    not_before: Mapped[int]
+    """Chain time (Unix seconds) of the next try with this head."""
 
 
 class Account(Base):

@@ -70,6 +70,11 @@ def instruction_gas(instruction: Instruction, leaves: int) -> int:
             return _REFUND + _PER_RETURNED_LEAF * leaves
 
 
+def expiry_gas(capture: Capture) -> int:
+    """One order of an `expire`, with its merchant and platform looked at and paid for the first time."""
+    return witness_gas(capture) + _RELEASE + 2 * COLD_STANDING + COLD_POSITION
+
+
 def rule_gas(legs: int) -> int:
     """First use of a rule version of this many legs in a transaction."""
     return COLD_RULE + COLD_RULE_LEG * legs
@@ -84,7 +89,7 @@ GROUP_BYTES = 13 * _WORD
 
 def capture_bytes(capture: Capture) -> int:
     """One capture with its offset."""
-    return _WORD * (10 + len(capture.bindings))
+    return _WORD * (12 + len(capture.bindings))
 
 
 def witness_bytes(capture: Capture, past_records: int = 0, past_leaves: int = 0) -> int:

@@ -93,7 +93,10 @@ class Submitter:
         if not await self._ready():
             return 0
         async with self._database.read() as session:
-            if not await is_anything_to_do(session, self._context.lane, self._context.addresses):
+            if not (
+                await is_anything_to_do(session, self._context.lane, self._context.addresses)
+                or await self._preparer.expiries.is_anything_due(session)
+            ):
                 return 0
         done = await self._follow()
         done += await self.prepare_and_store()
@@ -110,7 +113,7 @@ class Submitter:
             async with self._database.write() as session:
                 await self._require_holding().require(session)
                 await prepared.nonces.store(session)
-                requests = await store(session, prepared.transactions)
+                requests = await store(session, prepared.transactions, self._config)
         except (Superseded, IntegrityError) as error:
             log.info("looking again: %s", error)
             return 0

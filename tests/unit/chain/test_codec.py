@@ -17,6 +17,7 @@ from fenzhang.chain.artifacts import artifact
 from fenzhang.chain.calldata import (
     SentProposal,
     SentSettle,
+    decode_expire,
     decode_proposal,
     decode_retirement,
     decode_settle,
@@ -28,6 +29,7 @@ from fenzhang.chain.codec import (
     decode_arguments,
     decode_result,
     encode_call,
+    encode_expire,
     encode_settle,
     leg_values,
     legs_from_values,
@@ -71,6 +73,8 @@ def _capture(c: Capture) -> tuple[Any, ...]:
         c.rule_version,
         c.currency.encode(),
         c.amount,
+        c.hold_until,
+        c.expires_at,
         c.bindings,
     )
 
@@ -93,6 +97,14 @@ def _past(p: PastRecord) -> tuple[Any, ...]:
 
 def _witness(w: OrderWitness) -> tuple[Any, ...]:
     return (_capture(w.capture), w.head, tuple(map(_past, w.past)))
+
+
+@given(values.tuples(values.witnesses, 3))
+def test_expire_is_encoded_as_eth_abi_encodes_it_and_read_again(witnesses: tuple[OrderWitness, ...]) -> None:
+    data = encode_expire(witnesses)
+    assert data == encode_call("SplitLedger", "expire", tuple(map(_witness, witnesses)))
+    sent = decode_expire(data)
+    assert [(each.capture, each.head) for each in sent] == [(each.capture, each.head) for each in witnesses]
 
 
 @given(calls)

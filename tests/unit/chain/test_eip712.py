@@ -82,6 +82,8 @@ def _capture(capture: Capture) -> dict[str, Any]:
         "ruleVersion": capture.rule_version,
         "currency": capture.currency.encode(),
         "amount": capture.amount,
+        "holdUntil": capture.hold_until,
+        "expiresAt": capture.expires_at,
         "bindings": list(capture.bindings),
     }
 

@@ -22,6 +22,7 @@ from fenzhang.chain.events import (
     OrderCaptured,
     OrderRefunded,
     OrderSplit,
+    OrderTerms,
     RoleGranted,
     RuleProposed,
     SplitReturned,
@@ -104,7 +105,9 @@ def test_every_declared_event_is_known(contract: str, event: str) -> None:
         assert len(found.values) == len(arguments)
     else:
         assert type(found).__name__ == event
-        assert len(fields(found)) == len(arguments) + 1
+        # The times of an order are told by the event before.
+        joined = ("hold_until", "expires_at") if event == "OrderCaptured" else ()
+        assert len(fields(found)) == len(arguments) + 1 + len(joined)
 
 
 def test_a_label_of_a_role_may_be_no_text() -> None:
@@ -152,6 +155,49 @@ def test_the_events_of_settlement_have_their_values_in_place() -> None:
     assert decode_one("SplitLedger", "CurrencyChanged", currency=b"CNY", enabled=False) == CurrencyChanged(
         AT, "CNY", enabled=False
     )
+
+
+TERMS = {"orderId": A, "holdUntil": 7, "expiresAt": 9}
+CAPTURED = {
+    "orderId": A,
+    "platform": B,
+    "merchant": C,
+    "ruleId": D,
+    "ruleVersion": 2,
+    "currency": b"JPY",
+    "amount": 5,
+    "bindings": [A],
+}
+
+
+def behind(log: dict[str, Any], places: int = 1) -> dict[str, Any]:
+    """The same log, so many places further."""
+    return log | {"logIndex": hex(AT.log_index + places)}
+
+
+def test_the_times_of_an_order_are_with_its_capture() -> None:
+    terms = make_log("SplitLedger", "OrderTerms", **TERMS)
+    captured = make_log("SplitLedger", "OrderCaptured", **CAPTURED)
+    [found] = decode_logs([terms, behind(captured)], CONTRACTS)
+    assert isinstance(found, OrderCaptured)
+    assert (found.hold_until, found.expires_at) == (7, 9)
+    assert (found.capture.hold_until, found.capture.expires_at) == (7, 9)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        behind(make_log("SplitLedger", "OrderCaptured", **CAPTURED), 2),
+        behind(make_log("SplitLedger", "OrderCaptured", **CAPTURED | {"orderId": B})),
+        behind(make_log("SplitLedger", "OrderCaptured", **CAPTURED)) | {"transactionHash": "0x" + C.hex()},
+    ],
+    ids=["not behind it", "of another order", "of another transaction"],
+)
+def test_times_that_belong_to_no_capture_stay_what_they_are(changed: dict[str, Any]) -> None:
+    terms, captured = decode_logs([make_log("SplitLedger", "OrderTerms", **TERMS), changed], CONTRACTS)
+    assert isinstance(terms, OrderTerms)
+    assert isinstance(captured, OrderCaptured)
+    assert (captured.hold_until, captured.expires_at) == (0, 0)
 
 
 def test_a_proposed_rule_comes_with_its_legs_and_terms() -> None:

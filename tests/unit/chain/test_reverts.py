@@ -29,6 +29,7 @@ STRATEGIES: dict[str, st.SearchStrategy[object]] = {
     "uint256": values.uint256,
     "int256": st.integers(-(2**255), 2**255 - 1),
     "uint32": st.integers(0, 2**32 - 1),
+    "uint64": values.uint64,
     "address": values.addresses,
     "bytes3": values.currencies,
     "role": values.roles,

@@ -36,7 +36,17 @@ def tuples(values: st.SearchStrategy[T], most: int = 4) -> st.SearchStrategy[tup
 
 
 captures = st.builds(
-    Capture, words, words, words, words, st.integers(0, 2**32 - 1), currencies, amounts, tuples(words)
+    Capture,
+    words,
+    words,
+    words,
+    words,
+    st.integers(0, 2**32 - 1),
+    currencies,
+    amounts,
+    tuples(words),
+    uint64,
+    uint64,
 )
 instructions = st.builds(
     Instruction,

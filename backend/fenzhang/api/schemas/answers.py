@@ -121,12 +121,17 @@ class OrderAnswer(BaseModel):
     rule_id: str
     rule_version: int
     bindings: dict[str, str | None]
+    hold_until: int | None = Field(description="Nothing may be done on the order before, Unix seconds.")
+    expires_at: int | None = Field(
+        description="What it holds then is released to the merchant, Unix seconds."
+    )
     captured: int
     held: int
     split: Sum
     returned: Sum
     released: Sum
     refunded: Sum
+    released_by_expiry: Sum
     instructions: list[InstructionAnswer]
 
 

@@ -123,6 +123,10 @@ class OrderItem(Model):
     amount: Amount
     channel: Literal["alipay", "bank-gateway", "sandbox", "unionpay", "wechat"]
     bindings: Bindings = Field(default_factory=dict)
+    hold_until: Timestamp = 0
+    """Nothing may be done on the order before this time; 0 for none."""
+    expires_at: Timestamp = 0
+    """What the order still holds at this time is released to its merchant; 0 for never."""
 
     def request(self) -> CaptureRequest:
         """What intake accepts."""
@@ -135,6 +139,8 @@ class OrderItem(Model):
             amount=self.amount,
             channel=check_channel("channel", self.channel),
             bindings=self.bindings,
+            hold_until=self.hold_until,
+            expires_at=self.expires_at,
         )
 
 

@@ -30,7 +30,7 @@ TEXTS = frozenset(
         "channel",
     }
 )
-NUMBERS = frozenset({"amount", "rule_version"})
+NUMBERS = frozenset({"amount", "rule_version", "hold_until", "expires_at"})
 LISTS = frozenset({"amounts", "given"})
 BINDINGS = "bindings"
 REASONS = ("line", "code", "field", "message")
