@@ -64,7 +64,8 @@ def test_a_platform_refunds_an_order(shop: Shop, fenzhang_system: LocalSystem) -
     assert report.counts["refunds"] > 0
 
 
+@pytest.mark.parametrize("page", ["refunds.md", "debt.md"])
 def test_the_example_of_the_page_prints_what_the_page_says(
-    fenzhang_system: LocalSystem, tmp_path: Path
+    fenzhang_system: LocalSystem, tmp_path: Path, page: str
 ) -> None:
-    check_page("refunds.md", fenzhang_system, tmp_path)
+    check_page(page, fenzhang_system, tmp_path)

@@ -144,3 +144,33 @@ async def test_a_return_with_a_long_past(pipeline: Pipeline, measured: dict[int,
         await _run(pipeline, world.give_back(capture.order_id, split.id, 50))
 
     await _check(pipeline, measured)
+
+
+@pytest.mark.parametrize("count", [1, 20, 100])
+async def test_refunds_from_splits_and_releases(
+    pipeline: Pipeline, measured: dict[int, tuple[int, int]], count: int
+) -> None:
+    world = pipeline.world
+    captures = [world.capture(1_000) for _ in range(count)]
+    await _run(pipeline, *captures)
+    await _run(pipeline, *[world.refund(capture.order_id, 10) for capture in captures])
+    await _run(pipeline, *[world.split(capture.order_id, 500) for capture in captures])
+    await _run(pipeline, *[world.refund(capture.order_id, 600) for capture in captures])
+    together = [world.capture(1_000) for _ in range(count)]
+    await _run(pipeline, *together, *[world.refund(capture.order_id, 500) for capture in together])
+    await _run(pipeline, *[world.release(capture.order_id) for capture in together])
+    await _run(pipeline, *[world.refund(capture.order_id, 400) for capture in together])
+
+    await _check(pipeline, measured)
+
+
+async def test_refunds_of_an_order_with_a_long_past(
+    pipeline: Pipeline, measured: dict[int, tuple[int, int]]
+) -> None:
+    world = pipeline.world
+    capture = world.capture(10_000)
+    await _run(pipeline, capture, *[world.split(capture.order_id, 100) for _ in range(30)])
+    for amount in (7_100, 30, 40, 50, 60):
+        await _run(pipeline, world.refund(capture.order_id, amount))
+
+    await _check(pipeline, measured)

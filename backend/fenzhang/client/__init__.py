@@ -27,7 +27,16 @@ from fenzhang.client.errors import (
     WrongNetwork,
 )
 from fenzhang.client.files import FileState, FileView
-from fenzhang.client.ledger import Position, Side, StatementLine, StatementView, TrialBalance
+from fenzhang.client.ledger import (
+    Debt,
+    DebtPage,
+    DebtTotal,
+    Position,
+    Side,
+    StatementLine,
+    StatementView,
+    TrialBalance,
+)
 from fenzhang.client.models import (
     Completion,
     Instruction,
@@ -57,6 +66,9 @@ __all__ = [
     "Completion",
     "Conflict",
     "Credentials",
+    "Debt",
+    "DebtPage",
+    "DebtTotal",
     "FileState",
     "FileView",
     "Forbidden",

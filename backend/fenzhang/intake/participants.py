@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,6 +28,7 @@ from fenzhang.intake.once import find, governance_instruction, once
 from fenzhang.intake.settlement import Outcome
 from fenzhang.intake.snapshot import is_id, platform_of
 from fenzhang.store import keys
+from fenzhang.store.bulk import chunks
 from fenzhang.store.payloads import Enrollment, StandingChange
 from fenzhang.store.tables import Instruction, InstructionType, KeystoreKey, Participant
 
@@ -214,6 +215,17 @@ async def list_participants(
         .limit(limit)
     )
     return (await session.execute(query)).scalars().all()
+
+
+async def owners_of(session: AsyncSession, ids: Collection[bytes]) -> dict[bytes, tuple[bytes, str]]:
+    """Whose these participants are, and what they are called there: platform id and reference, by id."""
+    found: dict[bytes, tuple[bytes, str]] = {}
+    for chunk in chunks(sorted(ids)):
+        query = select(Participant.id, Participant.platform_id, Participant.reference).where(
+            Participant.id.in_(chunk)
+        )
+        found |= {row[0]: (row[1], row[2]) for row in await session.execute(query)}
+    return found
 
 
 async def enrolment_of(session: AsyncSession, participant: Participant) -> Instruction | None:

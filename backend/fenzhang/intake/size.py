@@ -14,6 +14,8 @@ from fenzhang.intake.limits import MAX_SIGNED_BYTES, MAX_SIGNED_GAS, MAX_SIGNED_
 from fenzhang.intake.snapshot import OrderFacts, RuleShape
 
 _NOBODY = bytes(32)
+_REFUNDED = b""
+"""Stands for the total of refunds, which costs what a recipient's first position does."""
 _BASE_GAS = 430_000
 """The transaction itself, its batch, and the signature, which may be a contract account's."""
 _BASE_BYTES = 1_200
@@ -60,6 +62,8 @@ class TransactionSize:
         is_refund = instruction.kind is InstructionKind.REFUND
         self.gas += _LEAF_GAS * (order.leaves(shape.leaves) if is_refund else shape.leaves)
         self._add_recipients(order.currency, (*order.bindings, *instruction.bindings, *shape.recipients))
+        if is_refund:
+            self._add_recipients(order.currency, (_REFUNDED,))
         if instruction.kind.opens_past:
             leaves = order.past_leaves(shape.leaves)
             self.gas += order.instructions * _PAST_RECORD_GAS + leaves * _PAST_LEAF_GAS

@@ -20,7 +20,7 @@ COLD_STANDING = 10_000
 """First look at a recipient: status and consent. Most cost 7,300; a consent other than that of its enrolment costs
 another cold slot."""
 COLD_POSITION = 23_000
-"""First payment to a recipient in a currency, from zero."""
+"""First payment to a recipient in a currency, from zero. A currency's total of refunds is a slot like it."""
 COLD_RULE = 24_000
 """First use of a rule version, and for each leg:"""
 COLD_RULE_LEG = 3_000
@@ -35,7 +35,7 @@ _SPLIT = 11_500
 _PER_LEAF = 1_500
 _RELEASE = 8_500
 _RETURN = 12_000
-_REFUND = 36_000
+_REFUND = 13_500
 _PER_RETURNED_LEAF = 3_900
 _PER_WORD = 700
 _WORD = 32

@@ -18,6 +18,8 @@ from fenzhang.submission.picking import Pending, Queue, Signed, Unit
 
 _LAST_PART = 16
 """In this part of a transaction's calldata it is looked at what stands behind a capture."""
+_REFUNDED = b""
+"""Stands for the total of refunds among the positions of a currency."""
 _CAPTURED_HERE = -1
 """Place of captures among the groups of a plan: before all authorizations."""
 
@@ -233,6 +235,10 @@ class Plan:
         cost.gas += model.instruction_gas(instruction, shape.leaves)
         if instruction.kind is InstructionKind.RELEASE:
             paid = {capture.merchant}
+        elif instruction.kind is InstructionKind.REFUND:
+            # Captured in the same transaction, so nobody was given anything yet.
+            cost.positions.add((capture.currency, _REFUNDED))
+            return
         else:
             paid = {who for who in (*shape.recipients, *capture.bindings, *instruction.bindings) if any(who)}
             cost.rules[rule_key(capture)] = shape.legs
@@ -241,12 +247,14 @@ class Plan:
             # Who gives back is not asked for its standing.
             cost.standings |= paid
 
-    @staticmethod
-    def _cost_of_refund(instruction: Instruction, known: KnownOrder, cost: _Cost) -> None:
+    def _cost_of_refund(self, instruction: Instruction, known: KnownOrder, cost: _Cost) -> None:
         cost.size += model.instruction_bytes(instruction)
+        # The rule is asked whether its recipients may owe.
+        cost.rules[rule_key(known.capture)] = self.facts.shape_of(known.capture).legs
         leaves = known.leaves
         cost.gas += model.instruction_gas(instruction, len(leaves))
         cost.positions |= {(known.capture.currency, leaf.recipient) for leaf in leaves}
+        cost.positions.add((known.capture.currency, _REFUNDED))
 
 
 def _opens_past(item: Pending) -> bool:

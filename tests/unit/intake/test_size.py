@@ -79,7 +79,7 @@ def test_bound_is_above_what_submission_counts_with(
         paid = (
             (capture.merchant,) if is_release else (*shape.recipients, *order.bindings, *instruction.bindings)
         )
-        recipients |= set(paid)
+        recipients |= {*paid, b"refunded"} if is_refund else set(paid)
         if (order.rule_id, order.rule_version) not in rules:
             counted += gas.rule_gas(shape.legs)
             rules.add((order.rule_id, order.rule_version))

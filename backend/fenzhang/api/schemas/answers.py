@@ -248,12 +248,13 @@ class QuoteAnswer(BaseModel):
 
 
 class PositionAnswer(BaseModel):
-    """What is payable to a participant, minor units."""
+    """What is payable to a participant, minor units. Negative is what it owes, and `debt` says so; else it is 0."""
 
     out_participant_no: str
     participant_id: str
     currency: str
     amount: Sum
+    debt: Sum
 
 
 class PositionList(BaseModel):
@@ -261,6 +262,34 @@ class PositionList(BaseModel):
 
     positions: list[PositionAnswer]
     next: str | None = None
+    block_number: int = BLOCK_NUMBER
+    block_time: int | None = BLOCK_TIME
+
+
+class DebtAnswer(BaseModel):
+    """What a participant owes, minor units. `out_participant_no` is the platform's own; others see ids alone."""
+
+    participant_id: str
+    out_participant_no: str | None
+    platform_id: str | None
+    currency: str
+    debt: Sum
+
+
+class DebtTotal(BaseModel):
+    """All debts of a currency, minor units."""
+
+    currency: str
+    participants: int
+    debt: Sum
+
+
+class DebtList(BaseModel):
+    """A page of debts by currency and participant id, and the totals of all pages; `next` is null on the last."""
+
+    debts: list[DebtAnswer]
+    totals: list[DebtTotal]
+    next: str | None
     block_number: int = BLOCK_NUMBER
     block_time: int | None = BLOCK_TIME
 
