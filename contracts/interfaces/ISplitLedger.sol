@@ -104,7 +104,7 @@ struct OrderWitness {
 /// 6. Per currency: positions + held = captured.
 /// 7. Evidence: each transaction that records anything seals a batch, the Merkle root of its records.
 ///
-/// An order is one slot: `held` (low 96 bits) and a 160-bit commitment to keccak256(captureHash, head), where
+/// An order is one slot: `held` (low 95 bits), whether it is frozen (bit 95), and a 160-bit commitment to keccak256(captureHash, head), where
 /// captureHash is the EIP-712 struct hash of its Capture, and head starts at zero and becomes
 /// keccak256(head, leaf) with each settled record. Callers supply the past as a witness.
 ///
@@ -176,6 +176,10 @@ interface ISplitLedger {
     event AuthorizationSkipped(bytes32 indexed signer, bytes32 indexed digest, uint256 nonce, bytes32 orderId);
     /// @notice The records of this transaction, in event order, were sealed under `root`.
     event BatchSealed(uint256 indexed batch, bytes32 root, uint256 records);
+    /// @notice A guardian froze an order (`splitId` zero) or a split of it, or another one undid that.
+    event FreezeChanged(
+        bytes32 indexed orderId, bytes32 indexed splitId, address indexed guardian, bool frozen, bytes32 reason
+    );
     /// @notice A currency was opened or closed for captures.
     event CurrencyChanged(bytes3 indexed currency, bool enabled);
 
@@ -214,6 +218,10 @@ interface ISplitLedger {
     error SplitLedger_InsufficientReturnable(bytes32 splitId, uint256 amount, uint256 returnable);
     error SplitLedger_LeafNotReturnable(bytes32 splitId, uint256 leaf, uint256 amount, uint256 returnable);
     error SplitLedger_InsufficientPosition(bytes32 recipient, uint256 amount, uint256 position);
+    // Freezes
+    error SplitLedger_OrderFrozen(bytes32 orderId);
+    error SplitLedger_SplitFrozen(bytes32 orderId, bytes32 splitId);
+    error SplitLedger_ParticipantFrozen(bytes32 participant);
     // Expiry
     error SplitLedger_OrderNotExpired(bytes32 orderId, uint64 expiresAt);
     error SplitLedger_OutdatedWitness(bytes32 orderId);
@@ -244,13 +252,21 @@ interface ISplitLedger {
     /// @notice Whether a contract account takes a signature, asked as `settle` asks: with 200,000 gas for this call.
     function isWalletSignature(address wallet, bytes32 digest, bytes calldata signature) external view returns (bool);
 
+    /// @notice Freezes an order (`splitId` zero): nothing moves its held money, and no split of it is returned. Or one of its
+    /// splits: nothing is returned from it. Or undoes that, for which it takes another account than the one that froze.
+    /// Guardians only. `reason` is an ASCII name, left aligned.
+    function setFrozen(bytes32 orderId, bytes32 splitId, bool frozen, bytes32 reason) external;
+
+    /// @notice Who froze an order or split, and why; zero when it is not frozen.
+    function freezeOf(bytes32 orderId, bytes32 splitId) external view returns (address guardian, bytes32 reason);
+
     /// @notice Opens or closes currencies for new captures. Administration only.
     function setCurrencies(bytes3[] calldata currencies, bool enabled) external;
 
     function registry() external view returns (IParticipantRegistry);
     function ruleBook() external view returns (IRuleBook);
 
-    /// @notice The slots of orders: commitment << 96 | held. Zero means never captured.
+    /// @notice The slots of orders: commitment << 96 | frozen << 95 | held. Zero means never captured.
     function orderSlots(bytes32[] calldata orderIds) external view returns (uint256[] memory);
 
     /// @notice What is payable to each participant in a currency, in minor units.

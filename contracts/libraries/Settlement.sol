@@ -14,6 +14,7 @@ import {
 import {Allocations} from "./Allocations.sol";
 import {Allocator} from "./Allocator.sol";
 import {BatchRoot} from "./BatchRoot.sol";
+import {Freezes} from "./Freezes.sol";
 import {OrderSlot} from "./OrderSlot.sol";
 import {Past} from "./Past.sol";
 import {Cursor, LoadedRule, Run, Runs} from "./Runs.sol";
@@ -46,6 +47,7 @@ library Settlement {
         mapping(bytes3 currency => mapping(bytes32 participant => uint256 amount)) positions;
         mapping(bytes3 currency => Totals) totals;
         mapping(bytes3 currency => bool) enabled;
+        mapping(bytes32 orderId => mapping(bytes32 splitId => Freezes.Freeze)) freezes;
     }
 
     /// @notice Takes up a witness. One that does not match the order's slot leaves the order unknown to this transaction.
@@ -143,8 +145,8 @@ library Settlement {
             return abi.encodeWithSelector(ISplitLedger.SplitLedger_NotOrderPlatform.selector, i.orderId, platform);
         }
         uint256 kind = Typed.kindOf(i);
-        if (Typed.timesOf(cursor.captureOf()) != 0) {
-            bytes memory reason = _untimely(cursor.captureOf(), kind);
+        if (Typed.timesOf(cursor.captureOf()) | cursor.slot.frozen() != 0) {
+            bytes memory reason = _stopped(cursor, kind);
             if (reason.length != 0) return reason;
         }
         if (kind == uint256(InstructionKind.SPLIT)) return _split(books, run, i);
@@ -163,12 +165,15 @@ library Settlement {
         if (!_hasExpired(c)) {
             return abi.encodeWithSelector(ISplitLedger.SplitLedger_OrderNotExpired.selector, c.orderId, c.expiresAt);
         }
+        if (cursor.slot.frozen() != 0) return _orderFrozen(c.orderId);
         run.selectPlatform(c.platform);
         return _releaseHeld(books, run, c.orderId);
     }
 
-    /// @dev Why nothing of this kind may be done on the order at this time.
-    function _untimely(Capture calldata c, uint256 kind) private view returns (bytes memory reason) {
+    /// @dev Why nothing of this kind may be done on the order now: it is frozen, on hold or expired.
+    function _stopped(Cursor memory cursor, uint256 kind) private view returns (bytes memory reason) {
+        Capture calldata c = cursor.captureOf();
+        if (cursor.slot.frozen() != 0) return _orderFrozen(c.orderId);
         if (block.timestamp < c.holdUntil) {
             return abi.encodeWithSelector(ISplitLedger.SplitLedger_OnHold.selector, c.orderId, c.holdUntil);
         }
@@ -307,6 +312,8 @@ library Settlement {
         Allocation[] memory takes;
         (takes, reason) = Past.takeBack(cursor, i);
         if (reason.length != 0) return reason;
+        reason = _checkNotFrozen(books, run, i, takes);
+        if (reason.length != 0) return reason;
         run.flush();
         reason = _checkPositions(books, c.currency, takes);
         if (reason.length != 0) return reason;
@@ -394,6 +401,24 @@ library Settlement {
         }
     }
 
+    /// @dev Whether money may be taken from these positions. Every debit of positions has to pass here; `i` names the split
+    /// that gave it.
+    function _checkNotFrozen(Books storage books, Run memory run, Instruction calldata i, Allocation[] memory takes)
+        private
+        view
+        returns (bytes memory reason)
+    {
+        if (books.freezes[i.orderId][i.splitId].guardian != address(0)) {
+            return abi.encodeWithSelector(ISplitLedger.SplitLedger_SplitFrozen.selector, i.orderId, i.splitId);
+        }
+        if (!run.mayBeFrozen()) return reason;
+        for (uint256 k = 0; k < takes.length; ++k) {
+            if (takes[k].amount != 0 && run.isFrozen(takes[k].recipient)) {
+                return abi.encodeWithSelector(ISplitLedger.SplitLedger_ParticipantFrozen.selector, takes[k].recipient);
+            }
+        }
+    }
+
     /// @dev A recipient may stand on several leaves, so what it must give is added up leaf by leaf.
     function _checkPositions(Books storage books, bytes3 currency, Allocation[] memory takes)
         private
@@ -437,6 +462,10 @@ library Settlement {
 
     function _notActive(bytes32 recipient) private pure returns (bytes memory) {
         return abi.encodeWithSelector(ISplitLedger.SplitLedger_RecipientNotActive.selector, recipient);
+    }
+
+    function _orderFrozen(bytes32 orderId) private pure returns (bytes memory) {
+        return abi.encodeWithSelector(ISplitLedger.SplitLedger_OrderFrozen.selector, orderId);
     }
 
     function _unknownOrder(bytes32 orderId) private pure returns (bytes memory) {

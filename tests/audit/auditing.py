@@ -94,10 +94,12 @@ class Slots:
     POSITIONS = 4
     TOTALS = 5
     ENABLED = 6
-    NONCES = 7
-    BATCH_ROOTS = 8
-    BATCH_COUNT = 9
+    NONCES = 8
+    BATCH_ROOTS = 9
+    BATCH_COUNT = 10
     MANAGER_ROLES = 1
+    FREEZES = 7
+    FROZEN_COUNT = 6
 
 
 def mapped(slot: int, *keys: bytes) -> int:

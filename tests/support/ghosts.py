@@ -10,6 +10,7 @@ from fenzhang.chain.eip712 import capture_hash
 from fenzhang.chain.events import (
     BatchSealed,
     Event,
+    FreezeChanged,
     InstructionRejected,
     OrderCaptured,
     OrderReleased,
@@ -30,6 +31,7 @@ from fenzhang.chain.evidence import (
 )
 from fenzhang.domain.allocation import Allocation
 from fenzhang.domain.records import Capture, RecordKind
+from fenzhang.domain.world import WHOLE_ORDER
 
 RecordEvent = OrderCaptured | OrderSplit | OrderReleased | SplitReturned | InstructionRejected
 
@@ -84,6 +86,7 @@ class GhostOrder:
     split: int = 0
     released: int = 0
     returned: int = 0
+    frozen: bool = False
     allocated: dict[bytes, tuple[Allocation, ...]] = field(default_factory=dict)
     """By split id."""
     taken_back: dict[bytes, list[int]] = field(default_factory=dict)
@@ -97,7 +100,7 @@ class GhostOrder:
     @property
     def slot(self) -> int:
         """Its storage slot."""
-        return order_slot(capture_hash(self.capture), self.head, self.held)
+        return order_slot(capture_hash(self.capture), self.head, self.held, frozen=self.frozen)
 
 
 @dataclass(slots=True)
@@ -130,6 +133,8 @@ class Ghosts:
                 self.settled[event.order_id] += 1
                 self.captured[event.currency] += event.amount
                 self.orders[event.order_id] = GhostOrder(capture_of(event))
+            case FreezeChanged(split_id=split) if split == WHOLE_ORDER:
+                self.orders[event.order_id].frozen = event.frozen
             case OrderSplit():
                 order = self._record(event, event.split_id)
                 order.split += event.amount

@@ -9,6 +9,7 @@ from typing import Any
 from fenzhang.chain.abitypes import canonical_type
 from fenzhang.chain.artifacts import artifact
 from fenzhang.chain.codec import decode_result, encode_call, encode_deployment
+from fenzhang.chain.deploy import GUARDIAN_FUNCTIONS
 from fenzhang.chain.deployments import Deployment
 from fenzhang.chain.events import Event, decode_logs
 from fenzhang.chain.keccak import keccak
@@ -40,6 +41,7 @@ ADMIN = dev_key("admin")
 REGISTRAR = dev_key("registrar")
 APPROVER = dev_key("rule-approver")
 GUARDIAN = dev_key("guardian")
+SECOND_GUARDIAN = dev_key("second-guardian")
 BANK = dev_key("bank-attestor")
 SUBMITTER = dev_key("submitter")
 OUTSIDER = dev_key("free")
@@ -139,7 +141,10 @@ def _give_roles(system: System) -> None:
     registry, rule_book = system.deployment.participant_registry, system.deployment.rule_book
     registrar = [selector("ParticipantRegistry", name) for name in REGISTRAR_FUNCTIONS]
     approver = [selector("RuleBook", "approve")]
+    ledger = system.deployment.split_ledger
     for target, selectors, role in (
+        (registry, [selector("ParticipantRegistry", name) for name in GUARDIAN_FUNCTIONS], GUARDIAN_ROLE),
+        (ledger, [selector("SplitLedger", name) for name in GUARDIAN_FUNCTIONS], GUARDIAN_ROLE),
         (registry, registrar, REGISTRAR_ROLE),
         (rule_book, approver, RULE_APPROVER_ROLE),
     ):
@@ -149,6 +154,7 @@ def _give_roles(system: System) -> None:
         (RULE_APPROVER_ROLE, APPROVER),
         (ATTESTOR_ROLE, BANK),
         (GUARDIAN_ROLE, GUARDIAN),
+        (GUARDIAN_ROLE, SECOND_GUARDIAN),
     ):
         _must(system.transact(ADMIN, "AccessManager", "grantRole", role, key.address, 0))
 

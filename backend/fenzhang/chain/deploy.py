@@ -33,6 +33,8 @@ REGISTRAR_FUNCTIONS = (
     "setConsent",
 )
 """Functions of ParticipantRegistry for the registrar. The last two serve a party's own authority as well."""
+GUARDIAN_FUNCTIONS = ("setFrozen",)
+"""Functions of ParticipantRegistry and SplitLedger for guardians."""
 APPROVER_FUNCTIONS = ("approve",)
 """Functions of RuleBook for the rule approver."""
 ROLE_LABELS = {
@@ -194,6 +196,16 @@ def _role_calls(plan: DeployPlan, addresses: dict[str, bytes]) -> list[bytes]:
         *(encode_call(manager, "labelRole", role, label) for role, label in ROLE_LABELS.items()),
         encode_call(manager, "setTargetFunctionRole", registry, registrar, REGISTRAR_ROLE),
         encode_call(manager, "setTargetFunctionRole", rules, approver, RULE_APPROVER_ROLE),
+        *(
+            encode_call(
+                manager,
+                "setTargetFunctionRole",
+                addresses[contract],
+                [selector_of(contract, function) for function in GUARDIAN_FUNCTIONS],
+                GUARDIAN_ROLE,
+            )
+            for contract in ("ParticipantRegistry", "SplitLedger")
+        ),
         *(encode_call(manager, "grantRole", *grant) for grant in plan.members()),
     ]
 

@@ -26,6 +26,8 @@ class InstructionType(StrEnum):
     PROPOSE = "PROPOSE"
     APPROVE = "APPROVE"
     RETIRE = "RETIRE"
+    FREEZE = "FREEZE"
+    UNFREEZE = "UNFREEZE"
 
 
 class State(StrEnum):
@@ -142,6 +144,18 @@ def _plain(value: Any) -> Any:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class NewFreeze:
+    """Freeze or unfreeze an order, a split of an order, or a participant of a platform. `reason` is an ASCII name."""
+
+    out_request_no: str
+    platform: str
+    reason: str
+    out_order_no: str | None = None
+    out_split_no: str | None = None
+    out_participant_no: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class NewRule:
     """Propose a rule version. `legs` name fixed recipients by reference in `recipients` (leg index to reference).
 
@@ -188,6 +202,37 @@ class Reason:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FreezeView:
+    """A freeze that lasts: by which account (0x hex), why, and since which block."""
+
+    guardian: str
+    reason: str
+    block_number: int
+    tx_hash: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FrozenThing:
+    """What is frozen: `kind` is ORDER, SPLIT or PARTICIPANT, `id` its 0x id."""
+
+    kind: str
+    id: str
+    guardian: str
+    reason: str
+    block_number: int
+    tx_hash: str
+    order_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FreezePage:
+    """A page of what is frozen; `next` is the cursor of the next one, None on the last."""
+
+    freezes: tuple[FrozenThing, ...]
+    next: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LeafAllocation:
     """One leaf of a settled split, release or return; `returnable` is what a return can still take from it."""
 
@@ -221,6 +266,7 @@ class Instruction:
     amount: int | None = None
     currency: str | None = None
     allocations: tuple[LeafAllocation, ...] | None = None
+    frozen: FreezeView | None = None
 
     @property
     def reference(self) -> str:
@@ -263,6 +309,7 @@ class OrderView:
     hold_until: int | None = None
     expires_at: int | None = None
     released_by_expiry: int = 0
+    frozen: FreezeView | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -274,6 +321,7 @@ class ParticipantView:
     status: str
     authority: str | None = None
     enrolment: Instruction | None = None
+    frozen: FreezeView | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,6 +18,8 @@ class Scope(StrEnum):
     """Everything that belongs to the app's own platform."""
     APPROVER = "approver"
     """Read, try and approve the rules that platforms propose."""
+    GUARDIAN = "guardian"
+    """Freeze orders, splits and participants, and undo what another guardian froze."""
     AUDITOR = "auditor"
     """Read the trial balance and the rules of every platform."""
 

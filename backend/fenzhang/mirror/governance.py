@@ -25,6 +25,7 @@ from fenzhang.chain.events import (
 )
 from fenzhang.chain.views import ChainView
 from fenzhang.domain.records import ParticipantStatus
+from fenzhang.mirror.freezes import follow_freezes
 from fenzhang.mirror.outcomes import Asked, Verdicts, instruction_columns
 from fenzhang.mirror.reading import GovernanceEvent
 from fenzhang.store import payloads
@@ -47,6 +48,7 @@ async def follow(session: AsyncSession, events: Sequence[GovernanceEvent], verdi
         return
     await _follow_participants(session, events)
     await _follow_rules(session, events)
+    await follow_freezes(session, events)
     await _settle(session, events, verdicts)
 
 
@@ -149,6 +151,8 @@ _GOVERNANCE = frozenset(
         InstructionType.PROPOSE,
         InstructionType.APPROVE,
         InstructionType.RETIRE,
+        InstructionType.FREEZE,
+        InstructionType.UNFREEZE,
     )
 )
 

@@ -14,6 +14,7 @@ from fenzhang.chain.events import (
     AuthorizationRejected,
     BatchSealed,
     Event,
+    FreezeChanged,
     InstructionRejected,
     LogPosition,
     OrderCaptured,
@@ -21,6 +22,7 @@ from fenzhang.chain.events import (
     OrderSplit,
     OrderTerms,
     ParticipantEnrolled,
+    ParticipantFreezeChanged,
     ParticipantStatusChanged,
     RuleApproved,
     RuleProposed,
@@ -49,6 +51,8 @@ GovernanceEvent = (
     | RuleProposed
     | RuleApproved
     | RuleRetired
+    | FreezeChanged
+    | ParticipantFreezeChanged
 )
 """Events that change who and what takes part."""
 
@@ -149,6 +153,8 @@ class Reading:
                 | RuleProposed()
                 | RuleApproved()
                 | RuleRetired()
+                | FreezeChanged()
+                | ParticipantFreezeChanged()
             ):
                 self.governance.append(event)
             case _:
@@ -158,8 +164,8 @@ class Reading:
 
     def _captured(self, event: OrderCaptured | OrderTerms) -> None:
         if isinstance(event, OrderTerms):
-            order = f"order 0x{event.order_id.hex()}"
-            raise MirrorError(f"{order} has times and was not captured", order_id=event.order_id)
+            message = f"order 0x{event.order_id.hex()} has times and was not captured"
+            raise MirrorError(message, order_id=event.order_id)
         if event.order_id in self.orders:
             raise MirrorError(f"order 0x{event.order_id.hex()} was captured twice", order_id=event.order_id)
         capture = event.capture
