@@ -105,7 +105,7 @@ def release(reference: str = "release-1", order_no: str = "order-1") -> dict[str
 
 @dataclass(slots=True)
 class Api:
-    """A running API. `mall`, `shop` (platforms), `operator`, `approver`, `auditor` and `guardian` are clients of their apps."""
+    """A running API, and clients of apps: `mall` and `shop` are platforms, the others have the scope of their name."""
 
     url: str
     database: Database

@@ -234,9 +234,8 @@ class Plan:
             paid = {who for who in (*shape.recipients, *capture.bindings, *instruction.bindings) if any(who)}
             cost.rules[rule_key(capture)] = shape.legs
         cost.positions |= {(capture.currency, who) for who in paid}
-        if instruction.kind is not InstructionKind.RETURN:
-            # Who gives back is not asked for its standing.
-            cost.standings |= paid
+        # Who gives back is looked at as well while somebody is frozen.
+        cost.standings |= paid
 
 
 def _is_return(item: Pending) -> bool:
