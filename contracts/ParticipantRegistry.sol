@@ -4,6 +4,7 @@ pragma solidity 0.8.37;
 import {AccessManaged} from "@openzeppelin/contracts/access/manager/AccessManaged.sol";
 import {IAccessManager} from "@openzeppelin/contracts/access/manager/IAccessManager.sol";
 import {IParticipantRegistry, ParticipantStatus} from "./interfaces/IParticipantRegistry.sol";
+import {Freezes} from "./libraries/Freezes.sol";
 
 /// @title Participants, authorities and consent
 /// @notice See IParticipantRegistry.
@@ -14,6 +15,7 @@ contract ParticipantRegistry is IParticipantRegistry, AccessManaged {
         address authority;
         ParticipantStatus status;
         uint64 home;
+        bool frozen;
     }
 
     mapping(bytes32 participant => Participant) private _participants;
@@ -21,6 +23,8 @@ contract ParticipantRegistry is IParticipantRegistry, AccessManaged {
     /// @dev Of platforms for which recipients were enrolled, counting from 1.
     mapping(bytes32 platform => uint64 number) private _numbers;
     uint64 private _lastNumber;
+    mapping(bytes32 participant => Freezes.Freeze) private _freezes;
+    uint256 public frozenCount;
 
     constructor(address accessManager) AccessManaged(accessManager) {}
 
@@ -56,6 +60,27 @@ contract ParticipantRegistry is IParticipantRegistry, AccessManaged {
         }
         p.status = ParticipantStatus.CLOSED;
         emit ParticipantStatusChanged(participant, ParticipantStatus.CLOSED);
+    }
+
+    /// @inheritdoc IParticipantRegistry
+    function setFrozen(bytes32 participant, bool frozen, bytes32 reason) external restricted {
+        Participant storage p = _known(participant);
+        Freezes.change(_freezes[participant], frozen, reason);
+        p.frozen = frozen;
+        if (frozen) ++frozenCount;
+        else --frozenCount;
+        emit ParticipantFreezeChanged(participant, msg.sender, frozen, reason);
+    }
+
+    /// @inheritdoc IParticipantRegistry
+    function isFrozen(bytes32 participant) external view returns (bool) {
+        return participant == bytes32(0) ? frozenCount != 0 : _participants[participant].frozen;
+    }
+
+    /// @inheritdoc IParticipantRegistry
+    function freezeOf(bytes32 participant) external view returns (address guardian, bytes32 reason) {
+        Freezes.Freeze storage found = _freezes[participant];
+        return (found.guardian, found.reason);
     }
 
     /// @inheritdoc IParticipantRegistry

@@ -20,6 +20,7 @@ import {
     RecordKind
 } from "./interfaces/ISplitLedger.sol";
 import {BatchRoot} from "./libraries/BatchRoot.sol";
+import {Freezes} from "./libraries/Freezes.sol";
 import {OrderSlot} from "./libraries/OrderSlot.sol";
 import {Roles} from "./libraries/Roles.sol";
 import {Run, Runs} from "./libraries/Runs.sol";
@@ -31,6 +32,7 @@ import {Words} from "./libraries/Words.sol";
 /// @notice See ISplitLedger.
 /// @dev This contract decides who may do what and once; Settlement decides what an instruction does to an order.
 contract SplitLedger is ISplitLedger, AccessManaged, EIP712 {
+    using OrderSlot for uint256;
     using Runs for Run;
 
     /// @dev Gas for the question whether a contract account (ERC-1271) takes a signature. A settle must keep that much
@@ -90,6 +92,21 @@ contract SplitLedger is ISplitLedger, AccessManaged, EIP712 {
             if (reason.length != 0) emit ExpiryPassedOver(orders[i].capture.orderId, reason);
         }
         batch = _seal(run);
+    }
+
+    /// @inheritdoc ISplitLedger
+    function setFrozen(bytes32 orderId, bytes32 splitId, bool frozen, bytes32 reason) external restricted {
+        uint256 slot = _books.orders[orderId].slot;
+        if (slot == 0) revert SplitLedger_UnknownOrder(orderId);
+        Freezes.change(_books.freezes[orderId][splitId], frozen, reason);
+        if (splitId == bytes32(0)) _books.orders[orderId].slot = slot.toggled();
+        emit FreezeChanged(orderId, splitId, msg.sender, frozen, reason);
+    }
+
+    /// @inheritdoc ISplitLedger
+    function freezeOf(bytes32 orderId, bytes32 splitId) external view returns (address guardian, bytes32 reason) {
+        Freezes.Freeze storage found = _books.freezes[orderId][splitId];
+        return (found.guardian, found.reason);
     }
 
     /// @inheritdoc ISplitLedger
@@ -187,12 +204,15 @@ contract SplitLedger is ISplitLedger, AccessManaged, EIP712 {
         // check
         {
             (ParticipantStatus status, address authority_) = registry.participantOf(platform);
+            bool active = status == ParticipantStatus.ACTIVE && authority_ != address(0);
+            bytes4 mayNot =
+                active ? SplitLedger_ParticipantFrozen.selector : SplitLedger_PlatformNotActive.selector;
             bytes memory reason = _refusal(
                 authority_,
                 platform,
                 authorization.instructions.length,
-                status == ParticipantStatus.ACTIVE && authority_ != address(0),
-                abi.encodeWithSelector(SplitLedger_PlatformNotActive.selector, platform),
+                active && !run.isFrozen(platform),
+                abi.encodeWithSelector(mayNot, platform),
                 digest,
                 authorization.nonce,
                 authorization.deadline,

@@ -27,6 +27,11 @@ interface IParticipantRegistry {
     /// not affected.
     event ConsentChanged(bytes32 indexed recipient, bytes32 indexed platform, bool granted);
 
+    /// @notice A guardian froze a participant, or another one undid that.
+    event ParticipantFreezeChanged(
+        bytes32 indexed participant, address indexed guardian, bool frozen, bytes32 reason
+    );
+
     error ParticipantRegistry_ZeroParticipant();
     error ParticipantRegistry_AlreadyEnrolled(bytes32 participant);
     error ParticipantRegistry_UnknownParticipant(bytes32 participant);
@@ -50,6 +55,20 @@ interface IParticipantRegistry {
 
     /// @notice To CLOSED, from which there is no way back. Registrar only.
     function close(bytes32 participant) external;
+
+    /// @notice Freezes a participant: its positions cannot be debited, and as a platform its instructions are refused. It may
+    /// still be credited. Or undoes that, for which it takes another account than the one that froze. Guardians only.
+    /// `reason` is an ASCII name, left aligned.
+    function setFrozen(bytes32 participant, bool frozen, bytes32 reason) external;
+
+    /// @notice Whether a participant is frozen; of zero, whether any is.
+    function isFrozen(bytes32 participant) external view returns (bool);
+
+    /// @notice How many participants are frozen.
+    function frozenCount() external view returns (uint256);
+
+    /// @notice Who froze a participant, and why; zero when it is not frozen.
+    function freezeOf(bytes32 participant) external view returns (address guardian, bytes32 reason);
 
     /// @notice Replaces the signing address. The present authority may do it itself; otherwise the registrar.
     function rotateAuthority(bytes32 participant, address next) external;

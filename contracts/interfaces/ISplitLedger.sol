@@ -5,8 +5,8 @@ import {IParticipantRegistry} from "./IParticipantRegistry.sol";
 import {IRuleBook, RuleState} from "./IRuleBook.sol";
 
 /// @notice What the attestor (bank) signs about one order: its money was received.
-/// Before `holdUntil` the order can be refunded and nothing else. From `expiresAt` on it is not split any more, and anyone may release
-/// what it holds. Both are Unix seconds, 0 for none; when both are set, `holdUntil` is the earlier one.
+/// Before `holdUntil` the order can be refunded and nothing else. From `expiresAt` on it is not split any more, and anyone
+/// may release what it holds. Both are Unix seconds, 0 for none; when both are set, `holdUntil` is the earlier one.
 /// `bindings` are participants in the order of the rule version's roles; zero leaves a role open for the split to bind.
 struct Capture {
     bytes32 orderId;
@@ -108,8 +108,8 @@ struct OrderWitness {
 /// 6. Per currency: positions + held + refunded = captured. Positions count with their sign.
 /// 7. Evidence: each transaction that records anything seals a batch, the Merkle root of its records.
 ///
-/// An order is one slot: `held` (low 96 bits) and a 160-bit commitment to keccak256(captureHash, head), where
-/// captureHash is the EIP-712 struct hash of its Capture, and head starts at zero and becomes
+/// An order is one slot: `held` (low 95 bits), whether it is frozen (bit 95), and a 160-bit commitment to
+/// keccak256(captureHash, head), where captureHash is the EIP-712 struct hash of its Capture, and head starts at zero and becomes
 /// keccak256(head, leaf) with each settled record. Callers supply the past as a witness.
 ///
 /// A record's leaf is keccak256(keccak256(abi.encode(uint8 kind, bytes32 id, bytes32 orderId, uint256 amount,
@@ -197,6 +197,10 @@ interface ISplitLedger {
     event AuthorizationSkipped(bytes32 indexed signer, bytes32 indexed digest, uint256 nonce, bytes32 orderId);
     /// @notice The records of this transaction, in event order, were sealed under `root`.
     event BatchSealed(uint256 indexed batch, bytes32 root, uint256 records);
+    /// @notice A guardian froze an order (`splitId` zero) or a split of it, or another one undid that.
+    event FreezeChanged(
+        bytes32 indexed orderId, bytes32 indexed splitId, address indexed guardian, bool frozen, bytes32 reason
+    );
     /// @notice A currency was opened or closed for captures.
     event CurrencyChanged(bytes3 indexed currency, bool enabled);
 
@@ -236,6 +240,10 @@ interface ISplitLedger {
     error SplitLedger_LeafNotReturnable(bytes32 splitId, uint256 leaf, uint256 amount, uint256 returnable);
     error SplitLedger_InsufficientRefundable(bytes32 orderId, uint256 amount, uint256 refundable);
     error SplitLedger_InsufficientPosition(bytes32 recipient, uint256 amount, int256 position);
+    // Freezes
+    error SplitLedger_OrderFrozen(bytes32 orderId);
+    error SplitLedger_SplitFrozen(bytes32 orderId, bytes32 splitId);
+    error SplitLedger_ParticipantFrozen(bytes32 participant);
     // Expiry
     error SplitLedger_OrderNotExpired(bytes32 orderId, uint64 expiresAt);
     error SplitLedger_OutdatedWitness(bytes32 orderId);
@@ -266,13 +274,21 @@ interface ISplitLedger {
     /// @notice Whether a contract account takes a signature, asked as `settle` asks: with 200,000 gas for this call.
     function isWalletSignature(address wallet, bytes32 digest, bytes calldata signature) external view returns (bool);
 
+    /// @notice Freezes an order (`splitId` zero): nothing moves its held money, and no split of it is returned. Or one of its
+    /// splits: nothing is returned from it. Or undoes that, for which it takes another account than the one that froze.
+    /// Guardians only. `reason` is an ASCII name, left aligned.
+    function setFrozen(bytes32 orderId, bytes32 splitId, bool frozen, bytes32 reason) external;
+
+    /// @notice Who froze an order or split, and why; zero when it is not frozen.
+    function freezeOf(bytes32 orderId, bytes32 splitId) external view returns (address guardian, bytes32 reason);
+
     /// @notice Opens or closes currencies for new captures. Administration only.
     function setCurrencies(bytes3[] calldata currencies, bool enabled) external;
 
     function registry() external view returns (IParticipantRegistry);
     function ruleBook() external view returns (IRuleBook);
 
-    /// @notice The slots of orders: commitment << 96 | held. Zero means never captured.
+    /// @notice The slots of orders: commitment << 96 | frozen << 95 | held. Zero means never captured.
     function orderSlots(bytes32[] calldata orderIds) external view returns (uint256[] memory);
 
     /// @notice What is payable to each participant in a currency, in minor units; what it owes where negative.

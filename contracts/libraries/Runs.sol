@@ -54,6 +54,7 @@ struct LoadedRule {
 /// `platformNumber` is what Recipients knows the platform by (0 if it has no number), `platformActive` whether it was
 /// seen to be. `positions` is the slot of the currency's mapping of positions; its totals are written back when
 /// another currency's turn comes, `totals` is what storage holds; and so are positions that have something `pending`.
+/// `freezes` is 1 when no participant is frozen, 2 when some are, 0 while nobody asked.
 /// `cursors`, `leavesEnd`, `lastLeaf`, `recipients` and `pending` are positions in memory.
 struct Run {
     Cursor cursor; // the first field, see selectCursor
@@ -83,6 +84,7 @@ struct Run {
     uint256 ruleCount;
     bytes32[] platforms;
     uint256 platformCount;
+    uint256 freezes;
 }
 
 /// @title Working memory of a transaction: orders by index, leaves, and what registry and rule book said
@@ -276,6 +278,17 @@ library Runs {
         (uint256 place, uint256 known) =
             Recipients.find(run.recipients, run.recipientsMask, recipient, run.platformNumber);
         return known != 0 ? known : _ask(run, recipient, place);
+    }
+
+    /// @notice Whether a guardian has frozen a participant; of zero, whether anybody is frozen.
+    function isFrozen(Run memory run, bytes32 participant) internal view returns (bool) {
+        return run.registry.isFrozen(participant);
+    }
+
+    /// @notice Whether anybody is frozen. The registry is asked once per transaction.
+    function mayBeFrozen(Run memory run) internal view returns (bool) {
+        if (run.freezes == 0) run.freezes = isFrozen(run, bytes32(0)) ? 2 : 1;
+        return run.freezes == 2;
     }
 
     /// @notice Whether a standing is that of an ACTIVE participant.

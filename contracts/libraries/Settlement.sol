@@ -10,11 +10,13 @@ import {
     Instruction,
     InstructionKind,
     OrderWitness,
+    PastRecord,
     RecordKind
 } from "../interfaces/ISplitLedger.sol";
 import {Allocations} from "./Allocations.sol";
 import {Allocator} from "./Allocator.sol";
 import {BatchRoot} from "./BatchRoot.sol";
+import {Freezes} from "./Freezes.sol";
 import {OrderSlot} from "./OrderSlot.sol";
 import {Past} from "./Past.sol";
 import {Cursor, LoadedRule, Run, Runs} from "./Runs.sol";
@@ -48,6 +50,7 @@ library Settlement {
         mapping(bytes3 currency => Totals) totals;
         mapping(bytes3 currency => bool) enabled;
         mapping(bytes3 currency => uint256 amount) refunded;
+        mapping(bytes32 orderId => mapping(bytes32 splitId => Freezes.Freeze)) freezes;
     }
 
     /// @notice Takes up a witness. One that does not match the order's slot leaves the order unknown to this transaction.
@@ -145,8 +148,8 @@ library Settlement {
             return abi.encodeWithSelector(ISplitLedger.SplitLedger_NotOrderPlatform.selector, i.orderId, platform);
         }
         uint256 kind = Typed.kindOf(i);
-        if (Typed.timesOf(cursor.captureOf()) != 0) {
-            bytes memory reason = _untimely(cursor.captureOf(), kind);
+        if (Typed.timesOf(cursor.captureOf()) | cursor.slot.frozen() != 0) {
+            bytes memory reason = _stopped(cursor, kind);
             if (reason.length != 0) return reason;
         }
         if (kind == uint256(InstructionKind.SPLIT)) return _split(books, run, i);
@@ -172,12 +175,15 @@ library Settlement {
         if (!_hasExpired(c)) {
             return abi.encodeWithSelector(ISplitLedger.SplitLedger_OrderNotExpired.selector, c.orderId, c.expiresAt);
         }
+        if (cursor.slot.frozen() != 0) return _orderFrozen(c.orderId);
         run.selectPlatform(c.platform);
         return _releaseHeld(books, run, c.orderId);
     }
 
-    /// @dev Why nothing of this kind may be done on the order at this time.
-    function _untimely(Capture calldata c, uint256 kind) private view returns (bytes memory reason) {
+    /// @dev Why nothing of this kind may be done on the order now: it is frozen, on hold or expired.
+    function _stopped(Cursor memory cursor, uint256 kind) private view returns (bytes memory reason) {
+        Capture calldata c = cursor.captureOf();
+        if (cursor.slot.frozen() != 0) return _orderFrozen(c.orderId);
         if (block.timestamp < c.holdUntil && kind != uint256(InstructionKind.REFUND)) {
             return abi.encodeWithSelector(ISplitLedger.SplitLedger_OnHold.selector, c.orderId, c.holdUntil);
         }
@@ -312,7 +318,7 @@ library Settlement {
         if (Typed.bindingsOf(i).length != 0) return _malformed(i.id);
         Allocation[] memory takes;
         (takes, reason) = Past.takeBack(cursor, i);
-        if (reason.length == 0) reason = _debit(books, run, takes);
+        if (reason.length == 0) reason = _debit(books, run, i, takes);
         if (reason.length != 0) return reason;
         // effect
         _selectCurrency(books, run, c);
@@ -335,7 +341,7 @@ library Settlement {
         if (i.splitId != bytes32(0) || words != 0) return _malformed(i.id);
         Allocation[] memory takes;
         (takes, reason) = Past.takeForRefund(cursor, i, held);
-        if (reason.length == 0) reason = _debit(books, run, takes);
+        if (reason.length == 0 && fromHeld != i.amount) reason = _debit(books, run, i, takes);
         if (reason.length != 0) return reason;
         // effect
         _selectCurrency(books, run, c);
@@ -421,10 +427,12 @@ library Settlement {
     /// @dev Takes from positions leaf by leaf, or from none. Those that fall short become negative if the order's rule lets
     /// its recipients owe. Else the first is named, with what it must give up to there, for it may stand on several leaves.
     /// Leaves of 0 touch nobody.
-    function _debit(Books storage books, Run memory run, Allocation[] memory takes)
+    function _debit(Books storage books, Run memory run, Instruction calldata i, Allocation[] memory takes)
         private
         returns (bytes memory reason)
     {
+        reason = _checkNotFrozen(books, run, i, takes);
+        if (reason.length != 0) return reason;
         run.flush();
         mapping(bytes32 participant => int256 amount) storage positions =
             books.positions[run.cursor.captureOf().currency];
@@ -444,6 +452,28 @@ library Settlement {
             return abi.encodeWithSelector(
                 ISplitLedger.SplitLedger_InsufficientPosition.selector, recipient, needed, positions[recipient]
             );
+        }
+    }
+
+    /// @dev Whether money may be taken from these positions. A RETURN names the split that gave it, a REFUND takes from all.
+    function _checkNotFrozen(Books storage books, Run memory run, Instruction calldata i, Allocation[] memory takes)
+        private
+        view
+        returns (bytes memory reason)
+    {
+        PastRecord[] calldata past = run.cursor.pastOf();
+        for (uint256 k = 0; k < past.length; ++k) {
+            bytes32 id = past[k].id;
+            if (past[k].kind != RecordKind.SPLIT || (i.splitId != bytes32(0) && i.splitId != id)) continue;
+            if (books.freezes[i.orderId][id].guardian != address(0)) {
+                return abi.encodeWithSelector(ISplitLedger.SplitLedger_SplitFrozen.selector, i.orderId, id);
+            }
+        }
+        if (!run.mayBeFrozen()) return reason;
+        for (uint256 k = 0; k < takes.length; ++k) {
+            if (takes[k].amount != 0 && run.isFrozen(takes[k].recipient)) {
+                return abi.encodeWithSelector(ISplitLedger.SplitLedger_ParticipantFrozen.selector, takes[k].recipient);
+            }
         }
     }
 
@@ -474,6 +504,10 @@ library Settlement {
 
     function _notActive(bytes32 recipient) private pure returns (bytes memory) {
         return abi.encodeWithSelector(ISplitLedger.SplitLedger_RecipientNotActive.selector, recipient);
+    }
+
+    function _orderFrozen(bytes32 orderId) private pure returns (bytes memory) {
+        return abi.encodeWithSelector(ISplitLedger.SplitLedger_OrderFrozen.selector, orderId);
     }
 
     function _unknownOrder(bytes32 orderId) private pure returns (bytes memory) {

@@ -99,6 +99,8 @@ class Slots:
     BATCH_ROOTS = 9
     BATCH_COUNT = 10
     MANAGER_ROLES = 1
+    FREEZES = 7
+    FROZEN_COUNT = 6
 
 
 def mapped(slot: int, *keys: bytes) -> int:

@@ -32,11 +32,12 @@ from fenzhang.chain.events import (
 )
 from fenzhang.domain.allocation import allocate
 from fenzhang.domain.errors import FenzhangError
-from fenzhang.domain.records import InstructionKind, ParticipantStatus
+from fenzhang.domain.records import InstructionKind, ParticipantStatus, RecordKind
 from fenzhang.domain.rules import RuleTerms, leaf_indices
 from fenzhang.domain.settlement import attestor_signer
+from fenzhang.domain.world import WHOLE_ORDER
 from support.ghosts import Ghosts, RecordEvent, capture_of
-from support.parties import AGENCY, MALL, MARKET, PAIR, SHOP, VENDING, RuleRef, ident, party
+from support.parties import AGENCY, MALL, MARKET, PAIR, SHOP, VENDING, Party, RuleRef, ident, party
 from support.plans import RECEIVERS, Plan, Planner, openings, plans
 from support.positions import write_position
 from support.trees import EXPLORE
@@ -56,6 +57,7 @@ EVERYTHING = {
     *("rule_not_in_force", "binding_count", "recipient_not_active", "recipient_not_consented"),
     *("unknown_order", "not_order_platform", "malformed_instruction", "insufficient_held"),
     *("role_not_bound", "role_already_bound", "leg_exceeds_remaining", "nothing_held", "return_not_first"),
+    *("order_frozen", "split_frozen", "participant_frozen"),
     *("given_count", "given_out_of_bounds", "hold_beyond_expiry", "on_hold", "order_expired"),
     *("unknown_split", "insufficient_returnable", "leaf_not_returnable", "insufficient_refundable"),
     # What only happens to positions that fall short: by a rule that lets nobody owe, and by one that does.
@@ -81,6 +83,7 @@ changes = st.builds(
         ["nothing"] * 9
         + ["standing", "standing", "consent", "version", "authority", "currency", "assignment"]
         + ["time", "expiry", "expiry"]
+        + ["freeze", "freeze", "freeze"]
     ),
     st.integers(0, 40),
     st.integers(0, 11),
@@ -159,6 +162,29 @@ class Histories(RuleBasedStateMachine):
             assert 0 < capture.expires_at <= outcome.mined.timestamp
             assert (released.merchant, released.amount) == (capture.merchant, held[released.order_id])
         self.ghosts.see(outcome.events)
+
+    def _freeze(self, change: Change) -> None:
+        """A guardian freezes a party, an order or a split; most times what is frozen is thawed by the other one."""
+        world = self.world.twin.world
+        frozen: list[tuple[Party | bytes, bytes]] = [*world.frozen_orders]
+        frozen += [(who, WHOLE_ORDER) for who in (*RECEIVERS, SHOP) if who.id in world.frozen_participants]
+        if frozen and change.number % 3:
+            what, split_id = frozen[change.which % len(frozen)]
+            self.ghosts.see(self.world.unfreeze(what, split_id))
+            return
+        orders = list(world.orders.items())[-6:]
+        known: list[tuple[Party | bytes, bytes]] = [
+            (order_id, record.id)
+            for order_id, order in orders
+            for record in order.past
+            if record.kind is RecordKind.SPLIT
+        ]
+        if change.which % 2 or not known:
+            known = [(who, WHOLE_ORDER) for who in (*RECEIVERS, SHOP)]
+            known += [(order_id, WHOLE_ORDER) for order_id, _ in orders]
+        fresh = [each for each in known if each not in frozen]
+        if fresh:
+            self.ghosts.see(self.world.freeze(*fresh[-1 - change.which // 2 % len(fresh)]))
 
     def _nothing(self, change: Change) -> None:
         """Most steps change nothing."""

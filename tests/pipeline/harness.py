@@ -47,7 +47,7 @@ from support.parties import (
     VENDOR,
     RuleRef,
 )
-from support.system import APPROVER, BANK, OUTSIDER, REGISTRAR, SUBMITTER
+from support.system import APPROVER, BANK, GUARDIAN, OUTSIDER, REGISTRAR, SECOND_GUARDIAN, SUBMITTER
 from support.world import World
 
 What = Capture | Instruction
@@ -64,6 +64,8 @@ def keyring(chain_id: int) -> Keyring:
         keys.SUBMITTER: SUBMITTER,
         keys.REGISTRAR: REGISTRAR,
         keys.APPROVER: APPROVER,
+        keys.GUARDIAN: GUARDIAN,
+        keys.SECOND_GUARDIAN: SECOND_GUARDIAN,
         keys.ATTESTOR: BANK,
         **{keys.platform_label(each.id): each.key for each in (MALL, SHOP)},
     }

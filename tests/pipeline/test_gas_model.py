@@ -9,11 +9,13 @@ import pytest
 
 from fenzhang.domain.records import Capture
 from fenzhang.domain.rules import Leg, LegKind, given_indices
+from fenzhang.store import tables
+from fenzhang.store.tables import TransactionState
 from fenzhang.submission import building
 from fenzhang.submission.config import TRANSACTION_GAS_CAP, SubmissionConfig
 from fenzhang.submission.planning import Plan
 from pipeline.harness import FAST, Pipeline, What
-from support.parties import MALL, RuleRef, ident, party
+from support.parties import MALL, STRANGER, RuleRef, ident, party
 
 WIDE = RuleRef(
     MALL,
@@ -111,6 +113,46 @@ async def test_captures_splits_returns_and_releases(
     await _check(pipeline, measured)
 
 
+@pytest.mark.parametrize("count", [1, 120])
+async def test_orders_with_times_and_returns_while_somebody_is_frozen(
+    pipeline: Pipeline, measured: dict[int, tuple[int, int]], count: int
+) -> None:
+    world = pipeline.world
+    far = world.node.now + 10**6
+    captures = [world.capture(1_000, hold_until=1, expires_at=far) for _ in range(count)]
+    splits = [world.split(capture.order_id, 500) for capture in captures]
+    await _run(pipeline, *captures)
+    await _run(pipeline, *splits)
+    world.freeze(STRANGER)
+    await _run(
+        pipeline, *[world.give_back(c.order_id, s.id, 100) for c, s in zip(captures, splits, strict=True)]
+    )
+
+    await _check(pipeline, measured)
+
+
+@pytest.mark.usefixtures("measured")
+@pytest.mark.parametrize("count", [1, 60])
+async def test_expiries_that_pay_merchants_for_the_first_time(pipeline: Pipeline, count: int) -> None:
+    world = pipeline.world
+    soon = world.node.now + 200
+    captures = [
+        world.capture(1_000, merchant=party(f"person {number}"), expires_at=soon) for number in range(count)
+    ]
+    await _run(pipeline, *captures)
+    world.node.next_block_at(soon)
+    pipeline.mine()
+    await pipeline.follow()
+    await pipeline.round()
+
+    expiry = (await pipeline.transactions())[-1]
+    assert len(await pipeline.rows(tables.Expiry)) == count
+    assert (expiry.state, expiry.gas_used is not None) == (TransactionState.MINED, True)
+    assert (expiry.gas_used or 0) <= expiry.gas_limit
+    if count > 1:
+        assert expiry.gas_limit <= 1.6 * (expiry.gas_used or 0)
+
+
 @pytest.mark.parametrize("rule", [WIDE, DEEP, GIVING], ids=["wide", "deep", "giving"])
 async def test_large_rules_that_pay_people_for_the_first_time(
     pipeline: Pipeline, measured: dict[int, tuple[int, int]], rule: RuleRef
@@ -129,7 +171,9 @@ async def test_large_rules_that_pay_people_for_the_first_time(
     await _run(pipeline, splits[0])
     await _run(pipeline, *captures[1:])
     await _run(pipeline, *splits[1:])
-    pairs = zip(captures, splits, strict=True)
+    pairs = list(zip(captures, splits, strict=True))
+    await _run(pipeline, *[world.give_back(c.order_id, s.id, 1_000) for c, s in pairs])
+    world.freeze(STRANGER)
     await _run(pipeline, *[world.give_back(c.order_id, s.id, 1_000) for c, s in pairs])
 
     await _check(pipeline, measured)

@@ -10,6 +10,7 @@ from fenzhang.chain.eip712 import capture_hash
 from fenzhang.chain.events import (
     BatchSealed,
     Event,
+    FreezeChanged,
     InstructionRejected,
     OrderCaptured,
     OrderRefunded,
@@ -32,6 +33,7 @@ from fenzhang.chain.evidence import (
 )
 from fenzhang.domain.allocation import Allocation
 from fenzhang.domain.records import Capture, RecordKind
+from fenzhang.domain.world import WHOLE_ORDER
 
 SettledEvent = OrderSplit | OrderReleased | SplitReturned | OrderRefunded
 RecordEvent = OrderCaptured | SettledEvent | InstructionRejected
@@ -94,6 +96,7 @@ class GhostOrder:
     """Of `refunded`, what was held."""
     places: dict[bytes, int] = field(default_factory=dict)
     """Where the leaves of a split begin among those of the order, by split id."""
+    frozen: bool = False
     taken_back: dict[bytes, list[int]] = field(default_factory=dict)
     """By split id, per leaf."""
     leaves: list[Allocation] = field(default_factory=list)
@@ -109,7 +112,7 @@ class GhostOrder:
     @property
     def slot(self) -> int:
         """Its storage slot."""
-        return order_slot(capture_hash(self.capture), self.head, self.held)
+        return order_slot(capture_hash(self.capture), self.head, self.held, frozen=self.frozen)
 
 
 @dataclass(slots=True)
@@ -143,6 +146,8 @@ class Ghosts:
                 self.settled[event.order_id] += 1
                 self.captured[event.currency] += event.amount
                 self.orders[event.order_id] = GhostOrder(capture_of(event))
+            case FreezeChanged(split_id=split) if split == WHOLE_ORDER:
+                self.orders[event.order_id].frozen = event.frozen
             case OrderSplit():
                 order = self._record(event, event.split_id)
                 order.split += event.amount

@@ -41,6 +41,7 @@ ADMIN = dev_key("admin")
 REGISTRAR = dev_key("registrar")
 APPROVER = dev_key("rule-approver")
 GUARDIAN = dev_key("guardian")
+SECOND_GUARDIAN = dev_key("second-guardian")
 BANK = dev_key("bank-attestor")
 SUBMITTER = dev_key("submitter")
 OUTSIDER = dev_key("free")
@@ -140,11 +141,14 @@ def _give_roles(system: System) -> None:
     registry, rule_book = system.deployment.participant_registry, system.deployment.rule_book
     registrar = [selector("ParticipantRegistry", name) for name in REGISTRAR_FUNCTIONS]
     approver = [selector("RuleBook", "approve")]
-    guardian = [selector("RuleBook", name) for name in GUARDIAN_FUNCTIONS]
+    addresses = system.deployment.addresses
     for target, selectors, role in (
+        *(
+            (addresses[contract], [selector(contract, name) for name in names], GUARDIAN_ROLE)
+            for contract, names in GUARDIAN_FUNCTIONS.items()
+        ),
         (registry, registrar, REGISTRAR_ROLE),
         (rule_book, approver, RULE_APPROVER_ROLE),
-        (rule_book, guardian, GUARDIAN_ROLE),
     ):
         _must(system.transact(ADMIN, "AccessManager", "setTargetFunctionRole", target, selectors, role))
     for role, key in (
@@ -152,6 +156,7 @@ def _give_roles(system: System) -> None:
         (RULE_APPROVER_ROLE, APPROVER),
         (ATTESTOR_ROLE, BANK),
         (GUARDIAN_ROLE, GUARDIAN),
+        (GUARDIAN_ROLE, SECOND_GUARDIAN),
     ):
         _must(system.transact(ADMIN, "AccessManager", "grantRole", role, key.address, 0))
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import TypeVar
 
 from fenzhang.chain.codec import SettleCall, encode_rejection
 from fenzhang.chain.deployments import Deployment
@@ -25,6 +26,7 @@ from fenzhang.chain.events import (
     CurrencyChanged,
     Event,
     ExpiryPassedOver,
+    FreezeChanged,
     InstructionRejected,
     LogPosition,
     OrderCaptured,
@@ -32,6 +34,7 @@ from fenzhang.chain.events import (
     OrderReleased,
     OrderSplit,
     ParticipantEnrolled,
+    ParticipantFreezeChanged,
     ParticipantStatusChanged,
     RoleGranted,
     RoleRevoked,
@@ -73,11 +76,12 @@ from fenzhang.domain.settlement import (
     settle_attestation,
     settle_authorization,
 )
-from fenzhang.domain.world import Participant, Rule, Version, World
+from fenzhang.domain.world import Freeze, Participant, Rule, Version, World
 from support.ghosts import SettledEvent, leaf_of
 
 NOWHERE = LogPosition(0, b"", b"", 0, 0)
 """Place of an event that is only expected."""
+Key = TypeVar("Key")
 _ORDER_CHANGED = contract_error_class("SplitLedger_OrderChanged")
 _INDEX_COUNT = contract_error_class("SplitLedger_IndexCount")
 
@@ -121,7 +125,12 @@ class Twin:
         order = self.world.orders.get(order_id)
         if order is None:
             return 0
-        return order_slot(capture_hash(order.capture), self.heads[order_id], order.held)
+        return self.slot_with(order_id, self.heads[order_id], order.held)
+
+    def slot_with(self, order_id: bytes, head: bytes, held: int) -> int:
+        """The slot that a captured order would have with this head and held amount."""
+        captured = capture_hash(self.world.orders[order_id].capture)
+        return order_slot(captured, head, held, frozen=self.world.is_frozen(order_id))
 
     def witness(self, order_id: bytes, *, opened: bool) -> OrderWitness:
         """The witness of an order as it is now, with its past if `opened`."""
@@ -146,6 +155,10 @@ class Twin:
                 world.participants[participant].authority = following
             case ConsentChanged(recipient=recipient, platform=platform, granted=granted):
                 (world.consents.add if granted else world.consents.discard)((recipient, platform))
+            case FreezeChanged():
+                self._freeze(world.frozen_orders, (event.order_id, event.split_id), event)
+            case ParticipantFreezeChanged():
+                self._freeze(world.frozen_participants, event.participant, event)
             case CurrencyChanged(currency=currency, enabled=enabled):
                 (world.currencies.add if enabled else world.currencies.discard)(currency)
             case RoleGranted() if event.role_id == ATTESTOR_ROLE:
@@ -154,6 +167,13 @@ class Twin:
                 world.attestors.discard(event.account)
             case _:
                 self._follow_rule(event)
+
+    @staticmethod
+    def _freeze(frozen: dict[Key, Freeze], key: Key, event: FreezeChanged | ParticipantFreezeChanged) -> None:
+        if event.frozen:
+            frozen[key] = Freeze(event.guardian, event.reason)
+        else:
+            del frozen[key]
 
     def _follow_rule(self, event: Event) -> None:
         world = self.world
@@ -297,7 +317,8 @@ class _Run:
         order = self._twin.world.orders.get(capture.order_id)
         if order is not None:
             slot = self._twin.slot(capture.order_id)
-            if slot == order_slot(capture_hash(capture), witness.head, order.held):
+            frozen = self._twin.world.is_frozen(capture.order_id)
+            if slot == order_slot(capture_hash(capture), witness.head, order.held, frozen=frozen):
                 cursor.slot, cursor.head = slot, witness.head
         self._cursors.append(cursor)
 
@@ -348,8 +369,7 @@ class _Run:
         order_id = instruction.order_id
         order = self._twin.world.orders.get(order_id)
         if order is not None:
-            captured = capture_hash(order.capture)
-            slot = order_slot(captured, self._twin.heads[order_id], held[order_id])
+            slot = self._twin.slot_with(order_id, self._twin.heads[order_id], held[order_id])
             if self._cursors[at].slot != slot:
                 raise _ORDER_CHANGED("", orderId=order_id)
         if isinstance(decision, Rejection):
@@ -369,9 +389,7 @@ class _Run:
         held[order_id] += held_change(decision.kind, decision.amount, taken)
         self._record(order.capture, record)
         self._cursors[at].head = self._twin.heads[order_id]
-        self._cursors[at].slot = order_slot(
-            capture_hash(order.capture), self._twin.heads[order_id], held[order_id]
-        )
+        self._cursors[at].slot = self._twin.slot_with(order_id, self._twin.heads[order_id], held[order_id])
 
     def _refuse(self, signer: bytes, digest: bytes, nonce: int, rejection: Rejection) -> None:
         reason = encode_rejection(rejection)

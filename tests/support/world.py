@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from itertools import count, zip_longest
 from typing import Any, TypeVar
 
+from fenzhang.chain.abi import role_bytes
 from fenzhang.chain.codec import (
     UNKNOWN_ORDER_INDEX,
     SettleCall,
@@ -36,6 +37,7 @@ from fenzhang.chain.events import (
     InstructionRejected,
     decode_logs,
 )
+from fenzhang.chain.evidence import held_of_slot
 from fenzhang.chain.signer import LocalKey
 from fenzhang.domain.errors import FenzhangError
 from fenzhang.domain.records import (
@@ -46,6 +48,7 @@ from fenzhang.domain.records import (
     InstructionKind,
     OrderWitness,
 )
+from fenzhang.domain.world import WHOLE_ORDER
 from support.node import HandNode, Mined
 from support.parties import (
     AGENCY,
@@ -65,7 +68,18 @@ from support.parties import (
     RuleRef,
     ident,
 )
-from support.system import ADMIN, APPROVER, BANK, OUTSIDER, REGISTRAR, SUBMITTER, System, deploy_system
+from support.system import (
+    ADMIN,
+    APPROVER,
+    BANK,
+    GUARDIAN,
+    OUTSIDER,
+    REGISTRAR,
+    SECOND_GUARDIAN,
+    SUBMITTER,
+    System,
+    deploy_system,
+)
 from support.twin import Twin, placeless
 
 FAR = 2**40
@@ -175,6 +189,27 @@ class World:
     def consent(self, recipient: Party, platform: Party, *, granted: bool) -> None:
         """Attest that a recipient agrees, or no longer agrees, to receive from a platform."""
         self.register("setConsent", recipient.id, platform.id, granted)
+
+    def freeze(
+        self, what: Party | bytes, split_id: bytes = WHOLE_ORDER, *, by: LocalKey = GUARDIAN
+    ) -> list[Event]:
+        """Freeze a party, an order by its id, or a split of it."""
+        return self.act(*self.set_frozen(what, split_id, by, frozen=True))
+
+    def unfreeze(
+        self, what: Party | bytes, split_id: bytes = WHOLE_ORDER, *, by: LocalKey = SECOND_GUARDIAN
+    ) -> list[Event]:
+        """Undo a freeze."""
+        return self.act(*self.set_frozen(what, split_id, by, frozen=False))
+
+    def set_frozen(
+        self, what: Party | bytes, split_id: bytes, by: LocalKey, *, frozen: bool
+    ) -> tuple[LocalKey, str, str, bytes, *tuple[Any, ...]]:
+        """The arguments of `act` that freeze or unfreeze."""
+        how = (frozen, role_bytes("dispute"))
+        if isinstance(what, bytes):
+            return by, "SplitLedger", "setFrozen", what, split_id, *how
+        return by, "ParticipantRegistry", "setFrozen", what.id, *how
 
     def set_currency(self, currency: str, *, enabled: bool) -> None:
         """Open or close a currency."""
@@ -431,7 +466,7 @@ class World:
     def held(self, order_id: bytes) -> int:
         """Held amount of an order on chain."""
         [slot] = self.system.call("SplitLedger", "orderSlots", [order_id])
-        return int(slot) & (2**96 - 1)
+        return held_of_slot(int(slot))
 
     def position(self, who: Party, currency: str = "CNY") -> int:
         """Position of a participant on chain."""

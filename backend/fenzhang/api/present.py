@@ -18,7 +18,14 @@ from fenzhang.intake.reading import Leaf, OrderReading, Terms
 from fenzhang.intake.rows import InstructionRow
 from fenzhang.intake.settlement import Answer, Outcome
 from fenzhang.store import feed, payloads
-from fenzhang.store.tables import Instruction, InstructionState, InstructionType, Participant, RuleVersion
+from fenzhang.store.tables import (
+    Freeze,
+    Instruction,
+    InstructionState,
+    InstructionType,
+    Participant,
+    RuleVersion,
+)
 from fenzhang.telemetry import metrics
 from fenzhang.telemetry.logs import fields
 
@@ -110,11 +117,40 @@ def leaf_answers(leaves: Sequence[Leaf], names: Mapping[bytes, str]) -> list[dic
     ]
 
 
+def freeze_answer(found: Sequence[Freeze], order_id: bytes | None) -> dict[str, Any] | None:
+    """The freeze of an order or split of this order, or of a participant (None), among those of one id."""
+    for freeze in found:
+        if freeze.order_id == order_id:
+            return {
+                "guardian": hex_id(freeze.guardian),
+                "reason": freeze.reason,
+                "block_number": freeze.block_number,
+                "tx_hash": hex_id(freeze.tx_hash),
+            }
+    return None
+
+
+def frozen_thing(freeze: Freeze) -> dict[str, Any]:
+    """A freeze with what it is of."""
+    kind = "PARTICIPANT" if freeze.order_id is None else "SPLIT"
+    return {
+        "kind": "ORDER" if freeze.order_id == freeze.target_id else kind,
+        "id": hex_id(freeze.target_id),
+        "order_id": None if freeze.order_id is None else hex_id(freeze.order_id),
+        **(freeze_answer([freeze], freeze.order_id) or {}),
+    }
+
+
 def with_leaves(
-    instruction: Instruction, leaves: Mapping[bytes, Sequence[Leaf]], names: Mapping[bytes, str]
+    instruction: Instruction,
+    leaves: Mapping[bytes, Sequence[Leaf]],
+    names: Mapping[bytes, str],
+    freezes: Mapping[bytes, Sequence[Freeze]],
 ) -> dict[str, Any]:
     """An instruction with its allocations; only those of a split can be returned."""
     answer = instruction_answer(instruction)
+    if instruction.type == InstructionType.SPLIT:
+        answer["frozen"] = freeze_answer(freezes.get(instruction.id, ()), instruction.order_id)
     found = leaves.get(instruction.id)
     if found is not None:
         shown = leaf_answers(found, names)
@@ -159,17 +195,25 @@ def order_answer(
         "released": plain(reading.totals.get(RecordKind.RELEASE, 0)),
         "refunded": plain(reading.totals.get(RecordKind.REFUND, 0)),
         "released_by_expiry": plain(reading.expired),
-        "instructions": [with_leaves(i, reading.leaves, names) for i in reading.instructions],
+        "frozen": freeze_answer(reading.freezes.get(terms.order_id, ()), terms.order_id),
+        "instructions": [
+            with_leaves(i, reading.leaves, names, reading.freezes) for i in reading.instructions
+        ],
     }
 
 
-def participant_answer(participant: Participant, enrolment: InstructionRow | None) -> dict[str, Any]:
+def participant_answer(
+    participant: Participant,
+    enrolment: InstructionRow | None,
+    freezes: Mapping[bytes, Sequence[Freeze]],
+) -> dict[str, Any]:
     """A participant."""
     return {
         "out_participant_no": participant.reference,
         "participant_id": hex_id(participant.id),
         "status": ParticipantStatus(participant.status).name,
         "authority": None if participant.authority is None else hex_id(participant.authority),
+        "frozen": freeze_answer(freezes.get(participant.id, ()), None),
         "enrolment": None if enrolment is None else instruction_answer(enrolment),
     }
 

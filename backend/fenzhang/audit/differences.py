@@ -62,6 +62,8 @@ class Code(StrEnum):
     """A rule version was approved by its own platform, or so that the chain does not show by whom."""
     PARTICIPANT_TRANSITION = "participant_transition"
     """A participant's standing, authority or consent changed in a way that the registry does not allow."""
+    FREEZE_TRANSITION = "freeze_transition"
+    """Something was frozen twice, or unfrozen that was not frozen or by the account that had frozen it."""
     RULE_INVALID = "rule_invalid"
     """A rule version is no rule, out of turn, approved as something else, or used after its retirement."""
     RULE_LOCKED = "rule_locked"
@@ -96,6 +98,8 @@ class Code(StrEnum):
     """The used nonces of a signer are others."""
     PARTICIPANT = "participant"
     """A participant's status or authority is another one."""
+    FREEZE = "freeze"
+    """An order, split or participant is frozen, or not, against its history."""
     CONSENT = "consent"
     """A recipient's consent is another one."""
     RULE_HEADER = "rule_header"
@@ -128,6 +132,7 @@ _AREAS: Mapping[Area, Sequence[Code]] = {
         Code.NOT_ALLOWED,
         Code.TWO_PARTY_RULE,
         Code.PARTICIPANT_TRANSITION,
+        Code.FREEZE_TRANSITION,
         Code.RULE_INVALID,
         Code.RULE_LOCKED,
         Code.CONTENT_HASH_DIFFERS,
@@ -160,6 +165,7 @@ COUNTED: Mapping[Area, Sequence[str]] = {
         "nonce_words",
         "participants",
         "consents",
+        "freezes",
         "rule_headers",
         "roles",
     ),

@@ -26,7 +26,14 @@ from fenzhang.domain.errors import InvalidRule, Rejection
 from fenzhang.domain.past import order_leaves
 from fenzhang.domain.records import InstructionKind
 from fenzhang.domain.rules import leaf_indices, roles_of
-from fenzhang.domain.settlement import NOBODY, attestor_signer, check_timely, decide_capture, decide_expiry
+from fenzhang.domain.settlement import (
+    NOBODY,
+    attestor_signer,
+    check_movable,
+    check_not_frozen,
+    decide_capture,
+    decide_expiry,
+)
 from fenzhang.domain.world import Order
 
 SettlementEvent = (
@@ -65,17 +72,18 @@ class Follower:
                 self._check_capture(event, at)
                 self.records.apply(event, at)
             case OrderSplit():
-                self._check_times(event, InstructionKind.SPLIT, at)
+                self._check_movable(event, InstructionKind.SPLIT, at)
                 self._check_allocations(event, at)
                 self.records.apply(event, at)
             case OrderRefunded():
+                self._check_movable(event, InstructionKind.REFUND, at)
                 self._check_refund(event, at)
                 self.records.apply(event, at)
             case OrderReleased():
-                self._check_times(event, InstructionKind.RELEASE, at)
+                self._check_movable(event, InstructionKind.RELEASE, at)
                 self.records.apply(event, at)
             case SplitReturned():
-                self._check_times(event, InstructionKind.RETURN, at)
+                self._check_movable(event, InstructionKind.RETURN, at)
                 self.records.apply(event, at)
             case InstructionRejected():
                 self.records.apply(event, at)
@@ -112,10 +120,13 @@ class Follower:
                 found=event,
             )
 
-    def _check_times(
-        self, event: OrderSplit | OrderReleased | SplitReturned, kind: InstructionKind, at: Transaction
+    def _check_movable(
+        self,
+        event: OrderSplit | OrderReleased | SplitReturned | OrderRefunded,
+        kind: InstructionKind,
+        at: Transaction,
     ) -> None:
-        """Nothing happens on an order before its hold ends, no split after it expired, no expiry before its time."""
+        """Nothing frozen moves, nothing before a hold ends; no split after an expiry, and no expiry before its time."""
         order = self.model.world.orders.get(event.order_id)
         if order is None:
             return  # reported with the record
@@ -123,7 +134,11 @@ class Follower:
             if isinstance(event, OrderReleased) and event.by_expiry:
                 decide_expiry(self.model.world, event.order_id, at.timestamp)
             else:
-                check_timely(order.capture, kind, at.timestamp)
+                check_movable(self.model.world, order.capture, kind, at.timestamp)
+            if isinstance(event, SplitReturned):
+                check_not_frozen(self.model.world, order, event.split_id, event.allocations)
+            if isinstance(event, OrderRefunded):
+                check_not_frozen(self.model.world, order, NOBODY, event.takes)
         except Rejection as rejection:
             self.findings.report(
                 Code.DECISION_DIFFERS,

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cache
+from typing import Any
 
 from fenzhang.audit.calls import Call
 from fenzhang.audit.differences import Code, Findings
+from fenzhang.audit.freezing import FreezeEvent, freeze_event, take_up_freeze
 from fenzhang.audit.model import Model
 from fenzhang.audit.reading import Transaction
 from fenzhang.audit.signatures import SignatureChecker
@@ -22,6 +24,7 @@ from fenzhang.chain.eventtypes import (
     ConsentChanged,
     CurrencyChanged,
     Event,
+    FreezeChanged,
     ParticipantEnrolled,
     ParticipantStatusChanged,
     RuleApproved,
@@ -43,14 +46,18 @@ GovernanceEvent = (
     | ConsentChanged
     | RuleEvent
     | CurrencyChanged
+    | FreezeEvent
 )
 _REGISTRY = "ParticipantRegistry"
 _RULES = "RuleBook"
 _LEDGER = "SplitLedger"
 _FUNCTIONS = {
-    _REGISTRY: ("enroll", "enrollRecipient", "suspend", "resume", "close", "rotateAuthority", "setConsent"),
+    _REGISTRY: (
+        *("enroll", "enrollRecipient", "suspend", "resume", "close", "rotateAuthority", "setConsent"),
+        "setFrozen",
+    ),
     _RULES: ("propose", "approve", "retire", "veto", "setApprovalLock"),
-    _LEDGER: ("setCurrencies",),
+    _LEDGER: ("setCurrencies", "setFrozen"),
 }
 _STATUS_FUNCTIONS = {
     ParticipantStatus.ACTIVE: "resume",
@@ -87,6 +94,17 @@ def expected_events(call: Call, model: Model) -> Iterator[GovernanceEvent]:
         yield _rule_event(function, call)
         return
     arguments = decode_arguments(contract, function, call.data)
+    if function == "setFrozen":
+        yield freeze_event(arguments, call.sender)
+    elif function == "setCurrencies":
+        currencies, enabled = arguments
+        for currency in currencies:
+            yield CurrencyChanged(NOWHERE, currency_text(currency), enabled)
+    else:
+        yield from _registry_events(function, arguments, model)
+
+
+def _registry_events(function: str, arguments: tuple[Any, ...], model: Model) -> Iterator[GovernanceEvent]:
     match function:
         case "enroll":
             yield ParticipantEnrolled(NOWHERE, *arguments)
@@ -102,10 +120,6 @@ def expected_events(call: Call, model: Model) -> Iterator[GovernanceEvent]:
             yield AuthorityRotated(NOWHERE, participant, model.world.authority_of(participant), authority)
         case "setConsent":
             yield ConsentChanged(NOWHERE, *arguments)
-        case "setCurrencies":
-            currencies, enabled = arguments
-            for currency in currencies:
-                yield CurrencyChanged(NOWHERE, currency_text(currency), enabled)
 
 
 def _rule_event(function: str, call: Call) -> GovernanceEvent:
@@ -157,6 +171,9 @@ class Governance:
     ) -> None:
         """Take up one event. `actor` brought it about; `signature` is what a rule event's calldata carries."""
         self.findings.count("governance_events")
+        if isinstance(event, FreezeEvent):
+            self._frozen(event, at, actor)
+            return
         match event:
             case ParticipantEnrolled():
                 self._enrolled(event, at, actor)
@@ -227,6 +244,13 @@ class Governance:
         pair = (recipient, event.platform)
         self.model.consents_seen.add(pair)
         (world.consents.add if event.granted else world.consents.discard)(pair)
+
+    def _frozen(self, event: FreezeEvent, at: Transaction, actor: bytes) -> None:
+        contract = _LEDGER if isinstance(event, FreezeChanged) else _REGISTRY
+        # What the AccessManager carries out was its actor's doing.
+        hidden = event.guardian == self.model.deployment.access_manager
+        self._check_role(contract, ("setFrozen",), at, actor if hidden else event.guardian)
+        take_up_freeze(event, at, self.model, self.findings)
 
     def _bad_transition(self, event: Event, at: Transaction, participant: bytes, what: str) -> None:
         self.findings.report(

@@ -21,11 +21,14 @@ from fenzhang.chain.eventtypes import (
     SplitReturned,
 )
 from fenzhang.chain.evidence import (
+    HELD_BITS,
     content_of_refund,
     content_of_rejection,
     content_of_release,
     content_of_return,
     content_of_split,
+    held_of_slot,
+    is_frozen_slot,
     merkle_root,
     next_head,
     record_leaf,
@@ -345,5 +348,9 @@ def check_currencies(model: Model, findings: Findings) -> None:
 
 
 def slot_parts(slot: int) -> dict[str, object]:
-    """An order's slot as it is shown: commitment and held amount."""
-    return {"commitment": f"0x{slot >> 96:040x}", "held": slot & (1 << 96) - 1}
+    """An order's slot as it is shown: commitment, whether it is frozen, held amount."""
+    return {
+        "commitment": f"0x{slot >> HELD_BITS:040x}",
+        "frozen": is_frozen_slot(slot),
+        "held": held_of_slot(slot),
+    }

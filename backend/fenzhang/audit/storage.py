@@ -16,7 +16,7 @@ from fenzhang.chain.codec import legs_from_values
 from fenzhang.chain.evidence import held_of_slot, verify_proof
 from fenzhang.domain.records import ParticipantStatus, RuleState
 from fenzhang.domain.rules import RuleTerms, roles_of
-from fenzhang.domain.world import Totals
+from fenzhang.domain.world import Freeze, Totals
 
 
 @dataclass(slots=True)
@@ -55,6 +55,7 @@ class StorageCheck:
         await self._nonces()
         await self._participants()
         await self._consents()
+        await self._freezes()
         await self._rules()
         await self._roles()
 
@@ -233,6 +234,40 @@ class StorageCheck:
                     participant=recipient,
                 )
         self.findings.count("consents", len(pairs))
+
+    async def _freezes(self) -> None:
+        world = self.model.world
+        asked: tuple[tuple[str, list[tuple[bytes, ...]]], ...] = (
+            ("SplitLedger", sorted(self.model.freezes_seen)),
+            ("ParticipantRegistry", [(each,) for each in sorted(self.model.participant_freezes_seen)]),
+        )
+        for contract, ids in asked:
+            for key, (guardian, reason) in await self.state.ask(contract, "freezeOf", ids):
+                known = (
+                    world.frozen_orders.get((key[0], key[1]))
+                    if contract == "SplitLedger"
+                    else world.frozen_participants.get(key[0])
+                )
+                found = Freeze(guardian, role_text(reason)) if any(guardian) else None
+                if found != known:
+                    where = "order" if contract == "SplitLedger" else "participant"
+                    self._differs(
+                        Code.FREEZE, f"who froze {where} 0x{key[0].hex()}", known, found, **{where: key[0]}
+                    )
+        await self._frozen_flags()
+        self.findings.count("freezes", sum(len(ids) for _, ids in asked))
+
+    async def _frozen_flags(self) -> None:
+        """What debits look at, for every participant."""
+        frozen = self.model.world.frozen_participants
+        ids = [(each,) for each in sorted(self.model.world.participants)]
+        for (participant,), (found,) in await self.state.ask("ParticipantRegistry", "isFrozen", ids):
+            if found != (participant in frozen):
+                what = f"whether participant 0x{participant.hex()} is frozen"
+                self._differs(Code.FREEZE, what, not found, found, participant=participant)
+        counted = await self.state.one("ParticipantRegistry", "frozenCount")
+        if counted is not None and counted[0] != len(frozen):
+            self._differs(Code.FREEZE, "how many participants are frozen", len(frozen), counted[0])
 
     async def _rules(self) -> None:
         rules = self.model.world.rules

@@ -36,8 +36,12 @@ REGISTRAR_FUNCTIONS = (
 """Functions of ParticipantRegistry for the registrar. The last two serve a party's own authority as well."""
 APPROVER_FUNCTIONS = ("approve",)
 """Functions of RuleBook for the rule approver."""
-GUARDIAN_FUNCTIONS = ("veto",)
-"""Functions of RuleBook for the guardian."""
+GUARDIAN_FUNCTIONS = {
+    "ParticipantRegistry": ("setFrozen",),
+    "RuleBook": ("veto",),
+    "SplitLedger": ("setFrozen",),
+}
+"""By contract, its functions for guardians."""
 ROLE_LABELS = {
     REGISTRAR_ROLE: "registrar",
     RULE_APPROVER_ROLE: "rule-approver",
@@ -198,13 +202,21 @@ def _role_calls(plan: DeployPlan, addresses: dict[str, bytes]) -> list[bytes]:
     manager = "AccessManager"
     registrar = [selector_of("ParticipantRegistry", function) for function in REGISTRAR_FUNCTIONS]
     approver = [selector_of("RuleBook", function) for function in APPROVER_FUNCTIONS]
-    guardian = [selector_of("RuleBook", function) for function in GUARDIAN_FUNCTIONS]
     registry, rules = addresses["ParticipantRegistry"], addresses["RuleBook"]
     return [
         *(encode_call(manager, "labelRole", role, label) for role, label in ROLE_LABELS.items()),
         encode_call(manager, "setTargetFunctionRole", registry, registrar, REGISTRAR_ROLE),
         encode_call(manager, "setTargetFunctionRole", rules, approver, RULE_APPROVER_ROLE),
-        encode_call(manager, "setTargetFunctionRole", rules, guardian, GUARDIAN_ROLE),
+        *(
+            encode_call(
+                manager,
+                "setTargetFunctionRole",
+                addresses[contract],
+                [selector_of(contract, function) for function in functions],
+                GUARDIAN_ROLE,
+            )
+            for contract, functions in GUARDIAN_FUNCTIONS.items()
+        ),
         *(encode_call(manager, "grantRole", *grant) for grant in plan.members()),
     ]
 

@@ -9,7 +9,7 @@ from typing import Any
 from eth_abi.abi import decode
 from eth_abi.exceptions import DecodingError
 
-from fenzhang.chain.abi import Reader, currency_text
+from fenzhang.chain.abi import Reader, currency_text, role_text
 from fenzhang.chain.calldata import read_allocations, read_legs, read_terms
 from fenzhang.chain.errors import Undecodable
 from fenzhang.chain.eventtypes import (
@@ -23,6 +23,7 @@ from fenzhang.chain.eventtypes import (
     CurrencyChanged,
     Event,
     ExpiryPassedOver,
+    FreezeChanged,
     InstructionRejected,
     LedgerEvent,
     LogPosition,
@@ -32,6 +33,7 @@ from fenzhang.chain.eventtypes import (
     OrderSplit,
     OrderTerms,
     ParticipantEnrolled,
+    ParticipantFreezeChanged,
     ParticipantStatusChanged,
     RoleGranted,
     RoleRevoked,
@@ -55,6 +57,7 @@ __all__ = [
     "CurrencyChanged",
     "Event",
     "ExpiryPassedOver",
+    "FreezeChanged",
     "InstructionRejected",
     "LedgerEvent",
     "LogPosition",
@@ -64,6 +67,7 @@ __all__ = [
     "OrderSplit",
     "OrderTerms",
     "ParticipantEnrolled",
+    "ParticipantFreezeChanged",
     "ParticipantStatusChanged",
     "RoleGranted",
     "RoleRevoked",
@@ -154,6 +158,9 @@ _EVENTS: dict[str, dict[str, _Decoder]] = {
         "AuthorityRotated(bytes32,address,address)": lambda at, t, _: AuthorityRotated(
             at, t.raw(1), t.address(2), t.address(3)
         ),
+        "ParticipantFreezeChanged(bytes32,address,bool,bytes32)": lambda at, t, d: ParticipantFreezeChanged(
+            at, t.raw(1), t.address(2), d.flag(0), role_text(d.raw(1))
+        ),
         "ConsentChanged(bytes32,bytes32,bool)": lambda at, t, d: ConsentChanged(
             at, t.raw(1), t.raw(2), d.flag(0)
         ),
@@ -180,6 +187,9 @@ _EVENTS: dict[str, dict[str, _Decoder]] = {
         ),
         "OrderReleased(bytes32,bytes32,bytes32,uint96)": lambda at, t, d: OrderReleased(
             at, t.raw(1), t.raw(2), d.raw(0), d.uint(1, 96)
+        ),
+        "FreezeChanged(bytes32,bytes32,address,bool,bytes32)": lambda at, t, d: FreezeChanged(
+            at, t.raw(1), t.raw(2), t.address(3), d.flag(0), role_text(d.raw(1))
         ),
         "ExpiryPassedOver(bytes32,bytes)": lambda at, t, d: ExpiryPassedOver(at, t.raw(1), d.blob(0)),
         "SplitReturned(bytes32,bytes32,bytes32,uint96,(bytes32,uint96)[])": lambda at, t, d: SplitReturned(

@@ -256,6 +256,32 @@ class AuthorizationSkipped:
 
 
 @dataclass(frozen=True, slots=True)
+class FreezeChanged:
+    """A guardian froze an order (`split_id` zero) or a split of it, or another one undid that.
+
+    `reason` is an ASCII name.
+    """
+
+    at: LogPosition
+    order_id: bytes
+    split_id: bytes
+    guardian: bytes
+    frozen: bool
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class ParticipantFreezeChanged:
+    """A guardian froze a participant, or another one undid that. `reason` is an ASCII name."""
+
+    at: LogPosition
+    participant: bytes
+    guardian: bytes
+    frozen: bool
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class BatchSealed:
     """The records of a transaction were sealed under `root`."""
 
@@ -310,6 +336,7 @@ LedgerEvent = (
     | OrderSplit
     | OrderReleased
     | ExpiryPassedOver
+    | FreezeChanged
     | SplitReturned
     | OrderRefunded
     | InstructionRejected
@@ -324,6 +351,7 @@ Event = (
     | ParticipantEnrolled
     | ParticipantStatusChanged
     | AuthorityRotated
+    | ParticipantFreezeChanged
     | ConsentChanged
     | RuleProposed
     | RuleApproved

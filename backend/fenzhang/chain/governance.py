@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from fenzhang.chain.abi import role_bytes
 from fenzhang.chain.codec import encode_call, leg_values, terms_values
 from fenzhang.domain.rules import NO_TERMS, Leg, RuleTerms
 
@@ -44,6 +45,16 @@ def rotate_authority_call(participant: bytes, authority: bytes) -> bytes:
 def set_consent_call(recipient: bytes, platform: bytes, *, granted: bool) -> bytes:
     """ParticipantRegistry.setConsent, the recipient's own authority's or the registrar's."""
     return encode_call("ParticipantRegistry", "setConsent", recipient, platform, granted)
+
+
+def set_order_frozen_call(order_id: bytes, split_id: bytes, reason: str, *, frozen: bool) -> bytes:
+    """SplitLedger.setFrozen of an order (`split_id` zero) or a split of it, a guardian's."""
+    return encode_call("SplitLedger", "setFrozen", order_id, split_id, frozen, role_bytes(reason))
+
+
+def set_participant_frozen_call(participant: bytes, reason: str, *, frozen: bool) -> bytes:
+    """ParticipantRegistry.setFrozen, a guardian's."""
+    return encode_call("ParticipantRegistry", "setFrozen", participant, frozen, role_bytes(reason))
 
 
 def propose_call(

@@ -28,6 +28,8 @@ class InstructionType(StrEnum):
     APPROVE = "APPROVE"
     RETIRE = "RETIRE"
     VETO = "VETO"
+    FREEZE = "FREEZE"
+    UNFREEZE = "UNFREEZE"
 
 
 class State(StrEnum):
@@ -160,6 +162,18 @@ def _plain(value: Any) -> Any:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class NewFreeze:
+    """Freeze or unfreeze an order, a split of an order, or a participant of a platform. `reason` is an ASCII name."""
+
+    out_request_no: str
+    platform: str
+    reason: str
+    out_order_no: str | None = None
+    out_split_no: str | None = None
+    out_participant_no: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class NewRule:
     """Propose a rule version. `legs` name fixed recipients by reference in `recipients` (leg index to reference).
 
@@ -206,6 +220,37 @@ class Reason:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FreezeView:
+    """A freeze that lasts: by which account (0x hex), why, and since which block."""
+
+    guardian: str
+    reason: str
+    block_number: int
+    tx_hash: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FrozenThing:
+    """What is frozen: `kind` is ORDER, SPLIT or PARTICIPANT, `id` its 0x id."""
+
+    kind: str
+    id: str
+    guardian: str
+    reason: str
+    block_number: int
+    tx_hash: str
+    order_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FreezePage:
+    """A page of what is frozen; `next` is the cursor of the next one, None on the last."""
+
+    freezes: tuple[FrozenThing, ...]
+    next: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LeafAllocation:
     """One leaf of a settled split, release, return or refund; `returnable` is what a return can still take from it."""
 
@@ -242,6 +287,7 @@ class Instruction:
     currency: str | None = None
     from_held: int | None = None
     allocations: tuple[LeafAllocation, ...] | None = None
+    frozen: FreezeView | None = None
 
     @property
     def reference(self) -> str:
@@ -287,6 +333,7 @@ class OrderView:
     hold_until: int | None = None
     expires_at: int | None = None
     released_by_expiry: int = 0
+    frozen: FreezeView | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -298,6 +345,7 @@ class ParticipantView:
     status: str
     authority: str | None = None
     enrolment: Instruction | None = None
+    frozen: FreezeView | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

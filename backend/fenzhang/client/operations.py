@@ -15,6 +15,7 @@ from fenzhang.client.changes import RuleDiff, WhatIf
 from fenzhang.client.errors import ApiError, ApiUnreachable, NotFound, UnexpectedAnswer, WaitTimeout
 from fenzhang.client.files import LONGEST_WAIT_S, FileOperations
 from fenzhang.client.flow import Flow
+from fenzhang.client.freezes import FreezeOperations
 from fenzhang.client.ledger import LedgerOperations
 from fenzhang.client.models import (
     Completion,
@@ -60,7 +61,7 @@ _PATHS = {
 }
 
 
-class Operations(FileOperations, LedgerOperations):
+class Operations(FileOperations, FreezeOperations, LedgerOperations):
     """The API as flows over one session. `key` signs for a platform; without one its keystore key does."""
 
     def __init__(self, session: Session, key: PlatformKey | None = None) -> None:

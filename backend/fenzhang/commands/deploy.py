@@ -106,7 +106,7 @@ def devnet_plan() -> DeployPlan:
         registrars=[_devnet_key("registrar").address],
         rule_approvers=[_devnet_key("rule-approver").address],
         attestors=[_devnet_key("bank-attestor").address],
-        guardians=[_devnet_key("guardian").address],
+        guardians=[_devnet_key("guardian").address, _devnet_key("second-guardian").address],
     )
 
 

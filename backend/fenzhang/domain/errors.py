@@ -315,6 +315,30 @@ class OrderExpired(Rejection):
     fields = ("order_id", "expires_at")
 
 
+class OrderFrozen(Rejection):
+    """A guardian has frozen the order."""
+
+    code = "order_frozen"
+    contract_error = "SplitLedger_OrderFrozen"
+    fields = ("order_id",)
+
+
+class SplitFrozen(Rejection):
+    """A guardian has frozen the split."""
+
+    code = "split_frozen"
+    contract_error = "SplitLedger_SplitFrozen"
+    fields = ("order_id", "split_id")
+
+
+class ParticipantFrozen(Rejection):
+    """A guardian has frozen the participant."""
+
+    code = "participant_frozen"
+    contract_error = "SplitLedger_ParticipantFrozen"
+    fields = ("participant",)
+
+
 class OrderNotExpired(Rejection):
     """The order has not expired."""
 

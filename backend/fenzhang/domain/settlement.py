@@ -41,7 +41,9 @@ from fenzhang.domain.errors import (
     OnHold,
     OrderAlreadyCaptured,
     OrderExpired,
+    OrderFrozen,
     OrderNotExpired,
+    ParticipantFrozen,
     PlatformNotActive,
     RecipientNotActive,
     RecipientNotConsented,
@@ -50,6 +52,7 @@ from fenzhang.domain.errors import (
     RoleAlreadyBound,
     RoleNotBound,
     RuleNotInForce,
+    SplitFrozen,
     UnknownOrder,
     UnknownSplit,
     ZeroAmount,
@@ -116,6 +119,8 @@ def check_authorization(world: World, authorization: Authorization, now: int, *,
         or world.authority_of(platform) == NO_AUTHORITY
     ):
         raise PlatformNotActive(platform)
+    if platform in world.frozen_participants:
+        raise ParticipantFrozen(platform)
     _check_authority(world, platform, authorization.nonce, authorization.deadline, now, signed=signed)
     if not authorization.instructions:
         raise EmptyAuthorization(authorization.nonce)
@@ -232,7 +237,7 @@ def decide_instruction(
         raise UnknownOrder(instruction.order_id)
     if order.capture.platform != platform:
         raise NotOrderPlatform(instruction.order_id, platform)
-    check_timely(order.capture, instruction.kind, now)
+    check_movable(world, order.capture, instruction.kind, now)
     match instruction.kind:
         case InstructionKind.SPLIT:
             return _decide_split(world, order, instruction)
@@ -244,11 +249,13 @@ def decide_instruction(
             return _decide_refund(world, order, instruction, first=first)
 
 
-def check_timely(capture: Capture, kind: InstructionKind, now: int) -> None:
-    """Raise the Rejection of an instruction of this kind that comes before its order's hold ends, or too late.
+def check_movable(world: World, capture: Capture, kind: InstructionKind, now: int) -> None:
+    """Raise the Rejection of an instruction of this kind on an order that is frozen, on hold or expired.
 
-    A refund is always in time: a hold is there for the buyer.
+    A hold does not keep a refund back: it is there for the buyer.
     """
+    if world.is_frozen(capture.order_id):
+        raise OrderFrozen(capture.order_id)
     if capture.is_on_hold(now) and kind is not InstructionKind.REFUND:
         raise OnHold(capture.order_id, capture.hold_until)
     if kind is InstructionKind.SPLIT and capture.has_expired(now):
@@ -317,6 +324,8 @@ def decide_expiry(world: World, order_id: bytes, now: int) -> Outcome:
         raise UnknownOrder(order_id)
     if not order.capture.has_expired(now):
         raise OrderNotExpired(order_id, order.capture.expires_at)
+    if world.is_frozen(order_id):
+        raise OrderFrozen(order_id)
     return _decide_release_of_held(world, order)
 
 
@@ -338,6 +347,7 @@ def _decide_return(world: World, order: Order, instruction: Instruction, *, firs
     weights = [leaf.amount for leaf in leaves]
     takes = _takes(instruction, weights)
     allocations = tuple(Allocation(leaf.recipient, take) for leaf, take in zip(leaves, takes, strict=True))
+    check_not_frozen(world, order, instruction.split_id, allocations)
     _check_positions(world, order.capture, allocations)
     return Outcome(RecordKind.RETURN, instruction.amount, allocations)
 
@@ -356,6 +366,7 @@ def _decide_refund(world: World, order: Order, instruction: Instruction, *, firs
         raise InsufficientRefundable(instruction.order_id, instruction.amount, refundable)
     takes = spread_takes(weights, max(instruction.amount - order.held, 0))
     allocations = tuple(Allocation(leaf.recipient, take) for leaf, take in zip(leaves, takes, strict=True))
+    check_not_frozen(world, order, NOBODY, allocations)
     _check_positions(world, order.capture, allocations)
     return Outcome(RecordKind.REFUND, instruction.amount, allocations)
 
@@ -367,6 +378,23 @@ def _takes(instruction: Instruction, weights: Sequence[int]) -> Sequence[int]:
         raise MalformedInstruction(instruction.id)
     check_takes(instruction.split_id, weights, instruction.amounts)
     return instruction.amounts
+
+
+def check_not_frozen(world: World, order: Order, split_id: bytes, takes: Sequence[Allocation]) -> None:
+    """Raise the Rejection of a debit of positions that a guardian has stopped. Every debit has to pass here.
+
+    `takes` is what is taken from whom. A split of the order gave it, or with NOBODY any of them.
+    """
+    if not any(take.amount for take in takes):
+        return
+    order_id = order.capture.order_id
+    for record in order.past:
+        named = record.kind is RecordKind.SPLIT and split_id in {NOBODY, record.id}
+        if named and (order_id, record.id) in world.frozen_orders:
+            raise SplitFrozen(order_id, record.id)
+    for take in takes:
+        if take.amount and take.recipient in world.frozen_participants:
+            raise ParticipantFrozen(take.recipient)
 
 
 def _check_positions(world: World, capture: Capture, takes: Sequence[Allocation]) -> None:

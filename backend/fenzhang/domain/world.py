@@ -10,6 +10,8 @@ from fenzhang.domain.rules import NO_TERMS, Leg, RuleTerms
 
 NO_AUTHORITY = bytes(20)
 """Authority of a participant that never signs."""
+WHOLE_ORDER = bytes(32)
+"""In place of a split's id: the order itself is frozen."""
 
 
 @dataclass(slots=True)
@@ -76,6 +78,14 @@ class Order:
     past: list[PastRecord] = field(default_factory=list)
 
 
+@dataclass(frozen=True, slots=True)
+class Freeze:
+    """Who froze something (20 bytes), and why: an ASCII name."""
+
+    guardian: bytes
+    reason: str
+
+
 @dataclass(slots=True)
 class Totals:
     """Of one currency, minor units: ever captured, held on open orders, and ever refunded to buyers."""
@@ -110,6 +120,9 @@ class World:
     """Payable to a participant in a currency, minor units; negative is what it owes."""
     totals: defaultdict[str, Totals] = field(default_factory=lambda: defaultdict(Totals))
     """By currency."""
+    frozen_orders: dict[tuple[bytes, bytes], Freeze] = field(default_factory=dict)
+    """Orders, with 32 zero bytes, and splits: by order and split id."""
+    frozen_participants: dict[bytes, Freeze] = field(default_factory=dict)
 
     def status_of(self, participant: bytes) -> ParticipantStatus:
         """Standing of a participant; UNKNOWN when never enrolled."""
@@ -120,6 +133,10 @@ class World:
         """Signing address of a participant, 20 zero bytes for none."""
         found = self.participants.get(participant)
         return NO_AUTHORITY if found is None else found.authority
+
+    def is_frozen(self, order_id: bytes) -> bool:
+        """Whether a guardian has frozen an order as a whole."""
+        return (order_id, WHOLE_ORDER) in self.frozen_orders
 
     def is_second_party(self, approver: bytes, platform: bytes, version: Version) -> bool:
         """Whether an account may approve a version: neither the authority now nor the one that proposed it."""

@@ -252,6 +252,24 @@ class OrderExpired(Conflict):
     code = "order_expired"
 
 
+class AlreadyFrozen(Conflict):
+    """A guardian has frozen it already."""
+
+    code = "already_frozen"
+
+
+class NotFrozen(Conflict):
+    """It is not frozen."""
+
+    code = "not_frozen"
+
+
+class GuardianIsFreezer(Conflict):
+    """What a guardian froze is unfrozen by another one."""
+
+    code = "guardian_is_freezer"
+
+
 class SplitRejected(Conflict):
     """The split was rejected, so nothing can be returned from it."""
 

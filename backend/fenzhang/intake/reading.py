@@ -12,12 +12,13 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from fenzhang.domain import identifiers
 from fenzhang.domain.records import RecordKind
 from fenzhang.intake.errors import Unknown, UnknownInstruction, UnknownOrderReference, UnknownSplitReference
+from fenzhang.intake.freezes import freezes_of
 from fenzhang.intake.once import find
 from fenzhang.store.bulk import chunks
 from fenzhang.store.orders import capture_of
 from fenzhang.store.payloads import capture_from
 from fenzhang.store.sums import half_sums, whole
-from fenzhang.store.tables import Allocation, Instruction, InstructionType, Order, Participant, Record
+from fenzhang.store.tables import Allocation, Freeze, Instruction, InstructionType, Order, Participant, Record
 
 _UNKNOWN: dict[InstructionType, type[Unknown]] = {
     InstructionType.CAPTURE: UnknownOrderReference,
@@ -51,6 +52,8 @@ class OrderReading:
     """Sum of the settled amounts per kind, minor units."""
     expired: int
     """What of it was released by expiry, minor units."""
+    freezes: dict[bytes, list[Freeze]]
+    """What is frozen of the order and its splits, by id."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,6 +213,7 @@ async def order_named(session: AsyncSession, platform_id: bytes, reference: str)
         leaves=await leaves_of(session, instructions),
         totals={kind: sums.get((kind, False), 0) + sums.get((kind, True), 0) for kind in RecordKind},
         expired=sums.get((RecordKind.RELEASE, True), 0),
+        freezes=await freezes_of(session, [order_id, *(i.id for i in instructions)]),
     )
 
 

@@ -30,12 +30,18 @@ DEVNET_KEYS: Final = {
     keys.REGISTRAR: "registrar",
     keys.APPROVER: "rule-approver",
     keys.GUARDIAN: "guardian",
+    keys.SECOND_GUARDIAN: "second-guardian",
     keys.ATTESTOR: "bank-attestor",
     keys.SUBMITTER: "submitter",
 }
 """Label in the keystore to purpose of the devnet account."""
-APPS: Final = {"operator": [Scope.OPERATOR], "approver": [Scope.APPROVER], "guardian": [Scope.GUARDIAN]}
-"""The apps that a local system begins with. They are several, for nobody approves what he set up himself."""
+APPS: Final = {
+    "operator": [Scope.OPERATOR],
+    "approver": [Scope.APPROVER],
+    "guardian": [Scope.GUARDIAN],
+    "second-guardian": [Scope.GUARDIAN],
+}
+"""The apps that a local system begins with. Nobody approves what he set up himself, or undoes his own freeze."""
 DEVNET_WORK_FACTOR: Final = 1 << 12
 """scrypt's n for keys of the devnet. Everybody knows most of them, and time spent guarding them would be wasted."""
 

@@ -29,6 +29,7 @@ from fenzhang.chain.events import (
 from fenzhang.chain.views import ChainView
 from fenzhang.domain.identifiers import hex_id
 from fenzhang.domain.records import ParticipantStatus, RuleState
+from fenzhang.mirror.freezes import follow_freezes
 from fenzhang.mirror.outcomes import Asked, Verdicts, instruction_columns
 from fenzhang.mirror.reading import GovernanceEvent
 from fenzhang.store import chainsettings, payloads
@@ -51,6 +52,7 @@ async def follow(session: AsyncSession, events: Sequence[GovernanceEvent], verdi
         return
     await _follow_participants(session, events)
     await _follow_rules(session, events)
+    await follow_freezes(session, events)
     await _settle(session, events, verdicts)
 
 
@@ -167,6 +169,8 @@ _GOVERNANCE = frozenset(
         InstructionType.APPROVE,
         InstructionType.RETIRE,
         InstructionType.VETO,
+        InstructionType.FREEZE,
+        InstructionType.UNFREEZE,
     )
 )
 

@@ -15,6 +15,7 @@ from fenzhang.chain.events import (
     AuthorizationRejected,
     BatchSealed,
     Event,
+    FreezeChanged,
     InstructionRejected,
     LogPosition,
     OrderCaptured,
@@ -23,6 +24,7 @@ from fenzhang.chain.events import (
     OrderSplit,
     OrderTerms,
     ParticipantEnrolled,
+    ParticipantFreezeChanged,
     ParticipantStatusChanged,
     RuleApproved,
     RuleProposed,
@@ -56,6 +58,8 @@ GovernanceEvent = (
     | RuleRetired
     | RuleVetoed
     | ApprovalLockChanged
+    | FreezeChanged
+    | ParticipantFreezeChanged
 )
 """Events that change who and what takes part."""
 
@@ -158,6 +162,8 @@ class Reading:
                 | RuleRetired()
                 | RuleVetoed()
                 | ApprovalLockChanged()
+                | FreezeChanged()
+                | ParticipantFreezeChanged()
             ):
                 self.governance.append(event)
             case _:

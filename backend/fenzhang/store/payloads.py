@@ -82,7 +82,31 @@ class Retirement:
     signature: bytes = b""
 
 
-Payload = Capture | Instruction | Enrollment | StandingChange | Proposal | Approval | Veto | Retirement
+@dataclass(frozen=True, slots=True)
+class FreezeChange:
+    """FREEZE and UNFREEZE: setFrozen of SplitLedger, for an order or a split of it, or of ParticipantRegistry.
+
+    `reason` is an ASCII name. Either `order_id` or `participant` is set; `split_id` is zero for the order itself.
+    """
+
+    frozen: bool
+    reason: str
+    order_id: bytes | None = None
+    split_id: bytes | None = None
+    participant: bytes | None = None
+
+
+Payload = (
+    FreezeChange
+    | Capture
+    | Instruction
+    | Enrollment
+    | StandingChange
+    | Proposal
+    | Approval
+    | Veto
+    | Retirement
+)
 
 
 def to_json(payload: Payload) -> dict[str, Any]:
@@ -180,6 +204,15 @@ def proposal_from(data: dict[str, Any]) -> Proposal:
         terms=terms_from_json(data["terms"]),
         signature=_bytes(data["signature"]),
     )
+
+
+def freeze_change_from(data: dict[str, Any]) -> FreezeChange:
+    """The call of a FREEZE or UNFREEZE."""
+    ids = {
+        name: None if data[name] is None else _bytes(data[name])
+        for name in ("order_id", "split_id", "participant")
+    }
+    return FreezeChange(frozen=data["frozen"], reason=data["reason"], **ids)
 
 
 def approval_from(data: dict[str, Any]) -> Approval:

@@ -60,6 +60,8 @@ class InstructionType(StrEnum):
     APPROVE = "APPROVE"
     RETIRE = "RETIRE"
     VETO = "VETO"
+    FREEZE = "FREEZE"
+    UNFREEZE = "UNFREEZE"
 
 
 SETTLEMENT_TYPES = (
@@ -456,6 +458,25 @@ class Order(Base):
     hold_until: Mapped[int] = mapped_column(server_default="0")
     expires_at: Mapped[int] = mapped_column(server_default="0")
     """0 for none, as is `hold_until`."""
+
+
+class Freeze(Base):
+    """A freeze by a guardian, as the mirror read it, and how it ended: `ended_…` are None while it lasts."""
+
+    __tablename__ = "freezes"
+    id: Mapped[int] = mapped_column(Serial, primary_key=True)
+    target_id: Mapped[bytes] = mapped_column(index=True)
+    """Of an order, a split or a participant."""
+    order_id: Mapped[bytes | None]
+    """Of the order that is frozen, or whose split is; None for a participant."""
+    guardian: Mapped[bytes]
+    reason: Mapped[str] = mapped_column(String(32))
+    block_number: Mapped[int] = mapped_column(index=True)
+    tx_hash: Mapped[bytes]
+    ended_by: Mapped[bytes | None]
+    ended_reason: Mapped[str | None] = mapped_column(String(32))
+    ended_block: Mapped[int | None] = mapped_column(index=True)
+    ended_tx_hash: Mapped[bytes | None]
 
 
 class Expiry(Base):

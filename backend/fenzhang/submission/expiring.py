@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from sqlalchemy import Select, exists, insert, or_, select, text, update
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -19,6 +18,7 @@ from fenzhang.store.orders import capture_of
 from fenzhang.store.tables import (
     Block,
     Expiry,
+    Freeze,
     Instruction,
     InstructionState,
     Order,
@@ -112,15 +112,20 @@ async def _chain_time(session: AsyncSession) -> int:
     return (await session.execute(newest)).scalar() or 0
 
 
-def _due(lane: Lane, now: int) -> Select[Any]:
-    """Expired orders that hold money, without those that would be passed over or that a transaction carries."""
+def _due(lane: Lane, now: int) -> Select[Order, Expiry, str]:
+    """Expired orders that hold money, without those that would be passed over or that a transaction carries.
+
+    With the last try and how its transaction ended, None for the first.
+    """
     cannot_receive = exists().where(
         Participant.id == Order.merchant, Participant.status != int(ParticipantStatus.ACTIVE)
     )
+    # A row of a split has another target than the order.
+    frozen = exists().where(Freeze.target_id == Order.order_id, Freeze.ended_block.is_(None))
     carried = exists().where(
         Instruction.order_id == Order.order_id, Instruction.state == InstructionState.SUBMITTED.value
     )
-    query: Select[Any] = (
+    return (
         select(Order, Expiry, Transaction.state)
         .outerjoin(Expiry, Expiry.order_id == Order.order_id)
         .outerjoin(Transaction, Transaction.id == Expiry.transaction_id)
@@ -129,13 +134,13 @@ def _due(lane: Lane, now: int) -> Select[Any]:
             Order.expires_at <= now,
             lane.carries_order(),
             ~cannot_receive,
+            ~frozen,
             ~carried,
             or_(Transaction.state.is_(None), Transaction.state.not_in(LIVE_STATES)),
             or_(Expiry.head.is_(None), Expiry.head != Order.head, Expiry.not_before <= now),
         )
         .order_by(Order.expires_at)
     )
-    return query
 
 
 def _try(order: Order, last: Expiry | None, ended: str | None) -> Try:

@@ -25,7 +25,8 @@ COLD_RULE = 24_000
 """First use of a rule version, and for each leg:"""
 COLD_RULE_LEG = 3_000
 
-_CAPTURE = 31_500
+_CAPTURE = 32_000
+_TERMS = 2_500
 _PER_BINDING = 1_400
 _WITNESS = 11_500
 _PER_WITNESS_BINDING = 700
@@ -43,7 +44,8 @@ _WORD = 32
 
 def capture_gas(capture: Capture) -> int:
     """One capture, without its recipients and rule."""
-    return _CAPTURE + _PER_BINDING * len(capture.bindings)
+    terms = _TERMS if capture.hold_until or capture.expires_at else 0
+    return _CAPTURE + _PER_BINDING * len(capture.bindings) + terms
 
 
 def witness_gas(capture: Capture, past_records: int = 0, past_leaves: int = 0) -> int:

@@ -30,6 +30,8 @@ SENDER = {
     InstructionType.APPROVE: keys.APPROVER,
     InstructionType.VETO: keys.GUARDIAN,
     InstructionType.RETIRE: keys.SUBMITTER,
+    InstructionType.FREEZE: keys.GUARDIAN,
+    InstructionType.UNFREEZE: keys.SECOND_GUARDIAN,
 }
 """Label of the key that sends each type. Proposals and retirements carry the platform's signature: any key may."""
 TYPES = [kind.value for kind in SENDER]
@@ -108,6 +110,10 @@ def _request(row: Any) -> Request:
         case InstructionType.ENROLL | InstructionType.SUSPEND | InstructionType.RESUME:
             changes = {bytes.fromhex(payload["participant"][2:])}
             needs = {row.platform_id}
+        case InstructionType.FREEZE | InstructionType.UNFREEZE:
+            freeze = payloads.freeze_change_from(payload)
+            changes = {freeze.participant or (freeze.order_id or b"") + (freeze.split_id or b"")}
+            needs = {row.platform_id}
         case _:
             platform, rule = (bytes.fromhex(payload[name][2:]) for name in ("platform", "rule_id"))
             changes = {platform + rule}
@@ -136,8 +142,19 @@ async def call_of(
             veto = payloads.veto_from(payload)
             read = (veto.platform, veto.rule_id, veto.version, veto.content_hash)
             return Call(deployment.rule_book, calls.veto_call(*read, veto.reason))
+        case InstructionType.FREEZE | InstructionType.UNFREEZE:
+            return _freeze_call(deployment, payloads.freeze_change_from(payload))
         case other:
             return Call(deployment.participant_registry, _participant_call(other, payload))
+
+
+def _freeze_call(deployment: Deployment, wanted: payloads.FreezeChange) -> Call:
+    reason, frozen = wanted.reason, wanted.frozen
+    if wanted.participant is not None:
+        data = calls.set_participant_frozen_call(wanted.participant, reason, frozen=frozen)
+        return Call(deployment.participant_registry, data)
+    data = calls.set_order_frozen_call(wanted.order_id or b"", wanted.split_id or b"", reason, frozen=frozen)
+    return Call(deployment.split_ledger, data)
 
 
 def _participant_call(kind: InstructionType, payload: dict[str, Any]) -> bytes:

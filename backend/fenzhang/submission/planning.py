@@ -243,9 +243,8 @@ class Plan:
             paid = {who for who in (*shape.recipients, *capture.bindings, *instruction.bindings) if any(who)}
             cost.rules[rule_key(capture)] = shape.legs
         cost.positions |= {(capture.currency, who) for who in paid}
-        if not instruction.kind.opens_past:
-            # Who gives back is not asked for its standing.
-            cost.standings |= paid
+        # Who gives back is looked at as well while somebody is frozen.
+        cost.standings |= paid
 
     def _cost_of_refund(self, instruction: Instruction, known: KnownOrder, cost: _Cost) -> None:
         cost.size += model.instruction_bytes(instruction)

@@ -18,6 +18,7 @@ from fenzhang.chain.evidence import (
     content_of_split,
     fold_past,
     held_of_slot,
+    is_frozen_slot,
     merkle_proof,
     merkle_root,
     next_head,
@@ -28,6 +29,7 @@ from fenzhang.chain.evidence import (
 )
 from fenzhang.chain.keccak import keccak
 from fenzhang.domain.allocation import Allocation
+from fenzhang.domain.money import MAX_AMOUNT
 from fenzhang.domain.records import Capture, PastRecord, RecordKind
 from unit.chain import values
 
@@ -107,13 +109,17 @@ def test_the_leaf_of_a_capture_names_the_order_twice(capture: Capture) -> None:
     assert capture_leaf(capture) == leaf
 
 
-@given(values.words, values.words, values.amounts)
+@given(values.words, values.words, st.integers(0, MAX_AMOUNT), st.booleans())
 def test_a_slot_commits_to_capture_and_head_and_carries_the_held_amount(
-    captured: bytes, head: bytes, held: int
+    captured: bytes,
+    head: bytes,
+    held: int,
+    frozen: bool,  # noqa: FBT001 -- drawn
 ) -> None:
-    slot = order_slot(captured, head, held)
+    slot = order_slot(captured, head, held, frozen=frozen)
     assert slot < 2**256
     assert held_of_slot(slot) == held
+    assert is_frozen_slot(slot) == frozen
     assert slot >> 96 == int.from_bytes(keccak(captured + head)[12:], "big")
 
 

@@ -20,6 +20,7 @@ from fenzhang.api.types import Reference
 from fenzhang.api.waiting import Wait, awaited
 from fenzhang.intake import apps, participants
 from fenzhang.intake.actor import OPERATOR_NAMESPACE, Actor, Scope
+from fenzhang.intake.freezes import freezes_of
 from fenzhang.store.tables import InstructionType
 
 router = APIRouter(route_class=SecuredRoute, tags=["Operator"])
@@ -61,7 +62,8 @@ async def enrol_platform(request: Request, body: PlatformBody, actor: Operator) 
     async with services.database.write() as session:
         outcome = await participants.enrol_platform(session, actor, reference, body.authority, key)
         platform = await participants.platform_named(session, reference)
-    answer = participant_answer(platform, outcome.instruction)
+        freezes = await freezes_of(session, [platform.id])
+    answer = participant_answer(platform, outcome.instruction, freezes)
     return OrjsonResponse(answer, status_of_write([outcome]))
 
 
@@ -82,13 +84,14 @@ async def get_platform(
     async with services.database.read() as session:
         platform = await participants.platform_named(session, reference)
         enrolment = await participants.enrolment_of(session, platform)
+        freezes = await freezes_of(session, [platform.id])
     if wait > 0 and enrolment is not None:
         enrolment = await awaited(
             services, OPERATOR_NAMESPACE, InstructionType.ENROLL, reference, wait=wait, state=None
         )
         async with services.database.read() as session:
             platform = await participants.platform_named(session, reference)
-    return OrjsonResponse(participant_answer(platform, enrolment))
+    return OrjsonResponse(participant_answer(platform, enrolment, freezes))
 
 
 @router.post(

@@ -19,6 +19,7 @@ from fenzhang.api.waiting import Wait, awaited
 from fenzhang.intake import participants
 from fenzhang.intake.actor import Actor, Scope
 from fenzhang.intake.errors import UnknownParticipant
+from fenzhang.intake.freezes import freezes_of
 from fenzhang.store.tables import InstructionType
 
 router = APIRouter(route_class=SecuredRoute, tags=["Participants"])
@@ -37,7 +38,8 @@ async def enrol(request: Request, body: ParticipantBody, actor: Platform) -> Orj
     async with services_of(request).database.write() as session:
         outcome = await participants.enrol_recipient(session, actor, body.out_participant_no)
         participant = await participants.participant_named(session, actor.namespace, body.out_participant_no)
-    answer = participant_answer(participant, outcome.instruction)
+        freezes = await freezes_of(session, [participant.id])
+    answer = participant_answer(participant, outcome.instruction, freezes)
     return OrjsonResponse(answer, status_of_write([outcome]))
 
 
@@ -53,8 +55,9 @@ async def list_participants(
         # PostgreSQL's text holds no NUL; nothing follows such a cursor differently.
         cursor = after.replace("\0", "")
         found = await participants.list_participants(session, actor.namespace, cursor, limit + 1)
+        freezes = await freezes_of(session, [participant.id for participant in found])
     answer = {
-        "participants": [participant_answer(participant, None) for participant in found[:limit]],
+        "participants": [participant_answer(participant, None, freezes) for participant in found[:limit]],
         "next": found[limit - 1].reference if len(found) > limit else None,
     }
     return OrjsonResponse(answer)
@@ -70,13 +73,14 @@ async def get_participant(
     async with services.database.read() as session:
         participant = await participants.participant_named(session, namespace, reference)
         enrolment = await participants.enrolment_of(session, participant)
+        freezes = await freezes_of(session, [participant.id])
     if wait > 0 and enrolment is not None and enrolment.platform_id == namespace:
         own_reference = participant.reference
         kind = InstructionType.ENROLL
         enrolment = await awaited(services, namespace, kind, own_reference, wait=wait, state=None)
         async with services.database.read() as session:
             participant = await participants.participant_named(session, namespace, reference)
-    return OrjsonResponse(participant_answer(participant, enrolment))
+    return OrjsonResponse(participant_answer(participant, enrolment, freezes))
 
 
 @router.post(

@@ -34,6 +34,7 @@ from fenzhang.domain.rules import roles_of
 from fenzhang.intake import reading, settlement
 from fenzhang.intake.actor import Actor, Scope
 from fenzhang.intake.errors import UnknownOrderReference
+from fenzhang.intake.freezes import freezes_of
 from fenzhang.intake.requests import SettlementRequest
 from fenzhang.intake.signing import Signatures
 from fenzhang.store import payloads
@@ -213,4 +214,5 @@ async def _get(
         leaves = await reading.leaves_of(session, [found])
         recipients = [leaf.recipient for shares in leaves.values() for leaf in shares]
         names = await reading.references_of(session, actor.namespace, recipients)
-    return OrjsonResponse(with_leaves(found, leaves, names))
+        freezes = await freezes_of(session, [found.id] if kind is InstructionType.SPLIT else [])
+    return OrjsonResponse(with_leaves(found, leaves, names, freezes))

@@ -22,6 +22,8 @@ Type = Literal[
     "APPROVE",
     "RETIRE",
     "VETO",
+    "FREEZE",
+    "UNFREEZE",
 ]
 Standing = Literal["UNKNOWN", "ACTIVE", "SUSPENDED", "CLOSED"]
 
@@ -58,6 +60,30 @@ class Reason(BaseModel):
     code: str
     message: str
     values: dict[str, Any]
+
+
+class FreezeAnswer(BaseModel):
+    """A freeze that lasts: by which account, why, and since which block."""
+
+    guardian: str
+    reason: str
+    block_number: int
+    tx_hash: str
+
+
+class FrozenThing(FreezeAnswer):
+    """What is frozen: an order, a split of an order, or a participant."""
+
+    kind: Literal["ORDER", "SPLIT", "PARTICIPANT"]
+    id: str
+    order_id: str | None
+
+
+class FreezeList(BaseModel):
+    """What is frozen now, oldest first; `next` is the cursor of the next page, null on the last."""
+
+    freezes: list[FrozenThing]
+    next: int | None
 
 
 class LeafAnswer(BaseModel):
@@ -101,6 +127,7 @@ class InstructionAnswer(BaseModel):
         default=None, description="Of a settled refund: what its order held. The rest is in `allocations`."
     )
     allocations: list[LeafAnswer] | None = None
+    frozen: FreezeAnswer | None = Field(default=None, description="Of a split that a guardian has frozen.")
 
 
 class BatchAnswer(BaseModel):
@@ -132,6 +159,7 @@ class OrderAnswer(BaseModel):
     released: Sum
     refunded: Sum
     released_by_expiry: Sum
+    frozen: FreezeAnswer | None = Field(description="While a guardian has frozen the order.")
     instructions: list[InstructionAnswer]
 
 
@@ -142,6 +170,7 @@ class ParticipantAnswer(BaseModel):
     participant_id: str
     status: Standing
     authority: str | None
+    frozen: FreezeAnswer | None = Field(description="While a guardian has frozen the participant.")
     enrolment: InstructionAnswer | None
 
 

@@ -24,6 +24,7 @@ from fenzhang.api.types import (
 )
 from fenzhang.domain.rules import BASIS_POINTS, MAX_LEGS, Leg, LegKind, RuleTerms
 from fenzhang.intake.actor import Scope
+from fenzhang.intake.freezes import FreezeRequest
 from fenzhang.intake.rules import NamedLeg
 
 LEGS_EXAMPLE: list[dict[str, Any]] = [
@@ -104,6 +105,59 @@ class ParticipantBody(Model):
 
     model_config = examples({"out_participant_no": "merchant-002"})
     out_participant_no: Reference
+
+
+class FreezeBody(Model):
+    """What to freeze or unfreeze: an order, a split of an order, or a participant, of a platform."""
+
+    model_config = examples(
+        {
+            "out_request_no": "case-17",
+            "platform": "mall",
+            "reason": "buyer-dispute",
+            "out_participant_no": "promoter-001",
+        },
+        oneOf=[
+            {
+                "required": ["out_order_no"],
+                "properties": {"out_order_no": {"type": "string"}, "out_participant_no": {"type": "null"}},
+            },
+            {
+                "required": ["out_participant_no"],
+                "properties": {
+                    "out_participant_no": {"type": "string"},
+                    "out_order_no": {"type": "null"},
+                    "out_split_no": {"type": "null"},
+                },
+            },
+        ],
+    )
+    out_request_no: Reference
+    platform: Reference
+    reason: Annotated[str, Field(pattern="^[a-z0-9_-]{1,32}$")]
+    out_order_no: Reference | None = None
+    out_split_no: Reference | None = None
+    """With `out_order_no`: this split of the order, and not the order."""
+    out_participant_no: ParticipantName | None = None
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if (self.out_order_no is None) == (self.out_participant_no is None):
+            raise ValueError("name either an order or a participant")
+        if self.out_split_no is not None and self.out_order_no is None:
+            raise ValueError("a split is named with its order")
+        return self
+
+    def request(self, *, frozen: bool) -> FreezeRequest:
+        """What intake accepts."""
+        return FreezeRequest(
+            reference=self.out_request_no,
+            frozen=frozen,
+            reason=self.reason,
+            order=self.out_order_no,
+            split=self.out_split_no,
+            participant=self.out_participant_no,
+        )
 
 
 class RequestBody(Model):

@@ -1,4 +1,4 @@
-"""Times before which nothing may be done on orders and at which they expire, and what the backend tries then."""
+"""Times of orders, what the backend tries when they expire, and what guardians froze."""
 
 from __future__ import annotations
 
@@ -33,3 +33,20 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("order_id", name=op.f("pk_expiries")),
     )
     op.create_index(op.f("ix_expiries_transaction_id"), "expiries", ["transaction_id"])
+    op.create_table(
+        "freezes",
+        sa.Column("id", _SERIAL, nullable=False),
+        sa.Column("target_id", sa.LargeBinary(), nullable=False),
+        sa.Column("order_id", sa.LargeBinary(), nullable=True),
+        sa.Column("guardian", sa.LargeBinary(), nullable=False),
+        sa.Column("reason", sa.String(length=32), nullable=False),
+        sa.Column("block_number", sa.BigInteger(), nullable=False),
+        sa.Column("tx_hash", sa.LargeBinary(), nullable=False),
+        sa.Column("ended_by", sa.LargeBinary(), nullable=True),
+        sa.Column("ended_reason", sa.String(length=32), nullable=True),
+        sa.Column("ended_block", sa.BigInteger(), nullable=True),
+        sa.Column("ended_tx_hash", sa.LargeBinary(), nullable=True),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_freezes")),
+    )
+    for column in ("target_id", "block_number", "ended_block"):
+        op.create_index(op.f(f"ix_freezes_{column}"), "freezes", [column])
