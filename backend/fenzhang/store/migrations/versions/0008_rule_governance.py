@@ -15,6 +15,8 @@ def upgrade() -> None:
     op.add_column(
         "rule_versions", sa.Column("vetoed", sa.Boolean(), nullable=False, server_default=sa.false())
     )
+    with op.batch_alter_table("rule_versions") as table:
+        table.alter_column("vetoed", server_default=None)
     op.add_column("rule_versions", sa.Column("veto", sa.JSON(), nullable=True))
     op.create_table(
         "chain_settings",
