@@ -18,6 +18,15 @@ contract ParticipantRegistry is IParticipantRegistry, AccessManaged {
         bool frozen;
     }
 
+    /// @dev `level` is 0 for a participant that was never placed, which then stands on level 1 with nobody above.
+    struct Place {
+        uint8 level;
+        uint64 below;
+        bytes32 parent;
+    }
+
+    uint256 private constant MAX_LEVEL = 4;
+
     mapping(bytes32 participant => Participant) private _participants;
     mapping(bytes32 recipient => mapping(bytes32 platform => bool)) private _consents;
     /// @dev Of platforms for which recipients were enrolled, counting from 1.
@@ -25,6 +34,7 @@ contract ParticipantRegistry is IParticipantRegistry, AccessManaged {
     uint64 private _lastNumber;
     mapping(bytes32 participant => Freezes.Freeze) private _freezes;
     uint256 public frozenCount;
+    mapping(bytes32 participant => Place) private _places;
 
     constructor(address accessManager) AccessManaged(accessManager) {}
 
@@ -103,6 +113,33 @@ contract ParticipantRegistry is IParticipantRegistry, AccessManaged {
     }
 
     /// @inheritdoc IParticipantRegistry
+    function place(bytes32 participant, bytes32 parent) external restricted {
+        // check
+        _known(participant);
+        Place storage p = _places[participant];
+        if (p.below != 0) revert ParticipantRegistry_NotLowest(participant, p.below);
+        if (parent == participant) revert ParticipantRegistry_OwnParent(participant);
+        uint256 level = 1;
+        if (parent != bytes32(0)) {
+            _known(parent);
+            level = levelOf(parent) + 1;
+            if (level > MAX_LEVEL) revert ParticipantRegistry_TooDeep(participant, level, MAX_LEVEL);
+        }
+        // effect
+        if (p.parent != bytes32(0)) --_places[p.parent].below;
+        if (parent != bytes32(0)) ++_places[parent].below;
+        p.parent = parent;
+        p.level = uint8(level);
+        emit ParticipantPlaced(participant, parent, uint8(level));
+    }
+
+    /// @inheritdoc IParticipantRegistry
+    function placeOf(bytes32 participant) external view returns (bytes32 parent, uint256 level, uint256 below) {
+        Place storage p = _places[participant];
+        return (p.parent, levelOf(participant), p.below);
+    }
+
+    /// @inheritdoc IParticipantRegistry
     function participantOf(bytes32 participant) external view returns (ParticipantStatus status, address authority_) {
         Participant storage p = _participants[participant];
         return (p.status, p.authority);
@@ -121,6 +158,12 @@ contract ParticipantRegistry is IParticipantRegistry, AccessManaged {
     {
         Participant storage p = _participants[recipient];
         return (p.status, _consented(recipient, platform, p.home));
+    }
+
+    /// @inheritdoc IParticipantRegistry
+    function levelOf(bytes32 participant) public view returns (uint256) {
+        uint256 level = _places[participant].level;
+        return level == 0 ? 1 : level;
     }
 
     function _consented(bytes32 recipient, bytes32 platform, uint64 home) private view returns (bool) {

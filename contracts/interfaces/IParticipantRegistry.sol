@@ -31,6 +31,8 @@ interface IParticipantRegistry {
     event ParticipantFreezeChanged(
         bytes32 indexed participant, address indexed guardian, bool frozen, bytes32 reason
     );
+    /// @notice A participant stands directly below `parent` now, on `level`; a zero parent is nobody, on level 1.
+    event ParticipantPlaced(bytes32 indexed participant, bytes32 indexed parent, uint8 level);
 
     error ParticipantRegistry_ZeroParticipant();
     error ParticipantRegistry_AlreadyEnrolled(bytes32 participant);
@@ -38,6 +40,9 @@ interface IParticipantRegistry {
     error ParticipantRegistry_WrongStatus(bytes32 participant, ParticipantStatus status);
     error ParticipantRegistry_NotAllowed(bytes32 participant, address caller);
     error ParticipantRegistry_ZeroAuthority(bytes32 participant);
+    error ParticipantRegistry_OwnParent(bytes32 participant);
+    error ParticipantRegistry_NotLowest(bytes32 participant, uint256 below);
+    error ParticipantRegistry_TooDeep(bytes32 participant, uint256 level, uint256 limit);
 
     /// @notice Enrols `participant`; the role is the registrar's.
     /// @param authority address that signs for it; zero for a participant that never signs.
@@ -75,6 +80,17 @@ interface IParticipantRegistry {
 
     /// @notice Grants or revokes consent. The recipient's own authority may do it; otherwise the registrar attests.
     function setConsent(bytes32 recipient, bytes32 platform, bool granted) external;
+
+    /// @notice Puts `participant` directly below `parent`, in a tree of at most four levels (platform's merchants, their
+    /// sub-merchants, suppliers and so on). Zero takes it to the top, level 1. Only one with nobody below it can be
+    /// moved. Places move no money: they say whose positions are added up with whose. Registrar only.
+    function place(bytes32 participant, bytes32 parent) external;
+
+    /// @notice Who stands directly above, zero for nobody; the level from the top, 1 to 4; how many directly below.
+    function placeOf(bytes32 participant) external view returns (bytes32 parent, uint256 level, uint256 below);
+
+    /// @notice The level from the top, 1 to 4. One that was never placed is on level 1.
+    function levelOf(bytes32 participant) external view returns (uint256);
 
     /// @notice Status and signing address of a participant (UNKNOWN and zero when never enrolled).
     function participantOf(bytes32 participant) external view returns (ParticipantStatus status, address authority);

@@ -17,6 +17,7 @@ _SETUP_OF = {
 }
 """Which examples come first, for those that refer to others."""
 _PARAMETERS: dict[str, dict[str, Any]] = {
+    "/v1/participants/{reference}/place": {"reference": "logistics-001"},
     "/v1/participants/{reference}/suspend": {"reference": "merchant-001"},
     "/v1/participants/{reference}/resume": {"reference": "suspended-001"},
     "/v1/platforms/{reference}/suspend": {"reference": "shop"},

@@ -89,18 +89,19 @@ class Slots:
 
     PARTICIPANTS = 1
     CONSENTS = 2
+    FROZEN_COUNT = 6
+    PLACES = 7
     RULES = 3
     ORDERS = 3
     POSITIONS = 4
     TOTALS = 5
     ENABLED = 6
     REFUNDED = 7
-    NONCES = 8
-    BATCH_ROOTS = 9
-    BATCH_COUNT = 10
+    FREEZES = 8
+    NONCES = 9
+    BATCH_ROOTS = 10
+    BATCH_COUNT = 11
     MANAGER_ROLES = 1
-    FREEZES = 7
-    FROZEN_COUNT = 6
 
 
 def mapped(slot: int, *keys: bytes) -> int:

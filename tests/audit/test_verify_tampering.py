@@ -263,3 +263,14 @@ async def test_the_immutables_of_a_contract(world: World) -> None:
 
     assert only(report, Code.WIRING_DIFFERS).found == OUTSIDER.address
     assert "deployment file" in only(report, Code.CODE_DIFFERS).message
+
+
+async def test_a_place(world: World) -> None:
+    world.register("place", PROMOTER.id, MERCHANT.id)
+    slot = mapped(Slots.PLACES, PROMOTER.id)
+    poke(world, "ParticipantRegistry", slot + 1, int.from_bytes(MALL.id, "big"))
+
+    report = await verified(world)
+
+    assert codes(report) == {Code.PLACE: 1}
+    assert only(report, Code.PLACE).participant == PROMOTER.id

@@ -27,6 +27,7 @@ REGISTRAR_FUNCTIONS = (
     "suspend",
     "resume",
     "close",
+    "place",
     "rotateAuthority",
     "setConsent",
 )

@@ -35,6 +35,7 @@ from fenzhang.chain.events import (
     OrderSplit,
     ParticipantEnrolled,
     ParticipantFreezeChanged,
+    ParticipantPlaced,
     ParticipantStatusChanged,
     RoleGranted,
     RoleRevoked,
@@ -159,6 +160,14 @@ class Twin:
                 self._freeze(world.frozen_orders, (event.order_id, event.split_id), event)
             case ParticipantFreezeChanged():
                 self._freeze(world.frozen_participants, event.participant, event)
+            case ParticipantPlaced(participant=participant, parent=parent):
+                world.places.put(participant, parent)
+            case _:
+                self._follow_administration(event)
+
+    def _follow_administration(self, event: Event) -> None:
+        world = self.world
+        match event:
             case CurrencyChanged(currency=currency, enabled=enabled):
                 (world.currencies.add if enabled else world.currencies.discard)(currency)
             case RoleGranted() if event.role_id == ATTESTOR_ROLE:

@@ -214,6 +214,8 @@ def participant_answer(
         "status": ParticipantStatus(participant.status).name,
         "authority": None if participant.authority is None else hex_id(participant.authority),
         "frozen": freeze_answer(freezes.get(participant.id, ()), None),
+        "parent_id": None if participant.parent_id is None else hex_id(participant.parent_id),
+        "level": participant.level,
         "enrolment": None if enrolment is None else instruction_answer(enrolment),
     }
 

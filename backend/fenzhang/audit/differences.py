@@ -100,6 +100,8 @@ class Code(StrEnum):
     """A participant's status or authority is another one."""
     FREEZE = "freeze"
     """An order, split or participant is frozen, or not, against its history."""
+    PLACE = "place"
+    """A participant stands below another one, on another level, or has another number below it."""
     CONSENT = "consent"
     """A recipient's consent is another one."""
     RULE_HEADER = "rule_header"

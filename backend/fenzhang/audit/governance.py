@@ -26,6 +26,7 @@ from fenzhang.chain.eventtypes import (
     Event,
     FreezeChanged,
     ParticipantEnrolled,
+    ParticipantPlaced,
     ParticipantStatusChanged,
     RuleApproved,
     RuleProposed,
@@ -34,6 +35,7 @@ from fenzhang.chain.eventtypes import (
 )
 from fenzhang.chain.wallets import WalletQuestion
 from fenzhang.domain.errors import InvalidRule
+from fenzhang.domain.places import TOP
 from fenzhang.domain.records import ParticipantStatus
 from fenzhang.domain.rules import validate, validate_terms
 from fenzhang.domain.world import NO_AUTHORITY, Participant, Rule, Version
@@ -44,6 +46,7 @@ GovernanceEvent = (
     | ParticipantStatusChanged
     | AuthorityRotated
     | ConsentChanged
+    | ParticipantPlaced
     | RuleEvent
     | CurrencyChanged
     | FreezeEvent
@@ -53,8 +56,8 @@ _RULES = "RuleBook"
 _LEDGER = "SplitLedger"
 _FUNCTIONS = {
     _REGISTRY: (
-        *("enroll", "enrollRecipient", "suspend", "resume", "close", "rotateAuthority", "setConsent"),
-        "setFrozen",
+        *("enroll", "enrollRecipient", "suspend", "resume", "close", "place"),
+        *("rotateAuthority", "setConsent", "setFrozen"),
     ),
     _RULES: ("propose", "approve", "retire", "veto", "setApprovalLock"),
     _LEDGER: ("setCurrencies", "setFrozen"),
@@ -120,6 +123,10 @@ def _registry_events(function: str, arguments: tuple[Any, ...], model: Model) ->
             yield AuthorityRotated(NOWHERE, participant, model.world.authority_of(participant), authority)
         case "setConsent":
             yield ConsentChanged(NOWHERE, *arguments)
+        case "place":
+            participant, parent = arguments
+            level = 1 if parent == TOP else model.world.places.level_of(parent) + 1
+            yield ParticipantPlaced(NOWHERE, participant, parent, level)
 
 
 def _rule_event(function: str, call: Call) -> GovernanceEvent:
@@ -183,6 +190,8 @@ class Governance:
                 self._rotated(event, at, actor)
             case ConsentChanged():
                 self._consent_changed(event, at, actor)
+            case ParticipantPlaced():
+                self._placed(event, at, actor)
             case CurrencyChanged():
                 self._currency_changed(event, at, actor)
             case _:
@@ -251,6 +260,23 @@ class Governance:
         hidden = event.guardian == self.model.deployment.access_manager
         self._check_role(contract, ("setFrozen",), at, actor if hidden else event.guardian)
         take_up_freeze(event, at, self.model, self.findings)
+
+    def _placed(self, event: ParticipantPlaced, at: Transaction, actor: bytes) -> None:
+        world, participant, parent = self.model.world, event.participant, event.parent
+        self._check_role(_REGISTRY, ("place",), at, actor, participant=participant)
+        if participant not in world.participants or parent not in {TOP, *world.participants}:
+            self._bad_transition(event, at, participant, "was placed, and one of the two was never enrolled")
+            return
+        problem = world.places.problem_of(participant, parent)
+        if problem is not None:
+            # A ring of parents has no levels: the model keeps its own tree, and storage is going to differ.
+            self._bad_transition(event, at, participant, f"was placed where it {problem}")
+            return
+        world.places.put(participant, parent)
+        if event.level != world.places.level_of(participant):
+            self._bad_transition(
+                event, at, participant, f"was placed on level {event.level}, which it is not"
+            )
 
     def _bad_transition(self, event: Event, at: Transaction, participant: bytes, what: str) -> None:
         self.findings.report(

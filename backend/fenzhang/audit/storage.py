@@ -54,6 +54,7 @@ class StorageCheck:
         await self._batches()
         await self._nonces()
         await self._participants()
+        await self._places()
         await self._consents()
         await self._freezes()
         await self._rules()
@@ -219,6 +220,25 @@ class StorageCheck:
                     participant=participant,
                 )
         self.findings.count("participants", len(ids))
+
+    async def _places(self) -> None:
+        places = self.model.world.places
+        ids = sorted(self.model.world.participants)
+        answers = await self.state.ask("ParticipantRegistry", "placeOf", [(each,) for each in ids])
+        for (participant,), (parent, level, below) in answers:
+            expected = (
+                places.parent_of(participant),
+                places.level_of(participant),
+                places.below[participant],
+            )
+            if (parent, level, below) != expected:
+                self._differs(
+                    Code.PLACE,
+                    f"place of participant 0x{participant.hex()}",
+                    expected,
+                    (parent, level, below),
+                    participant=participant,
+                )
 
     async def _consents(self) -> None:
         pairs = sorted(self.model.consents_seen)

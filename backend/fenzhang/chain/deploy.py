@@ -30,6 +30,7 @@ REGISTRAR_FUNCTIONS = (
     "suspend",
     "resume",
     "close",
+    "place",
     "rotateAuthority",
     "setConsent",
 )

@@ -34,6 +34,7 @@ from fenzhang.chain.eventtypes import (
     OrderTerms,
     ParticipantEnrolled,
     ParticipantFreezeChanged,
+    ParticipantPlaced,
     ParticipantStatusChanged,
     RoleGranted,
     RoleRevoked,
@@ -68,6 +69,7 @@ __all__ = [
     "OrderTerms",
     "ParticipantEnrolled",
     "ParticipantFreezeChanged",
+    "ParticipantPlaced",
     "ParticipantStatusChanged",
     "RoleGranted",
     "RoleRevoked",
@@ -163,6 +165,9 @@ _EVENTS: dict[str, dict[str, _Decoder]] = {
         ),
         "ConsentChanged(bytes32,bytes32,bool)": lambda at, t, d: ConsentChanged(
             at, t.raw(1), t.raw(2), d.flag(0)
+        ),
+        "ParticipantPlaced(bytes32,bytes32,uint8)": lambda at, t, d: ParticipantPlaced(
+            at, t.raw(1), t.raw(2), d.uint(0, 8)
         ),
     },
     "RuleBook": {

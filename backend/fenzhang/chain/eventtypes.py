@@ -62,6 +62,16 @@ class ConsentChanged:
 
 
 @dataclass(frozen=True, slots=True)
+class ParticipantPlaced:
+    """A participant stands directly below `parent` now (32 zero bytes for nobody), on `level` from the top."""
+
+    at: LogPosition
+    participant: bytes
+    parent: bytes
+    level: int
+
+
+@dataclass(frozen=True, slots=True)
 class RuleProposed:
     """A rule version was proposed."""
 
@@ -353,6 +363,7 @@ Event = (
     | AuthorityRotated
     | ParticipantFreezeChanged
     | ConsentChanged
+    | ParticipantPlaced
     | RuleProposed
     | RuleApproved
     | RuleVetoed

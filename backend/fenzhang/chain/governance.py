@@ -37,6 +37,11 @@ def close_call(participant: bytes) -> bytes:
     return encode_call("ParticipantRegistry", "close", participant)
 
 
+def place_call(participant: bytes, parent: bytes) -> bytes:
+    """ParticipantRegistry.place, the registrar's."""
+    return encode_call("ParticipantRegistry", "place", participant, parent)
+
+
 def rotate_authority_call(participant: bytes, authority: bytes) -> bytes:
     """ParticipantRegistry.rotateAuthority, the present authority's or the registrar's."""
     return encode_call("ParticipantRegistry", "rotateAuthority", participant, authority)

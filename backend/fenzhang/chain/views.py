@@ -43,6 +43,15 @@ class ParticipantView:
 
 
 @dataclass(frozen=True, slots=True)
+class PlaceView:
+    """Who stands directly above (32 zero bytes for nobody), the level from the top, and how many directly below."""
+
+    parent: bytes
+    level: int
+    below: int
+
+
+@dataclass(frozen=True, slots=True)
 class RuleHeader:
     """Content hash, effective time (Unix seconds) and approval of a rule version, and who signed its proposal."""
 
@@ -141,6 +150,13 @@ class ChainView:
             "ParticipantRegistry", "participantOf", [(participant,) for participant in participants]
         )
         return [ParticipantView(ParticipantStatus(status), authority) for status, authority in results]
+
+    async def places_of(self, participants: Sequence[bytes]) -> list[PlaceView]:
+        """Where many participants stand among each other."""
+        results = await self._calls(
+            "ParticipantRegistry", "placeOf", [(participant,) for participant in participants]
+        )
+        return [PlaceView(parent, int(level), int(below)) for parent, level, below in results]
 
     async def standing(self, recipient: bytes, platform: bytes) -> tuple[ParticipantStatus, bool]:
         """Status of a recipient, and whether it agreed to receive from `platform`."""

@@ -37,6 +37,7 @@ from fenzhang.client.ledger import (
     StatementView,
     TrialBalance,
 )
+from fenzhang.client.levels import Level, Levels, Rung
 from fenzhang.client.models import (
     Completion,
     FreezeView,
@@ -80,6 +81,8 @@ __all__ = [
     "Instruction",
     "InstructionType",
     "InvalidRequest",
+    "Level",
+    "Levels",
     "NewFreeze",
     "NewInstruction",
     "NewOrder",
@@ -98,6 +101,7 @@ __all__ = [
     "RetryPolicy",
     "RuleDiff",
     "RuleView",
+    "Rung",
     "ServerFailed",
     "Side",
     "State",

@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import Any, TypeVar
 
 from fenzhang.client.flow import Flow
+from fenzhang.client.levels import Levels
 from fenzhang.client.reading import reader
 from fenzhang.client.session import Call, Session
 
@@ -207,6 +208,18 @@ class LedgerOperations:
         """Who owes: of the platform's participants, or of all for operators and auditors."""
         query = {"limit": limit, **_given(after=after, at_block=at_block, at=at)}
         return (yield from self._ask("/v1/debts", DebtPage, query))
+
+    def get_levels(
+        self,
+        *,
+        below: str | None = None,
+        after: str | None = None,
+        at_block: int | None = None,
+        at: int | None = None,
+    ) -> Flow[Levels]:
+        """Sums per level of the platform's tree, and a page of those directly below a participant, or at the top."""
+        query = {"limit": _PAGE, **_given(below=below, after=after, at_block=at_block, at=at)}
+        return (yield from self._ask("/v1/levels", Levels, query))
 
     def statement_page(
         self,

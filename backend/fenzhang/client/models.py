@@ -24,6 +24,7 @@ class InstructionType(StrEnum):
     ENROLL = "ENROLL"
     SUSPEND = "SUSPEND"
     RESUME = "RESUME"
+    PLACE = "PLACE"
     PROPOSE = "PROPOSE"
     APPROVE = "APPROVE"
     RETIRE = "RETIRE"
@@ -344,6 +345,8 @@ class ParticipantView:
     participant_id: str
     status: str
     authority: str | None = None
+    parent_id: str | None = None
+    level: int = 1
     enrolment: Instruction | None = None
     frozen: FreezeView | None = None
 

@@ -125,6 +125,11 @@ class Operations(FileOperations, FreezeOperations, LedgerOperations):
         """Resume a suspended participant."""
         return (yield from self._request_change(f"/v1/participants/{reference}/resume", out_request_no))
 
+    def place_participant(self, reference: str, parent: str | None, out_request_no: str) -> Flow[Instruction]:
+        """Put a participant directly below `parent`, or with None at the top."""
+        body = {"out_request_no": out_request_no, "out_parent_no": parent}
+        return (yield from self._call("POST", f"/v1/participants/{reference}/place", Instruction, body=body))
+
     def _request_change(self, path: str, out_request_no: str) -> Flow[Instruction]:
         return (yield from self._call("POST", path, Instruction, body={"out_request_no": out_request_no}))
 

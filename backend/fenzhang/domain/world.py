@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import dataclass, field
 
+from fenzhang.domain.places import Places
 from fenzhang.domain.records import Capture, ParticipantStatus, PastRecord, RuleState
 from fenzhang.domain.rules import NO_TERMS, Leg, RuleTerms
 
@@ -115,6 +116,8 @@ class World:
     """Open for captures."""
     nonces: set[tuple[bytes, int]] = field(default_factory=set)
     """Used ones, by signer."""
+    places: Places = field(default_factory=Places)
+    """Who stands above whom."""
     orders: dict[bytes, Order] = field(default_factory=dict)
     positions: defaultdict[tuple[str, bytes], int] = field(default_factory=lambda: defaultdict(int))
     """Payable to a participant in a currency, minor units; negative is what it owes."""

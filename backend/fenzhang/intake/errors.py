@@ -218,6 +218,15 @@ class ParticipantNotSuspended(Conflict):
     code = "participant_not_suspended"
 
 
+class PlaceNotPossible(Conflict):
+    """The participant cannot stand there: others stand below it, or it would stand too deep or below itself."""
+
+    code = "place_not_possible"
+
+    def __init__(self, reference: str, why: str) -> None:
+        super().__init__(f"participant {reference!r} cannot be placed there: {why}", reference=reference)
+
+
 class PlatformNotActive(Conflict):
     """The platform is suspended, closed, or its enrolment is not on the chain yet."""
 

@@ -13,6 +13,7 @@ from fenzhang.chain.keystore import STANDARD_WORK_FACTOR, encrypt_key, refuse_de
 from fenzhang.chain.signer import LocalKey
 from fenzhang.domain.errors import InvalidInput
 from fenzhang.domain.identifiers import hex_id, new_participant_id, parse_id
+from fenzhang.domain.places import MAX_LEVEL, TOP
 from fenzhang.domain.records import ParticipantStatus
 from fenzhang.intake.actor import OPERATOR_NAMESPACE, Actor
 from fenzhang.intake.errors import (
@@ -20,6 +21,7 @@ from fenzhang.intake.errors import (
     KeyExists,
     ParticipantNotActive,
     ParticipantNotSuspended,
+    PlaceNotPossible,
     PlatformNotActive,
     UnknownParticipant,
     UnknownPlatform,
@@ -29,7 +31,7 @@ from fenzhang.intake.settlement import Outcome
 from fenzhang.intake.snapshot import is_id, platform_of
 from fenzhang.store import keys
 from fenzhang.store.bulk import chunks
-from fenzhang.store.payloads import Enrollment, StandingChange
+from fenzhang.store.payloads import Enrollment, Placement, StandingChange
 from fenzhang.store.tables import Instruction, InstructionType, KeystoreKey, Participant
 
 
@@ -165,6 +167,59 @@ async def change_standing(
         )
 
     return await once(session, actor.namespace, kind, reference, content=content, write=write)
+
+
+# ------------------------------------------------------------------------------ places
+
+
+async def place(
+    session: AsyncSession, actor: Actor, participant: Participant, parent: Participant | None, reference: str
+) -> Outcome:
+    """Put a participant directly below another one, or with None at the top, under the client's own `reference`.
+
+    What earlier requests are still going to change is not looked at; then the chain refuses what does not fit.
+    Raises ReferenceConflict, ParticipantNotActive, PlaceNotPossible.
+    """
+    content = {
+        "out_request_no": reference,
+        "out_participant_no": participant.reference,
+        "out_parent_no": None if parent is None else parent.reference,
+    }
+
+    async def write() -> Instruction:
+        await _check_place(session, participant, parent)
+        return await governance_instruction(
+            session,
+            actor,
+            actor.namespace,
+            InstructionType.PLACE,
+            reference,
+            on_chain_id=participant.id,
+            content=content,
+            payload=Placement(participant=participant.id, parent=TOP if parent is None else parent.id),
+        )
+
+    return await once(
+        session, actor.namespace, InstructionType.PLACE, reference, content=content, write=write
+    )
+
+
+async def _check_place(session: AsyncSession, participant: Participant, parent: Participant | None) -> None:
+    for each in (participant, parent):
+        if each is not None and each.status == ParticipantStatus.UNKNOWN:
+            raise ParticipantNotActive(each.reference, ParticipantStatus.UNKNOWN)
+    lower = select(Participant.reference).where(Participant.parent_id == participant.id).limit(1)
+    found = (await session.execute(lower)).scalar_one_or_none()
+    if found is not None:
+        raise PlaceNotPossible(participant.reference, f"{found!r} stands below it")
+    if parent is None:
+        return
+    if parent.id == participant.id:
+        raise PlaceNotPossible(participant.reference, "it would stand below itself")
+    if parent.level >= MAX_LEVEL:
+        raise PlaceNotPossible(
+            participant.reference, f"{parent.reference!r} stands on level {parent.level}, which is the lowest"
+        )
 
 
 # ------------------------------------------------------------------------------ reading

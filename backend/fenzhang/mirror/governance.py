@@ -20,6 +20,7 @@ from fenzhang.chain.events import (
     ApprovalLockChanged,
     AuthorityRotated,
     ParticipantEnrolled,
+    ParticipantPlaced,
     ParticipantStatusChanged,
     RuleApproved,
     RuleProposed,
@@ -28,6 +29,7 @@ from fenzhang.chain.events import (
 )
 from fenzhang.chain.views import ChainView
 from fenzhang.domain.identifiers import hex_id
+from fenzhang.domain.places import TOP
 from fenzhang.domain.records import ParticipantStatus, RuleState
 from fenzhang.mirror.freezes import follow_freezes
 from fenzhang.mirror.outcomes import Asked, Verdicts, instruction_columns
@@ -64,13 +66,19 @@ async def _follow_participants(session: AsyncSession, events: Sequence[Governanc
                 change = {"status": int(ParticipantStatus.ACTIVE), "authority": _address(event.authority)}
             case ParticipantStatusChanged():
                 change = {"status": int(event.status)}
+            case ParticipantPlaced():
+                change = {"parent_id": _parent(event.parent), "level": event.level}
             case AuthorityRotated():
                 change = {"authority": _address(event.next)}
             case _:
                 continue
         changes.setdefault(event.participant, {"id": event.participant}).update(change)
-    for columns in ({"status"}, {"authority"}, {"status", "authority"}):
-        rows = [change for change in changes.values() if change.keys() - {"id"} == columns]
+    for columns in ({"status"}, {"authority"}, {"parent_id", "level"}):
+        rows = [
+            {name: change[name] for name in ("id", *columns)}
+            for change in changes.values()
+            if columns <= change.keys()
+        ]
         await update_rows(session, Participant, "id", rows)
 
 
@@ -165,6 +173,7 @@ _GOVERNANCE = frozenset(
         InstructionType.ENROLL,
         InstructionType.SUSPEND,
         InstructionType.RESUME,
+        InstructionType.PLACE,
         InstructionType.PROPOSE,
         InstructionType.APPROVE,
         InstructionType.RETIRE,
@@ -191,8 +200,14 @@ async def look_up(session: AsyncSession, view: ChainView) -> Standing:
     """Ask the contracts about every participant and rule version of the database. Raises NodeUnavailable, RpcError."""
     ids = (await session.execute(select(Participant.id).order_by(Participant.id))).scalars().all()
     participants: list[dict[str, Any]] = []
-    for participant, standing in zip(ids, await view.participants_of(ids), strict=True):
-        row: dict[str, Any] = {"id": participant, "status": int(standing.status)}
+    standings, places = await view.participants_of(ids), await view.places_of(ids)
+    for participant, standing, place in zip(ids, standings, places, strict=True):
+        row: dict[str, Any] = {
+            "id": participant,
+            "status": int(standing.status),
+            "parent_id": _parent(place.parent),
+            "level": place.level,
+        }
         # A participant that is not enrolled (any more) keeps the authority that it asked to be enrolled with.
         if standing.status is not ParticipantStatus.UNKNOWN:
             row["authority"] = _address(standing.authority)
@@ -230,3 +245,7 @@ async def restore(session: AsyncSession, standing: Standing) -> None:
 
 def _address(value: bytes) -> bytes | None:
     return None if value == _NO_ADDRESS else value
+
+
+def _parent(value: bytes) -> bytes | None:
+    return None if value == TOP else value

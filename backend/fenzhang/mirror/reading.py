@@ -25,6 +25,7 @@ from fenzhang.chain.events import (
     OrderTerms,
     ParticipantEnrolled,
     ParticipantFreezeChanged,
+    ParticipantPlaced,
     ParticipantStatusChanged,
     RuleApproved,
     RuleProposed,
@@ -52,6 +53,7 @@ from fenzhang.mirror.errors import BatchRootMismatch, MirrorError
 GovernanceEvent = (
     ParticipantEnrolled
     | ParticipantStatusChanged
+    | ParticipantPlaced
     | AuthorityRotated
     | RuleProposed
     | RuleApproved
@@ -156,6 +158,7 @@ class Reading:
             case (
                 ParticipantEnrolled()
                 | ParticipantStatusChanged()
+                | ParticipantPlaced()
                 | AuthorityRotated()
                 | RuleProposed()
                 | RuleApproved()

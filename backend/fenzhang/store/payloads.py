@@ -34,6 +34,14 @@ class StandingChange:
 
 
 @dataclass(frozen=True, slots=True)
+class Placement:
+    """PLACE: ParticipantRegistry.place. `parent` is 32 zero bytes for nobody."""
+
+    participant: bytes
+    parent: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Proposal:
     """PROPOSE: RuleBook.propose.
 
@@ -102,6 +110,7 @@ Payload = (
     | Instruction
     | Enrollment
     | StandingChange
+    | Placement
     | Proposal
     | Approval
     | Veto
@@ -191,6 +200,11 @@ def enrollment_from(data: dict[str, Any]) -> Enrollment:
 def standing_change_from(data: dict[str, Any]) -> StandingChange:
     """The call of a SUSPEND or RESUME."""
     return StandingChange(participant=_bytes(data["participant"]))
+
+
+def placement_from(data: dict[str, Any]) -> Placement:
+    """The call of a PLACE."""
+    return Placement(participant=_bytes(data["participant"]), parent=_bytes(data["parent"]))
 
 
 def proposal_from(data: dict[str, Any]) -> Proposal:

@@ -56,6 +56,7 @@ class InstructionType(StrEnum):
     ENROLL = "ENROLL"
     SUSPEND = "SUSPEND"
     RESUME = "RESUME"
+    PLACE = "PLACE"
     PROPOSE = "PROPOSE"
     APPROVE = "APPROVE"
     RETIRE = "RETIRE"
@@ -177,6 +178,10 @@ class Participant(Base):
     authority: Mapped[bytes | None]
     status: Mapped[int] = mapped_column(default=0)
     """domain.records.ParticipantStatus, as the mirror read it."""
+    parent_id: Mapped[bytes | None]
+    """Who stands directly above, as the mirror read it; NULL for nobody."""
+    level: Mapped[int] = mapped_column(default=1, server_default="1")
+    """From the top, 1 to domain.places.MAX_LEVEL."""
 
 
 class RuleVersion(Base):

@@ -26,6 +26,7 @@ SENDER = {
     InstructionType.ENROLL: keys.REGISTRAR,
     InstructionType.SUSPEND: keys.REGISTRAR,
     InstructionType.RESUME: keys.REGISTRAR,
+    InstructionType.PLACE: keys.REGISTRAR,
     InstructionType.PROPOSE: keys.SUBMITTER,
     InstructionType.APPROVE: keys.APPROVER,
     InstructionType.VETO: keys.GUARDIAN,
@@ -114,6 +115,10 @@ def _request(row: Any) -> Request:
             freeze = payloads.freeze_change_from(payload)
             changes = {freeze.participant or (freeze.order_id or b"") + (freeze.split_id or b"")}
             needs = {row.platform_id}
+        case InstructionType.PLACE:
+            # Both: another placement below the parent, or of it, depends on the order of the two.
+            changes = {bytes.fromhex(payload[name][2:]) for name in ("participant", "parent")}
+            needs = {row.platform_id}
         case _:
             platform, rule = (bytes.fromhex(payload[name][2:]) for name in ("platform", "rule_id"))
             changes = {platform + rule}
@@ -168,6 +173,9 @@ def _participant_call(kind: InstructionType, payload: dict[str, Any]) -> bytes:
             return calls.suspend_call(payloads.standing_change_from(payload).participant)
         case InstructionType.RESUME:
             return calls.resume_call(payloads.standing_change_from(payload).participant)
+        case InstructionType.PLACE:
+            placement = payloads.placement_from(payload)
+            return calls.place_call(placement.participant, placement.parent)
         case _:
             raise ValueError(f"{kind} is settled by SplitLedger")
 

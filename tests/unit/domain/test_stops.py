@@ -17,8 +17,16 @@ from fenzhang.domain.errors import (
     SplitFrozen,
     UnknownOrder,
 )
-from fenzhang.domain.records import Authorization, Capture, InstructionKind, ParticipantStatus, RecordKind
+from fenzhang.domain.records import (
+    Authorization,
+    Capture,
+    InstructionKind,
+    ParticipantStatus,
+    PastRecord,
+    RecordKind,
+)
 from fenzhang.domain.settlement import (
+    NOBODY,
     Outcome,
     apply_instruction,
     check_authorization,
@@ -47,7 +55,7 @@ def world() -> World:
 @pytest.mark.parametrize("now", [0, HOLD - 1, HOLD, EXPIRY - 1, EXPIRY, EXPIRY + 1])
 def test_the_seconds_that_count(world: World, kind: InstructionKind, now: int) -> None:
     expected: Rejection | None = None
-    if now < HOLD:
+    if now < HOLD and kind is not InstructionKind.REFUND:
         expected = OnHold(ORDER, HOLD)
     elif now >= EXPIRY and kind is InstructionKind.SPLIT:
         expected = OrderExpired(ORDER, EXPIRY)
@@ -109,15 +117,21 @@ def test_why_an_order_does_not_expire_in_the_contract_s_order(world: World) -> N
 
 def test_who_may_not_be_debited(world: World) -> None:
     takes = [Allocation(MALL, 0), Allocation(SHOP, 1)]
-    check_not_frozen(world, ORDER, SPLIT, takes)
+    order = world.orders[ORDER]
+    order.past.append(PastRecord(RecordKind.SPLIT, SPLIT, 1, allocations=tuple(takes)))
+    check_not_frozen(world, order, SPLIT, takes)
     world.frozen_participants[MALL] = FREEZE
-    check_not_frozen(world, ORDER, SPLIT, takes)  # nothing is taken from it
+    check_not_frozen(world, order, SPLIT, takes)  # nothing is taken from it
     world.frozen_participants[SHOP] = FREEZE
     with pytest.raises(ParticipantFrozen):
-        check_not_frozen(world, ORDER, SPLIT, takes)
+        check_not_frozen(world, order, SPLIT, takes)
     world.frozen_orders[ORDER, SPLIT] = FREEZE
-    with pytest.raises(SplitFrozen):
-        check_not_frozen(world, ORDER, SPLIT, takes)
+    for named in (SPLIT, NOBODY):
+        with pytest.raises(SplitFrozen):
+            check_not_frozen(world, order, named, takes)
+    with pytest.raises(ParticipantFrozen):
+        check_not_frozen(world, order, b"another split".ljust(32, b"."), takes)
+    check_not_frozen(world, order, NOBODY, takes[:1])  # a refund of held money takes nothing from anybody
 
 
 def test_a_frozen_platform_is_refused_before_its_signature_is_looked_at(world: World) -> None:

@@ -12,7 +12,7 @@ from fenzhang.api.present import instruction_answer, participant_answer, status_
 from fenzhang.api.responses import OrjsonResponse
 from fenzhang.api.routing import SecuredRoute
 from fenzhang.api.schemas.answers import InstructionAnswer, ParticipantAnswer, ParticipantList
-from fenzhang.api.schemas.governance import ParticipantBody, RequestBody
+from fenzhang.api.schemas.governance import ParticipantBody, PlaceBody, RequestBody
 from fenzhang.api.services import services_of
 from fenzhang.api.types import ParticipantName, Reference
 from fenzhang.api.waiting import Wait, awaited
@@ -103,6 +103,21 @@ async def resume(
 ) -> OrjsonResponse:
     """Resume a suspended participant."""
     return await _change(request, reference, body, actor, InstructionType.RESUME)
+
+
+@router.post(
+    "/v1/participants/{reference}/place",
+    **operation({202: InstructionAnswer, 200: InstructionAnswer}, *WRITE, scopes=_PLATFORM),
+)
+async def place(request: Request, reference: Reference, body: PlaceBody, actor: Platform) -> OrjsonResponse:
+    """Put a participant directly below another one, or at the top. Whoever has others below it stays."""
+    async with services_of(request).database.write() as session:
+        participant = await participants.participant_named(session, actor.namespace, reference)
+        parent = None
+        if body.out_parent_no is not None:
+            parent = await participants.participant_named(session, actor.namespace, body.out_parent_no)
+        outcome = await participants.place(session, actor, participant, parent, body.out_request_no)
+    return OrjsonResponse(instruction_answer(outcome.instruction), status_of_write([outcome]))
 
 
 async def _change(

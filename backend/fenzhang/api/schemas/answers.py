@@ -18,6 +18,7 @@ Type = Literal[
     "ENROLL",
     "SUSPEND",
     "RESUME",
+    "PLACE",
     "PROPOSE",
     "APPROVE",
     "RETIRE",
@@ -171,6 +172,8 @@ class ParticipantAnswer(BaseModel):
     status: Standing
     authority: str | None
     frozen: FreezeAnswer | None = Field(description="While a guardian has frozen the participant.")
+    parent_id: str | None
+    level: int
     enrolment: InstructionAnswer | None
 
 

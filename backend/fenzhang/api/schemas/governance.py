@@ -167,6 +167,14 @@ class RequestBody(Model):
     out_request_no: Reference
 
 
+class PlaceBody(Model):
+    """Below whom a participant is to stand; null is at the top."""
+
+    model_config = examples({"out_request_no": "place-000001", "out_parent_no": "merchant-001"})
+    out_request_no: Reference
+    out_parent_no: ParticipantName | None
+
+
 class LegBody(Model):
     """One leg of a rule. Amounts are minor units; the `value` of a SHARE is basis points.
 
