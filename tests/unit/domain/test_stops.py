@@ -95,7 +95,7 @@ def test_why_an_order_does_not_expire_in_the_contract_s_order(world: World) -> N
     world.frozen_orders[ORDER, WHOLE_ORDER] = FREEZE
     found: list[Rejection] = []
     for now, mend in (
-        (EXPIRY - 1, lambda: None),
+        (EXPIRY - 1, dict[str, str]().clear),
         (EXPIRY, world.frozen_orders.clear),
         (EXPIRY, lambda: setattr(world.orders[ORDER], "held", 5)),
         (EXPIRY, lambda: setattr(world.participants[SHOP], "status", ParticipantStatus.ACTIVE)),
