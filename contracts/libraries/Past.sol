@@ -120,10 +120,13 @@ library Past {
         count = 0;
         for (uint256 k = 0; k < past.length; ++k) {
             PastRecord calldata record = past[k];
-            Allocation[] calldata allocations = record.allocations;
             if (record.kind == RecordKind.RELEASE) {
+                // What stands where its allocations would be was not hashed, and may be anything.
                 leaves[count++] = Allocation(cursor.captureOf().merchant, record.amount);
-            } else if (record.kind == RecordKind.SPLIT) {
+                continue;
+            }
+            Allocation[] calldata allocations = record.allocations;
+            if (record.kind == RecordKind.SPLIT) {
                 for (uint256 j = 0; j < allocations.length; ++j) {
                     leaves[count++] = allocations[j];
                 }

@@ -73,6 +73,7 @@ def test_json_has_the_counts_and_the_money(world: World, deployment: Path) -> No
         "captured": 1_000,
         "held": 400,
         "positions": 600,
+        "refunded": 0,
         "conserved": True,
     }
 

@@ -109,8 +109,8 @@ async def test_totals(world: World) -> None:
 
     difference = only(report, Code.TOTALS)
     assert difference.currency == "CNY"
-    assert difference.expected == {"captured": 1_000, "held": 600}
-    assert difference.found == {"captured": 1_001, "held": 600}
+    assert difference.expected == {"captured": 1_000, "held": 600, "refunded": 0}
+    assert difference.found == {"captured": 1_001, "held": 600, "refunded": 0}
     assert codes(report)[Code.CURRENCY_NOT_CONSERVED] == 1
 
 

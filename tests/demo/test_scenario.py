@@ -68,7 +68,7 @@ def _drop(name: str) -> Change:
         (_set("merchant", to="nobody"), "merchant: there is no participant 'nobody' in participants.json"),
         (_set("bindings", "logistics", to="nobody"), "bindings.logistics: there is no participant 'nobody'"),
         (_set("order_ref", to="with space"), 'order_ref: "with space" is no reference'),
-        (_set("steps", 0, "op", to="refund"), "steps[0].op: a step is one of split, return, release"),
+        (_set("steps", 0, "op", to="payout"), "steps[0].op: a step is one of split, return, release, refund"),
         (_set("steps", 0, "amount", to=None), "steps[0].amount: null is not a whole number"),
         (_set("steps", 0, "given", to=[1, "2"]), 'steps[0].given[1]: "2" is not a whole number'),
         (_set("steps", to={}), "steps: {} is not an array"),

@@ -39,6 +39,7 @@ def expected_of(scenario: Scenario) -> Expected:
     return expected
 
 
+_REFUNDED = 3
 _COUNTED = {
     Operation.SPLIT: "settled",
     Operation.RETURN: "returned",
@@ -53,6 +54,7 @@ def _play(scenario: Scenario, order: ScenarioOrder, expected: Expected) -> None:
     money["(refunded)"] += 0
     money["(held)"] += order.amount
     expected.counts["captured"] += 1
+    expected.counts["refunded"] += 0
     held = order.amount
     splits: dict[str, list[Allocation]] = {}
     for step in order.steps:
@@ -121,6 +123,7 @@ def _refund(step: Step, held: int, splits: dict[str, list[Allocation]]) -> tuple
 def cut(source: Path, target: Path, lines: Iterable[int], prefix: str = "") -> Scenario:
     """A smaller scenario: some orders (indices into the file) of another one, with three participants of each kind.
 
+    Half of every third order is refunded in the end.
     With a prefix its platforms have names of their own, so that several can be played on one system.
     """
     target.mkdir(parents=True, exist_ok=True)
@@ -139,6 +142,9 @@ def cut(source: Path, target: Path, lines: Iterable[int], prefix: str = "") -> S
                 role: platforms.get(name) or _one_of_three(name) for role, name in order["bindings"].items()
             }
             order["merchant"] = _one_of_three(order["merchant"])
+            if index % _REFUNDED == 0:
+                name, amount = f"{order['order_ref']}-F", order["amount"] // 2
+                order["steps"].append({"op": "refund", "ref": name, "amount": amount})
             file.write(json.dumps(order) + "\n")
     return load_scenario(target)
 
