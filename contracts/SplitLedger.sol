@@ -110,6 +110,14 @@ contract SplitLedger is ISplitLedger, AccessManaged, EIP712 {
     }
 
     /// @inheritdoc ISplitLedger
+    function sharedOut(bytes32[] calldata orderIds) external view returns (uint256[] memory amounts) {
+        amounts = new uint256[](orderIds.length);
+        for (uint256 i = 0; i < orderIds.length; ++i) {
+            amounts[i] = _books.sharedOut[orderIds[i]];
+        }
+    }
+
+    /// @inheritdoc ISplitLedger
     function totals(bytes3 currency) external view returns (uint256 captured, uint256 held, bool enabled) {
         Settlement.Totals storage t = _books.totals[currency];
         return (t.captured, t.held, _books.enabled[currency]);
@@ -171,7 +179,10 @@ contract SplitLedger is ISplitLedger, AccessManaged, EIP712 {
         bytes32 digest = _hashTypedDataV4(Typed.hash(authorization));
         // check
         {
-            (ParticipantStatus status, address authority_) = registry.participantOf(platform);
+            ParticipantStatus status;
+            address authority_;
+            (status, authority_, run.maxShareOut) = registry.platformOf(platform);
+            if (run.maxShareOut != 0) run.capped = true;
             bytes memory reason = _refusal(
                 authority_,
                 platform,

@@ -46,6 +46,7 @@ library Settlement {
         mapping(bytes3 currency => mapping(bytes32 participant => uint256 amount)) positions;
         mapping(bytes3 currency => Totals) totals;
         mapping(bytes3 currency => bool) enabled;
+        mapping(bytes32 orderId => uint256 amount) sharedOut;
     }
 
     /// @notice Takes up a witness. One that does not match the order's slot leaves the order unknown to this transaction.
@@ -170,6 +171,10 @@ library Settlement {
         uint256 list;
         (list, reason) = _allocate(run, i);
         if (reason.length != 0) return reason;
+        if (run.capped) {
+            reason = _shareOut(books, run, i, list, held - amount);
+            if (reason.length != 0) return reason;
+        }
         // effect
         _selectCurrency(books, run, cursor.captureOf());
         run.credit(list);
@@ -207,6 +212,33 @@ library Settlement {
         } else if (!run.cursor.bound || rule.recipients.length != 0) {
             reason = _checkActive(run, list);
         }
+    }
+
+    /// @dev Counts what a split of a capped order gives to others than its merchant, or tells that it is too much. While the
+    /// order holds nothing there is nothing to count for: what makes it hold money again is a return, which recounts.
+    function _shareOut(Books storage books, Run memory run, Instruction calldata i, uint256 list, uint256 held)
+        private
+        returns (bytes memory reason)
+    {
+        uint256 cap = _cap(run);
+        if (cap == 0) return reason;
+        Capture calldata c = run.cursor.captureOf();
+        uint256 leaving = i.amount - Allocations.amountOf(list, c.merchant);
+        uint256 out = books.sharedOut[i.orderId];
+        uint256 left = c.amount * cap / Allocator.BASIS_POINTS;
+        left = left > out ? left - out : 0;
+        if (leaving > left) {
+            return abi.encodeWithSelector(
+                ISplitLedger.SplitLedger_ShareOutAboveCap.selector, i.orderId, leaving, left
+            );
+        }
+        if (leaving != 0 && held | out != 0) books.sharedOut[i.orderId] = out + leaving;
+    }
+
+    /// @dev The smaller one of the caps of the selected rule and of the platform; 0 for none.
+    function _cap(Run memory run) private pure returns (uint256 cap) {
+        cap = run.rule.terms.maxShareOut;
+        if (cap == 0 || (run.maxShareOut != 0 && run.maxShareOut < cap)) cap = run.maxShareOut;
     }
 
     /// @dev One amount for each GIVEN leg of the rule.
@@ -272,6 +304,8 @@ library Settlement {
         for (uint256 k = 0; k < takes.length; ++k) {
             if (takes[k].amount != 0) books.positions[c.currency][takes[k].recipient] -= takes[k].amount;
         }
+        _selectRule(run);
+        if (_cap(run) != 0) books.sharedOut[i.orderId] = Past.sharedOut(cursor) - Past.toOthers(takes, c.merchant);
         _selectCurrency(books, run, c);
         run.held += i.amount;
         emit ISplitLedger.SplitReturned(i.orderId, i.id, i.splitId, i.amount, takes);

@@ -22,6 +22,9 @@ _PARAMETERS: dict[str, dict[str, Any]] = {
     "/v1/platforms/{reference}/suspend": {"reference": "shop"},
     "/v1/platforms/{reference}/resume": {"reference": "shop"},
     "/v1/rules/{reference}/versions/{version}/approve": {"reference": "draft", "version": 1},
+    "/v1/rules/{reference}/versions/{version}/veto": {"reference": "draft", "version": 1},
+    "/v1/participants/{reference}/consent": {"reference": "merchant-001"},
+    "/v1/platforms/{reference}/cap": {"reference": "mall"},
     "/v1/rules/{reference}/retire": {"reference": "retail-standard"},
     "/v1/rules/{reference}/what-if": {"reference": "retail-standard"},
 }
@@ -46,7 +49,13 @@ def _body_of(schema: dict[str, Any], operation: dict[str, Any]) -> dict[str, Any
 
 def _client_for(api: Api, operation: dict[str, Any]) -> httpx.AsyncClient:
     scopes = {scope for item in operation["security"] for scopes in item.values() for scope in scopes}
-    return api.mall if "platform" in scopes else api.operator if "operator" in scopes else api.approver
+    clients = {
+        "platform": api.mall,
+        "operator": api.operator,
+        "approver": api.approver,
+        "guardian": api.guardian,
+    }
+    return next(client for scope, client in clients.items() if scope in scopes)
 
 
 async def test_every_example_of_a_request_is_accepted(api: Api) -> None:

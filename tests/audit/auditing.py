@@ -58,9 +58,10 @@ class Slots:
     POSITIONS = 4
     TOTALS = 5
     ENABLED = 6
-    NONCES = 7
-    BATCH_ROOTS = 8
-    BATCH_COUNT = 9
+    SHARED_OUT = 7
+    NONCES = 8
+    BATCH_ROOTS = 9
+    BATCH_COUNT = 10
     MANAGER_ROLES = 1
 
 

@@ -48,7 +48,7 @@ from support.parties import (
     VENDOR,
     RuleRef,
 )
-from support.system import APPROVER, BANK, OUTSIDER, REGISTRAR, SUBMITTER
+from support.system import APPROVER, BANK, GUARDIAN, OUTSIDER, REGISTRAR, SUBMITTER
 from support.world import World
 
 What = Capture | Instruction
@@ -70,6 +70,7 @@ def keyring(chain_id: int) -> Keyring:
         keys.SUBMITTER: SUBMITTER,
         keys.REGISTRAR: REGISTRAR,
         keys.APPROVER: APPROVER,
+        keys.GUARDIAN: GUARDIAN,
         keys.ATTESTOR: BANK,
         **{keys.platform_label(each.id): each.key for each in (MALL, SHOP)},
     }
@@ -146,9 +147,10 @@ class Pipeline:
                         version=rule.version,
                         reference=rule.rule_id.hex(),
                         legs=payloads.legs_to_json(rule.legs),
+                        terms=payloads.terms_to_json(rule.terms),
                         effective_from=0,
                         content_hash=proposal_hash(
-                            rule.platform.id, rule.rule_id, rule.version, 0, rule.legs
+                            rule.platform.id, rule.rule_id, rule.version, 0, rule.legs, rule.terms
                         ),
                     )
                 )

@@ -9,6 +9,7 @@ from typing import Any
 from fenzhang.chain.abitypes import canonical_type
 from fenzhang.chain.artifacts import artifact
 from fenzhang.chain.codec import decode_result, encode_call, encode_deployment
+from fenzhang.chain.deploy import GUARDIAN_FUNCTIONS
 from fenzhang.chain.deployments import Deployment
 from fenzhang.chain.events import Event, decode_logs
 from fenzhang.chain.keccak import keccak
@@ -142,6 +143,14 @@ def _give_roles(system: System) -> None:
     for target, selectors, role in (
         (registry, registrar, REGISTRAR_ROLE),
         (rule_book, approver, RULE_APPROVER_ROLE),
+        *(
+            (
+                system.deployment.addresses[contract],
+                [selector(contract, name) for name in names],
+                GUARDIAN_ROLE,
+            )
+            for contract, names in GUARDIAN_FUNCTIONS.items()
+        ),
     ):
         _must(system.transact(ADMIN, "AccessManager", "setTargetFunctionRole", target, selectors, role))
     for role, key in (

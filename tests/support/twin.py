@@ -16,6 +16,7 @@ from fenzhang.chain.deployments import Deployment
 from fenzhang.chain.eip712 import attestation_digest, authorization_digest, capture_hash
 from fenzhang.chain.errors import contract_error_class
 from fenzhang.chain.events import (
+    ApprovalLockChanged,
     AuthorityRotated,
     AuthorizationRejected,
     AuthorizationSkipped,
@@ -25,6 +26,7 @@ from fenzhang.chain.events import (
     Event,
     InstructionRejected,
     LogPosition,
+    MaxShareOutChanged,
     OrderCaptured,
     OrderReleased,
     OrderSplit,
@@ -35,6 +37,7 @@ from fenzhang.chain.events import (
     RuleApproved,
     RuleProposed,
     RuleRetired,
+    RuleVetoed,
     SplitReturned,
 )
 from fenzhang.chain.evidence import (
@@ -137,6 +140,8 @@ class Twin:
                 world.participants[participant].status = status
             case AuthorityRotated(participant=participant, next=following):
                 world.participants[participant].authority = following
+            case MaxShareOutChanged(platform=platform, max_share_out=cap):
+                world.participants[platform].max_share_out = cap
             case ConsentChanged(recipient=recipient, platform=platform, granted=granted):
                 (world.consents.add if granted else world.consents.discard)((recipient, platform))
             case CurrencyChanged(currency=currency, enabled=enabled):
@@ -159,6 +164,10 @@ class Twin:
                 )
             case RuleApproved():
                 world.rules[event.platform, event.rule_id].versions[event.version].approved = True
+            case RuleVetoed():
+                world.rules[event.platform, event.rule_id].versions[event.version].veto()
+            case ApprovalLockChanged():
+                world.approval_lock = event.lock
             case RuleRetired():
                 world.rules[event.platform, event.rule_id].retired = True
             case _:

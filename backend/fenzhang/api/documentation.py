@@ -18,6 +18,7 @@ _SCOPES = {
     Scope.OPERATOR.value: "Create apps, enrol and suspend platforms, read the ledger.",
     Scope.PLATFORM.value: "Everything that belongs to the app's own platform.",
     Scope.APPROVER.value: "Read, try and approve the rules that platforms propose.",
+    Scope.GUARDIAN.value: "Read the rules that platforms propose, and veto them before they take effect.",
     Scope.AUDITOR.value: "Read the ledger and the rules of every platform.",
 }
 

@@ -13,6 +13,7 @@ from fenzhang.chain.calldata import read_allocations, read_legs, read_terms
 from fenzhang.chain.errors import Undecodable
 from fenzhang.chain.eventtypes import (
     AdministrationChanged,
+    ApprovalLockChanged,
     AuthorityRotated,
     AuthorizationRejected,
     AuthorizationSkipped,
@@ -23,6 +24,7 @@ from fenzhang.chain.eventtypes import (
     InstructionRejected,
     LedgerEvent,
     LogPosition,
+    MaxShareOutChanged,
     OrderCaptured,
     OrderReleased,
     OrderSplit,
@@ -33,6 +35,7 @@ from fenzhang.chain.eventtypes import (
     RuleApproved,
     RuleProposed,
     RuleRetired,
+    RuleVetoed,
     SplitReturned,
 )
 from fenzhang.chain.keccak import keccak
@@ -40,6 +43,7 @@ from fenzhang.domain.records import ParticipantStatus, RecordKind
 
 __all__ = [
     "AdministrationChanged",
+    "ApprovalLockChanged",
     "AuthorityRotated",
     "AuthorizationRejected",
     "AuthorizationSkipped",
@@ -50,6 +54,7 @@ __all__ = [
     "InstructionRejected",
     "LedgerEvent",
     "LogPosition",
+    "MaxShareOutChanged",
     "OrderCaptured",
     "OrderReleased",
     "OrderSplit",
@@ -60,6 +65,7 @@ __all__ = [
     "RuleApproved",
     "RuleProposed",
     "RuleRetired",
+    "RuleVetoed",
     "SplitReturned",
     "decode_logs",
 ]
@@ -142,6 +148,9 @@ _EVENTS: dict[str, dict[str, _Decoder]] = {
         "AuthorityRotated(bytes32,address,address)": lambda at, t, _: AuthorityRotated(
             at, t.raw(1), t.address(2), t.address(3)
         ),
+        "MaxShareOutChanged(bytes32,uint16)": lambda at, t, d: MaxShareOutChanged(
+            at, t.raw(1), d.uint(0, 16)
+        ),
         "ConsentChanged(bytes32,bytes32,bool)": lambda at, t, d: ConsentChanged(
             at, t.raw(1), t.raw(2), d.flag(0)
         ),
@@ -152,6 +161,10 @@ _EVENTS: dict[str, dict[str, _Decoder]] = {
         "RuleApproved(bytes32,bytes32,uint32,bytes32,address)": lambda at, t, d: RuleApproved(
             at, t.raw(1), t.raw(2), t.uint(3, 32), d.raw(0), d.address(1)
         ),
+        "RuleVetoed(bytes32,bytes32,uint32,bytes32,address,bytes32)": lambda at, t, d: RuleVetoed(
+            at, t.raw(1), t.raw(2), t.uint(3, 32), d.raw(0), d.address(1), d.raw(2)
+        ),
+        "ApprovalLockChanged(uint64)": lambda at, _, d: ApprovalLockChanged(at, d.uint(0, 64)),
         "RuleRetired(bytes32,bytes32)": lambda at, t, _: RuleRetired(at, t.raw(1), t.raw(2)),
     },
     "SplitLedger": {

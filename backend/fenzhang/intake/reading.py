@@ -60,6 +60,7 @@ class Terms:
     rule_id: bytes
     rule_version: int
     bindings: tuple[bytes, ...]
+    amount: int
 
 
 def terms_of(reading: OrderReading) -> Terms:
@@ -78,6 +79,7 @@ def terms_of(reading: OrderReading) -> Terms:
         captured.rule_id,
         captured.rule_version,
         captured.bindings,
+        captured.amount,
     )
 
 
@@ -156,6 +158,18 @@ async def order_named(session: AsyncSession, platform_id: bytes, reference: str)
         leaves=await leaves_of(session, instructions),
         totals={RecordKind(kind): whole(high, low) for kind, high, low in await session.execute(totals)},
     )
+
+
+async def share_out_of(session: AsyncSession, order_id: bytes, merchant: bytes) -> int:
+    """What an order's splits gave to others than its merchant, less what was returned, minor units."""
+    query = (
+        select(Record.kind, *half_sums(Allocation.amount))
+        .join(Record, Record.id == Allocation.record_id)
+        .where(Record.order_id == order_id, Record.canonical.is_(True), Allocation.recipient != merchant)
+        .group_by(Record.kind)
+    )
+    sums = {kind: whole(high, low) for kind, high, low in await session.execute(query)}
+    return sums.get(RecordKind.SPLIT, 0) - sums.get(RecordKind.RETURN, 0)
 
 
 async def references_of(session: AsyncSession, platform_id: bytes, ids: Iterable[bytes]) -> dict[bytes, str]:

@@ -10,12 +10,15 @@ from dataclasses import dataclass, field
 
 from fenzhang.chain.eip712 import capture_hash
 from fenzhang.chain.events import (
+    ApprovalLockChanged,
     AuthorityRotated,
     AuthorizationRejected,
     BatchSealed,
+    ConsentChanged,
     Event,
     InstructionRejected,
     LogPosition,
+    MaxShareOutChanged,
     OrderCaptured,
     OrderReleased,
     OrderSplit,
@@ -24,6 +27,7 @@ from fenzhang.chain.events import (
     RuleApproved,
     RuleProposed,
     RuleRetired,
+    RuleVetoed,
     SplitReturned,
 )
 from fenzhang.chain.evidence import (
@@ -45,9 +49,13 @@ GovernanceEvent = (
     ParticipantEnrolled
     | ParticipantStatusChanged
     | AuthorityRotated
+    | ConsentChanged
+    | MaxShareOutChanged
     | RuleProposed
     | RuleApproved
     | RuleRetired
+    | RuleVetoed
+    | ApprovalLockChanged
 )
 """Events that change who and what takes part."""
 
@@ -145,14 +153,18 @@ class Reading:
                 ParticipantEnrolled()
                 | ParticipantStatusChanged()
                 | AuthorityRotated()
+                | ConsentChanged()
+                | MaxShareOutChanged()
                 | RuleProposed()
                 | RuleApproved()
                 | RuleRetired()
+                | RuleVetoed()
+                | ApprovalLockChanged()
             ):
                 self.governance.append(event)
             case _:
-                # A skipped authorization stays valid, which submission sees from the transaction; consent, currencies
-                # and roles have no row.
+                # A skipped authorization stays valid, which submission sees from the transaction; currencies and roles
+                # have no row.
                 pass
 
     def _captured(self, event: OrderCaptured) -> None:

@@ -34,6 +34,23 @@ class StandingChange:
 
 
 @dataclass(frozen=True, slots=True)
+class ConsentChange:
+    """CONSENT: ParticipantRegistry.setConsent, attested by the registrar."""
+
+    participant: bytes
+    platform: bytes
+    granted: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Cap:
+    """CAP: ParticipantRegistry.setMaxShareOut of the platform `participant`. Basis points; 0 lifts the cap."""
+
+    participant: bytes
+    max_share_out: int
+
+
+@dataclass(frozen=True, slots=True)
 class Proposal:
     """PROPOSE: RuleBook.propose.
 
@@ -60,6 +77,17 @@ class Approval:
 
 
 @dataclass(frozen=True, slots=True)
+class Veto:
+    """VETO: RuleBook.veto. `reason` is the reason code as the 32 bytes that the chain has."""
+
+    platform: bytes
+    rule_id: bytes
+    version: int
+    content_hash: bytes
+    reason: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Retirement:
     """RETIRE: RuleBook.retire.
 
@@ -71,7 +99,18 @@ class Retirement:
     signature: bytes = b""
 
 
-Payload = Capture | Instruction | Enrollment | StandingChange | Proposal | Approval | Retirement
+Payload = (
+    Capture
+    | Instruction
+    | Enrollment
+    | StandingChange
+    | ConsentChange
+    | Cap
+    | Proposal
+    | Approval
+    | Veto
+    | Retirement
+)
 
 
 def to_json(payload: Payload) -> dict[str, Any]:
@@ -154,6 +193,16 @@ def standing_change_from(data: dict[str, Any]) -> StandingChange:
     return StandingChange(participant=_bytes(data["participant"]))
 
 
+def consent_change_from(data: dict[str, Any]) -> ConsentChange:
+    """The call of a CONSENT."""
+    return ConsentChange(_bytes(data["participant"]), _bytes(data["platform"]), data["granted"])
+
+
+def cap_from(data: dict[str, Any]) -> Cap:
+    """The call of a CAP."""
+    return Cap(_bytes(data["participant"]), data["max_share_out"])
+
+
 def proposal_from(data: dict[str, Any]) -> Proposal:
     """The call of a PROPOSE."""
     return Proposal(
@@ -174,6 +223,17 @@ def approval_from(data: dict[str, Any]) -> Approval:
         rule_id=_bytes(data["rule_id"]),
         version=data["version"],
         content_hash=_bytes(data["content_hash"]),
+    )
+
+
+def veto_from(data: dict[str, Any]) -> Veto:
+    """The call of a VETO."""
+    return Veto(
+        platform=_bytes(data["platform"]),
+        rule_id=_bytes(data["rule_id"]),
+        version=data["version"],
+        content_hash=_bytes(data["content_hash"]),
+        reason=_bytes(data["reason"]),
     )
 
 

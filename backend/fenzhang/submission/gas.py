@@ -33,6 +33,9 @@ _PER_PAST_RECORD = 2_600
 _PER_PAST_LEAF = 1_500
 _SPLIT = 11_500
 _PER_LEAF = 1_500
+_CAPPED = 25_000
+"""Under a cap: the sum of what left the merchant, from zero; and for each leaf, also of a return's opened past:"""
+_PER_CAPPED_LEAF = 800
 _RELEASE = 8_500
 _RETURN = 12_000
 _PER_RETURNED_LEAF = 3_900
@@ -65,6 +68,11 @@ def instruction_gas(instruction: Instruction, leaves: int) -> int:
             return _RELEASE
         case InstructionKind.RETURN:
             return _RETURN + _PER_RETURNED_LEAF * leaves + given
+
+
+def cap_gas(leaves: int) -> int:
+    """What a cap adds to a split or return of an order: `leaves` are those of the split or of the opened past."""
+    return _CAPPED + _PER_CAPPED_LEAF * leaves
 
 
 def rule_gas(legs: int) -> int:

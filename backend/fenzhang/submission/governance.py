@@ -26,8 +26,11 @@ SENDER = {
     InstructionType.ENROLL: keys.REGISTRAR,
     InstructionType.SUSPEND: keys.REGISTRAR,
     InstructionType.RESUME: keys.REGISTRAR,
+    InstructionType.CONSENT: keys.REGISTRAR,
+    InstructionType.CAP: keys.GUARDIAN,
     InstructionType.PROPOSE: keys.SUBMITTER,
     InstructionType.APPROVE: keys.APPROVER,
+    InstructionType.VETO: keys.GUARDIAN,
     InstructionType.RETIRE: keys.SUBMITTER,
 }
 """Label of the key that sends each type. Proposals and retirements carry the platform's signature: any key may."""
@@ -104,7 +107,13 @@ def _request(row: Any) -> Request:
     kind = InstructionType(row.type)
     payload = row.payload
     match kind:
-        case InstructionType.ENROLL | InstructionType.SUSPEND | InstructionType.RESUME:
+        case (
+            InstructionType.ENROLL
+            | InstructionType.SUSPEND
+            | InstructionType.RESUME
+            | InstructionType.CONSENT
+            | InstructionType.CAP
+        ):
             changes = {bytes.fromhex(payload["participant"][2:])}
             needs = {row.platform_id}
         case _:
@@ -131,6 +140,10 @@ async def call_of(
             wanted = payloads.approval_from(payload)
             data = calls.approve_call(wanted.platform, wanted.rule_id, wanted.version, wanted.content_hash)
             return Call(deployment.rule_book, data)
+        case InstructionType.VETO:
+            veto = payloads.veto_from(payload)
+            read = (veto.platform, veto.rule_id, veto.version, veto.content_hash)
+            return Call(deployment.rule_book, calls.veto_call(*read, veto.reason))
         case other:
             return Call(deployment.participant_registry, _participant_call(other, payload))
 
@@ -146,6 +159,12 @@ def _participant_call(kind: InstructionType, payload: dict[str, Any]) -> bytes:
             return calls.suspend_call(payloads.standing_change_from(payload).participant)
         case InstructionType.RESUME:
             return calls.resume_call(payloads.standing_change_from(payload).participant)
+        case InstructionType.CONSENT:
+            consent = payloads.consent_change_from(payload)
+            return calls.set_consent_call(consent.participant, consent.platform, granted=consent.granted)
+        case InstructionType.CAP:
+            cap = payloads.cap_from(payload)
+            return calls.set_max_share_out_call(cap.participant, cap.max_share_out)
         case _:
             raise ValueError(f"{kind} is settled by SplitLedger")
 

@@ -149,7 +149,7 @@ class Submitter:
         async with self._database.read() as session:
             lane = Lane(self._lane_number, await self._keyring.count_submitters(session))
             self._senders[lane.label] = await self._keyring.get(session, lane.label)
-            for label in (keys.REGISTRAR, keys.APPROVER) if lane.governs else ():
+            for label in (keys.REGISTRAR, keys.APPROVER, keys.GUARDIAN) if lane.governs else ():
                 key = await self._keyring.find(session, label)
                 if key is not None:
                     self._senders[label] = key

@@ -56,7 +56,8 @@ class AppBody(Model):
     )
     name: Reference
     scopes: Annotated[
-        list[Literal["operator", "platform", "approver", "auditor"]], Field(min_length=1, max_length=4)
+        list[Literal["operator", "platform", "approver", "guardian", "auditor"]],
+        Field(min_length=1, max_length=5),
     ]
     platform: Reference | None = None
 
@@ -103,6 +104,22 @@ class ParticipantBody(Model):
 
     model_config = examples({"out_participant_no": "merchant-002"})
     out_participant_no: Reference
+
+
+class ConsentBody(Model):
+    """Whether a participant agrees to receive from the platform from now on."""
+
+    model_config = examples({"out_request_no": "consent-000001", "granted": False})
+    out_request_no: Reference
+    granted: bool
+
+
+class CapBody(Model):
+    """Basis points of an order's captured amount that a platform's splits may give to others; 0 lifts the cap."""
+
+    model_config = examples({"out_request_no": "cap-000001", "max_share_out": 3000})
+    out_request_no: Reference
+    max_share_out: Annotated[int, Field(ge=0, le=BASIS_POINTS)]
 
 
 class RequestBody(Model):
@@ -193,6 +210,23 @@ class ApprovalBody(Model):
     content_hash: HexId
 
 
+class VetoBody(Model):
+    """Veto exactly the content that `content_hash` names, for the reason that `reason_code` stands for on the chain."""
+
+    model_config = examples(
+        {
+            "out_request_no": "veto-000001",
+            "platform": "mall",
+            "content_hash": CONTENT_HASH_EXAMPLE,
+            "reason_code": "share_too_high",
+        }
+    )
+    out_request_no: Reference
+    platform: Reference
+    content_hash: HexId
+    reason_code: RoleName
+
+
 class RetirementBody(Model):
     """Retire a rule for new orders, for ever. A `signature` is the authority's over RuleRetirement."""
 
@@ -201,8 +235,12 @@ class RetirementBody(Model):
     signature: SignatureBytes | None = None
 
 
+_ALTERNATIVES = 3
+"""Ways to say what is quoted."""
+
+
 class QuoteBody(Model):
-    """A dry run: a version of a rule, or any legs, on an amount. `bindings` add who would receive what.
+    """A dry run: an order, a version of a rule, or any legs, on an amount. `bindings` add who would receive what.
 
     `given` is what the split would give GIVEN legs, in leg order; without it, the answer says what it may give.
     """
@@ -216,10 +254,15 @@ class QuoteBody(Model):
             ],
             "amount": 99,
         },
+        {"out_order_no": "order-000001", "amount": 9900},
         oneOf=[
             {
                 "required": ["out_rule_no"],
-                "properties": {"out_rule_no": {"type": "string"}, "legs": {"type": "null"}},
+                "properties": {
+                    "out_rule_no": {"type": "string"},
+                    "legs": {"type": "null"},
+                    "out_order_no": {"type": "null"},
+                },
             },
             {
                 "required": ["legs"],
@@ -227,6 +270,16 @@ class QuoteBody(Model):
                     "legs": {"type": "array"},
                     "out_rule_no": {"type": "null"},
                     "version": {"type": "null"},
+                    "out_order_no": {"type": "null"},
+                },
+            },
+            {
+                "required": ["out_order_no"],
+                "properties": {
+                    "out_order_no": {"type": "string"},
+                    "out_rule_no": {"type": "null"},
+                    "version": {"type": "null"},
+                    "legs": {"type": "null"},
                 },
             },
         ],
@@ -235,13 +288,14 @@ class QuoteBody(Model):
     out_rule_no: Reference | None = None
     version: Version | None = None
     legs: Legs | None = None
+    out_order_no: Reference | None = None
     bindings: Bindings = Field(default_factory=dict)
     given: GivenAmounts | None = None
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        if (self.out_rule_no is None) == (self.legs is None):
-            raise ValueError("give either out_rule_no or legs")
-        if self.version is not None and self.legs is not None:
-            raise ValueError("legs have no version")
+        if [self.out_rule_no, self.legs, self.out_order_no].count(None) != _ALTERNATIVES - 1:
+            raise ValueError("give one of out_rule_no, legs and out_order_no")
+        if self.version is not None and self.out_rule_no is None:
+            raise ValueError("only a rule has versions")
         return self
