@@ -94,11 +94,12 @@ class Slots:
     POSITIONS = 4
     TOTALS = 5
     ENABLED = 6
-    NONCES = 8
-    BATCH_ROOTS = 9
-    BATCH_COUNT = 10
+    SHARED_OUT = 7
+    FREEZES = 8
+    NONCES = 9
+    BATCH_ROOTS = 10
+    BATCH_COUNT = 11
     MANAGER_ROLES = 1
-    FREEZES = 7
     FROZEN_COUNT = 6
 
 

@@ -215,7 +215,7 @@ async def test_a_rule_header(world: World, offset: int) -> None:
     assert difference.participant == MALL.id
 
 
-@pytest.mark.parametrize("bit", [232, 248, 249], ids=["cap", "may owe", "park"])
+@pytest.mark.parametrize("bit", [232, 248], ids=["cap", "may owe"])
 async def test_the_terms_of_a_rule(world: World, bit: int) -> None:
     slot = market_version_slot(1)
     poke(world, "RuleBook", slot, peek(world, "RuleBook", slot) ^ 1 << bit)

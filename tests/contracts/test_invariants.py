@@ -32,17 +32,20 @@ from fenzhang.chain.events import (
 from fenzhang.domain.allocation import allocate
 from fenzhang.domain.errors import FenzhangError
 from fenzhang.domain.records import InstructionKind, ParticipantStatus, RecordKind
-from fenzhang.domain.rules import leaf_indices
+from fenzhang.domain.rules import RuleTerms, leaf_indices
 from fenzhang.domain.settlement import attestor_signer
 from fenzhang.domain.world import WHOLE_ORDER
 from support.ghosts import Ghosts, capture_of
 from support.parties import AGENCY, MALL, MARKET, PAIR, SHOP, VENDING, Party, RuleRef, party
 from support.plans import RECEIVERS, Plan, Planner, openings, plans
+from support.system import ADMIN, GUARDIAN
 from support.trees import EXPLORE
 from support.world import Settled, World
 
 EXAMPLES, STEPS = (200, 50) if EXPLORE else (25, 30)
-MAX_VERSIONS = 4
+MAX_VERSIONS = 5
+SLACK = 60
+"""Seconds that no step takes."""
 EVERYTHING = {
     # Events. An order with times, and an expiry of each outcome.
     *("timed", "ExpiryPassedOver", "expired", "outdated_witness", "order_not_expired"),
@@ -56,6 +59,7 @@ EVERYTHING = {
     *("role_not_bound", "role_already_bound", "leg_exceeds_remaining", "nothing_held", "return_not_first"),
     *("order_frozen", "split_frozen", "participant_frozen"),
     *("given_count", "given_out_of_bounds", "hold_beyond_expiry", "on_hold", "order_expired"),
+    "share_out_above_cap",
     *("unknown_split", "insufficient_returnable", "leaf_not_returnable"),
     # The one error that reverts a whole transaction whose calldata is well formed.
     "order_changed",
@@ -76,7 +80,8 @@ changes = st.builds(
     Change,
     st.sampled_from(
         ["nothing"] * 10
-        + ["standing", "standing", "consent", "version", "authority", "currency"]
+        + ["standing", "standing", "consent", "version", "version", "authority", "currency"]
+        + ["cap", "lock", "veto"]
         + ["time", "expiry", "expiry"]
         + ["freeze", "freeze", "freeze"]
     ),
@@ -207,16 +212,37 @@ class Histories(RuleBasedStateMachine):
         if world.status_of(MALL.id) is not ParticipantStatus.ACTIVE or market.retired:
             return
         following = len(market.versions) + 1
-        version = RuleRef(replace(MALL, key=self.keys[MALL.id]), MARKET.rule_id, following, MARKET.legs)
+        terms = RuleTerms((0, 2_000, 0, 9_000)[change.number % 4])
+        platform = replace(MALL, key=self.keys[MALL.id])
+        version = RuleRef(platform, MARKET.rule_id, following, MARKET.legs, terms)
         if following > MAX_VERSIONS:
             self.world.retire(version)
             return
-        effective_from = max(self.world.node.now, market.versions[following - 1].effective_from)
-        effective_from += change.which
+        effective_from = max(self.world.node.now, market.earliest_effect()) + change.which
+        if world.approval_lock:
+            effective_from += world.approval_lock + SLACK
         self.world.propose(version, effective_from)
         if change.number % 2:
             self.world.approve(version, effective_from)
         self.planner.rules.append(replace(version, platform=MALL))
+
+    def _cap(self, change: Change) -> None:
+        cap = (0, 3_000, 0, 7_777)[change.number % 4]
+        self.world.act(GUARDIAN, "ParticipantRegistry", "setMaxShareOut", MALL.id, cap)
+
+    def _lock(self, change: Change) -> None:
+        self.world.act(ADMIN, "RuleBook", "setApprovalLock", (0, 10)[change.number % 2])
+
+    def _veto(self, _: Change) -> None:
+        """A guardian takes out a version of the market's rule that is not effective, if there is one."""
+        versions = self.world.twin.world.rules[MALL.id, MARKET.rule_id].versions
+        for number, version in versions.items():
+            waiting = not version.approved or version.effective_from > self.world.node.now + SLACK
+            if waiting and not version.vetoed:
+                rule = RuleRef(MALL, MARKET.rule_id, number, MARKET.legs, version.terms)
+                approval = self.world.approval(rule, version.effective_from)
+                self.world.act(GUARDIAN, "RuleBook", "veto", *approval, b"why".ljust(32, b"\0"))
+                return
 
     def _authority(self, change: Change) -> None:
         """A platform changes its key: what the old one signed is worth nothing from now on."""
@@ -306,6 +332,19 @@ class Histories(RuleBasedStateMachine):
             for split_id, taken in order.taken_back.items():
                 given = [allocation.amount for allocation in order.allocated[split_id]]
                 assert all(0 <= back <= had for back, had in zip(taken, given, strict=True))
+
+    @invariant()
+    def no_capped_order_gives_too_much_away(self) -> None:
+        """3. What left the merchant of an order under a rule's cap is within it; the chain keeps the twin's sums."""
+        world = self.world.twin.world
+        orders = list(self.ghosts.orders)
+        kept = list(self.world.system.call("SplitLedger", "sharedOut", orders))
+        assert kept == [world.shared_out[order_id] for order_id in orders]
+        for ghost, stored in zip(self.ghosts.orders.values(), kept, strict=True):
+            cap = world.version_of(ghost.capture).terms.max_share_out
+            if cap:
+                assert ghost.to_others <= ghost.capture.amount * cap // 10_000
+                assert stored == ghost.to_others or (stored == 0 and not ghost.held)
 
     @invariant()
     def every_slot_follows_from_the_events(self) -> None:

@@ -98,6 +98,16 @@ class GhostOrder:
         return self.capture.amount - self.split - self.released + self.returned
 
     @property
+    def to_others(self) -> int:
+        """What left its merchant by splits and was not returned."""
+        return sum(
+            leaf.amount - back
+            for split_id, leaves in self.allocated.items()
+            for leaf, back in zip(leaves, self.taken_back[split_id], strict=True)
+            if leaf.recipient != self.capture.merchant
+        )
+
+    @property
     def slot(self) -> int:
         """Its storage slot."""
         return order_slot(capture_hash(self.capture), self.head, self.held, frozen=self.frozen)

@@ -141,12 +141,17 @@ def _give_roles(system: System) -> None:
     registry, rule_book = system.deployment.participant_registry, system.deployment.rule_book
     registrar = [selector("ParticipantRegistry", name) for name in REGISTRAR_FUNCTIONS]
     approver = [selector("RuleBook", "approve")]
-    ledger = system.deployment.split_ledger
     for target, selectors, role in (
-        (registry, [selector("ParticipantRegistry", name) for name in GUARDIAN_FUNCTIONS], GUARDIAN_ROLE),
-        (ledger, [selector("SplitLedger", name) for name in GUARDIAN_FUNCTIONS], GUARDIAN_ROLE),
         (registry, registrar, REGISTRAR_ROLE),
         (rule_book, approver, RULE_APPROVER_ROLE),
+        *(
+            (
+                system.deployment.addresses[contract],
+                [selector(contract, name) for name in names],
+                GUARDIAN_ROLE,
+            )
+            for contract, names in GUARDIAN_FUNCTIONS.items()
+        ),
     ):
         _must(system.transact(ADMIN, "AccessManager", "setTargetFunctionRole", target, selectors, role))
     for role, key in (

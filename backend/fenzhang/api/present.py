@@ -13,6 +13,7 @@ from fenzhang.domain.errors import FenzhangError
 from fenzhang.domain.identifiers import hex_id
 from fenzhang.domain.records import ParticipantStatus, RecordKind
 from fenzhang.domain.rules import roles_of
+from fenzhang.domain.sharing import most_share_out
 from fenzhang.intake import rulestate
 from fenzhang.intake.reading import Leaf, OrderReading, Terms
 from fenzhang.intake.rows import InstructionRow
@@ -198,6 +199,19 @@ def order_answer(
     }
 
 
+def share_out_answer(cap: int, captured: int, shared_out: int) -> dict[str, int] | None:
+    """What may leave an order's merchant under a cap in basis points, and what did; None without one."""
+    if not cap:
+        return None
+    most = most_share_out(captured, cap)
+    return {
+        "max_share_out": cap,
+        "most": most,
+        "shared_out": shared_out,
+        "left": max(most - shared_out, 0),
+    }
+
+
 def participant_answer(
     participant: Participant,
     enrolment: InstructionRow | None,
@@ -210,6 +224,8 @@ def participant_answer(
         "status": ParticipantStatus(participant.status).name,
         "authority": None if participant.authority is None else hex_id(participant.authority),
         "frozen": freeze_answer(freezes.get(participant.id, ()), None),
+        "consents": participant.consents,
+        "max_share_out": participant.max_share_out,
         "enrolment": None if enrolment is None else instruction_answer(enrolment),
     }
 
@@ -226,12 +242,14 @@ def version_answer(version: RuleVersion, siblings: Sequence[RuleVersion], now: i
         "roles": roles_of(payloads.legs_from_json(version.legs)),
         "legs": version.legs,
         "terms": version.terms,
+        "veto": version.veto if version.vetoed else None,
     }
 
 
-def rule_answer(versions: Sequence[RuleVersion], now: int) -> dict[str, Any]:
-    """A rule with all its versions."""
+def rule_answer(versions: Sequence[RuleVersion], now: int, lock: int) -> dict[str, Any]:
+    """A rule with all its versions. `lock` is the approval lock in seconds."""
     current = rulestate.in_force(versions, now)
+    previous = max((version.effective_from for version in versions if not version.vetoed), default=0)
     return {
         "out_rule_no": versions[0].reference,
         "rule_id": hex_id(versions[0].rule_id),
@@ -239,5 +257,7 @@ def rule_answer(versions: Sequence[RuleVersion], now: int) -> dict[str, Any]:
         "retired": any(version.retired for version in versions),
         "in_force": None if current is None else current.version,
         "latest": max(version.version for version in versions),
+        "approval_lock": lock,
+        "earliest_effect": max(now + lock, previous),
         "versions": [version_answer(version, versions, now) for version in versions],
     }

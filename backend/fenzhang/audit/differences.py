@@ -66,6 +66,8 @@ class Code(StrEnum):
     """Something was frozen twice, or unfrozen that was not frozen or by the account that had frozen it."""
     RULE_INVALID = "rule_invalid"
     """A rule version is no rule, out of turn, approved as something else, or used after its retirement."""
+    RULE_LOCKED = "rule_locked"
+    """A rule version was approved later than the approval lock allows before its effect, or vetoed when it had one."""
     CONTENT_HASH_DIFFERS = "content_hash_differs"
     """The content hash of a rule version is not the hash of its content."""
     DECISION_DIFFERS = "decision_differs"
@@ -84,6 +86,8 @@ class Code(StrEnum):
     """Positions and held money of a currency are not what was captured."""
     ORDER_SLOT = "order_slot"
     """An order's slot holds another commitment or held amount."""
+    SHARED_OUT = "shared_out"
+    """What is kept of what left an order's merchant under a cap is another sum."""
     POSITION = "position"
     """A participant's position is another one."""
     TOTALS = "totals"
@@ -95,13 +99,15 @@ class Code(StrEnum):
     NONCES = "nonces"
     """The used nonces of a signer are others."""
     PARTICIPANT = "participant"
-    """A participant's status or authority is another one."""
+    """A participant's status, authority or cap is another one."""
     FREEZE = "freeze"
     """An order, split or participant is frozen, or not, against its history."""
     CONSENT = "consent"
     """A recipient's consent is another one."""
     RULE_HEADER = "rule_header"
-    """A rule's latest version or retirement, or a version's header, is another one."""
+    """A rule's latest version or retirement, or a version's header or veto, is another one."""
+    APPROVAL_LOCK = "approval_lock"
+    """The least time between the approval of a rule version and its effect is another one."""
     RULE_LEGS = "rule_legs"
     """The stored legs, roles or terms of a rule version are others."""
     UNREADABLE = "unreadable"
@@ -130,6 +136,7 @@ _AREAS: Mapping[Area, Sequence[Code]] = {
         Code.PARTICIPANT_TRANSITION,
         Code.FREEZE_TRANSITION,
         Code.RULE_INVALID,
+        Code.RULE_LOCKED,
         Code.CONTENT_HASH_DIFFERS,
     ),
     Area.DECISIONS: (Code.DECISION_DIFFERS, Code.ALLOCATION_DIFFERS),

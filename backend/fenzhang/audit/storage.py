@@ -14,7 +14,7 @@ from fenzhang.audit.state import StateReader
 from fenzhang.chain.abi import currency_bytes, currency_text, role_text
 from fenzhang.chain.codec import legs_from_values
 from fenzhang.chain.evidence import held_of_slot, verify_proof
-from fenzhang.domain.records import ParticipantStatus
+from fenzhang.domain.records import ParticipantStatus, RuleState
 from fenzhang.domain.rules import RuleTerms, roles_of
 from fenzhang.domain.world import Freeze
 
@@ -100,6 +100,11 @@ class StorageCheck:
                 self.currencies[order.capture.currency].on_orders += held_of_slot(found)
             if order_id in self.model.focus.stories:
                 self.model.focus.stories[order_id].slot = found
+        for order_id, out in await self.state.of_ids("sharedOut", (), ids):
+            expected = self.model.world.shared_out.get(order_id, 0)
+            if out != expected:
+                what = f"what left the merchant of order 0x{order_id.hex()}"
+                self._differs(Code.SHARED_OUT, what, expected, out, order=order_id)
         self.findings.count("order_slots", len(ids))
 
     async def _positions(self) -> None:
@@ -202,11 +207,15 @@ class StorageCheck:
     async def _participants(self) -> None:
         world = self.model.world
         ids = sorted(self.model.paid | world.participants.keys())
-        answers = await self.state.ask("ParticipantRegistry", "participantOf", [(each,) for each in ids])
-        for (participant,), (status, authority) in answers:
-            known = world.status_of(participant)
-            expected = {"status": known.name, "authority": world.authority_of(participant)}
-            found = {"status": _status_name(status), "authority": authority}
+        answers = await self.state.ask("ParticipantRegistry", "platformOf", [(each,) for each in ids])
+        for (participant,), (status, authority, cap) in answers:
+            known = world.participants.get(participant)
+            expected = {
+                "status": world.status_of(participant).name,
+                "authority": world.authority_of(participant),
+                "max_share_out": 0 if known is None else known.max_share_out,
+            }
+            found = {"status": _status_name(status), "authority": authority, "max_share_out": cap}
             if found != expected:
                 self._differs(
                     Code.PARTICIPANT,
@@ -284,8 +293,10 @@ class StorageCheck:
         versions = [(*key, number) for key, rule in rules.items() for number in rule.versions]
         for version, header in await self.state.ask("RuleBook", "header", versions):
             self._rule_header(version, header)
-        for version, (_, legs, roles, terms) in await self.state.ask("RuleBook", "load", versions):
+        for version, (state, legs, roles, terms) in await self.state.ask("RuleBook", "load", versions):
+            self._rule_veto(version, vetoed=state == RuleState.VETOED)
             self._rule_content(version, legs, roles, terms)
+        await self._approval_lock()
         self.findings.count("rule_headers", len(versions))
 
     def _rule_header(self, key: tuple[bytes, bytes, int], found: tuple[Any, ...]) -> None:
@@ -302,6 +313,25 @@ class StorageCheck:
                 participant=platform,
                 rule=rule_id,
             )
+
+    def _rule_veto(self, key: tuple[bytes, bytes, int], *, vetoed: bool) -> None:
+        platform, rule_id, number = key
+        expected = self.model.world.rules[platform, rule_id].versions[number].vetoed
+        if vetoed != expected:
+            self._differs(
+                Code.RULE_HEADER,
+                f"veto of version {number} of rule 0x{rule_id.hex()}",
+                expected,
+                vetoed,
+                participant=platform,
+                rule=rule_id,
+            )
+
+    async def _approval_lock(self) -> None:
+        found = await self.state.one("RuleBook", "approvalLock")
+        expected = self.model.world.approval_lock
+        if found is not None and found[0] != expected:
+            self._differs(Code.APPROVAL_LOCK, "the approval lock", expected, found[0])
 
     def _rule_content(
         self, key: tuple[bytes, bytes, int], values: Iterable[Any], roles: Iterable[bytes], terms: Any

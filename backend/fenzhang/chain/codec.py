@@ -273,9 +273,9 @@ def leg_values(leg: Leg) -> tuple[int, int, int, int, int, bytes, bytes]:
     )
 
 
-def terms_values(terms: RuleTerms) -> tuple[int, bool, bool]:
+def terms_values(terms: RuleTerms) -> tuple[int, bool]:
     """Terms as the tuple that `encode_call` takes; RuleTerms(*values) is the inverse."""
-    return terms.max_share_out, terms.may_owe, terms.park
+    return terms.max_share_out, terms.may_owe
 
 
 def legs_from_values(values: Iterable[Sequence[Any]]) -> tuple[Leg, ...]:

@@ -15,6 +15,7 @@ from fenzhang.chain.artifacts import artifact
 from fenzhang.chain.codec import encode_call, encode_deployment, selector_of
 from fenzhang.chain.deployments import Deployment, check_deployment, genesis_hash, load, save
 from fenzhang.chain.errors import DeployInterrupted, DeploymentMismatch
+from fenzhang.chain.governance import set_approval_lock_call
 from fenzhang.chain.keccak import keccak
 from fenzhang.chain.keystore import refuse_dev_key
 from fenzhang.chain.node import NodeClient
@@ -33,10 +34,14 @@ REGISTRAR_FUNCTIONS = (
     "setConsent",
 )
 """Functions of ParticipantRegistry for the registrar. The last two serve a party's own authority as well."""
-GUARDIAN_FUNCTIONS = ("setFrozen",)
-"""Functions of ParticipantRegistry and SplitLedger for guardians."""
 APPROVER_FUNCTIONS = ("approve",)
 """Functions of RuleBook for the rule approver."""
+GUARDIAN_FUNCTIONS = {
+    "RuleBook": ("veto",),
+    "ParticipantRegistry": ("setMaxShareOut", "setFrozen"),
+    "SplitLedger": ("setFrozen",),
+}
+"""Functions of each contract for the guardian."""
 ROLE_LABELS = {
     REGISTRAR_ROLE: "registrar",
     RULE_APPROVER_ROLE: "rule-approver",
@@ -47,6 +52,7 @@ CURRENCY_CHUNK = 60
 """Currencies opened in one transaction: about 25,000 gas each."""
 DEFAULT_TIMEOUT_S = 120.0
 _CONFIGURE = "roles"
+_LOCK = "approval lock"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +60,7 @@ class DeployPlan:
     """Who gets which role (addresses, 20 bytes), and which currencies are opened.
 
     `execution_delay_s` is the AccessManager's delay between announcing and doing for registrars and rule approvers;
-    guardians act at once.
+    guardians act at once. `approval_lock_s` is the least time between the approval of a rule version and its effect.
     """
 
     registrars: Sequence[bytes] = ()
@@ -62,6 +68,7 @@ class DeployPlan:
     attestors: Sequence[bytes] = ()
     guardians: Sequence[bytes] = ()
     execution_delay_s: int = 0
+    approval_lock_s: int = 0
     currencies: Sequence[str] = field(default=CURRENCIES)
 
     def members(self) -> list[tuple[int, bytes, int]]:
@@ -145,6 +152,7 @@ def _identity(chain_id: int, genesis: bytes, admin: LocalKey, plan: DeployPlan) 
         "admin": admin.address.hex(),
         "members": [[role, account.hex(), delay] for role, account, delay in plan.members()],
         "currencies": list(plan.currencies),
+        "approval_lock_s": plan.approval_lock_s,
     }
 
 
@@ -176,6 +184,9 @@ async def _configure(runner: StepRunner, plan: DeployPlan, addresses: dict[str, 
     roles = encode_call("AccessManager", "multicall", _role_calls(plan, addresses))
     await runner.begin(_CONFIGURE, addresses["AccessManager"], roles)
     names = [_CONFIGURE]
+    if plan.approval_lock_s:
+        await runner.begin(_LOCK, addresses["RuleBook"], set_approval_lock_call(plan.approval_lock_s))
+        names.append(_LOCK)
     for start in range(0, len(plan.currencies), CURRENCY_CHUNK):
         chunk = plan.currencies[start : start + CURRENCY_CHUNK]
         name = f"currencies {chunk[0]} to {chunk[-1]}"
@@ -201,10 +212,10 @@ def _role_calls(plan: DeployPlan, addresses: dict[str, bytes]) -> list[bytes]:
                 manager,
                 "setTargetFunctionRole",
                 addresses[contract],
-                [selector_of(contract, function) for function in GUARDIAN_FUNCTIONS],
+                [selector_of(contract, function) for function in functions],
                 GUARDIAN_ROLE,
             )
-            for contract in ("ParticipantRegistry", "SplitLedger")
+            for contract, functions in GUARDIAN_FUNCTIONS.items()
         ),
         *(encode_call(manager, "grantRole", *grant) for grant in plan.members()),
     ]

@@ -14,6 +14,7 @@ from fenzhang.chain.calldata import read_allocations, read_legs, read_terms
 from fenzhang.chain.errors import Undecodable
 from fenzhang.chain.eventtypes import (
     AdministrationChanged,
+    ApprovalLockChanged,
     AuthorityRotated,
     AuthorizationRejected,
     AuthorizationSkipped,
@@ -26,6 +27,7 @@ from fenzhang.chain.eventtypes import (
     InstructionRejected,
     LedgerEvent,
     LogPosition,
+    MaxShareOutChanged,
     OrderCaptured,
     OrderReleased,
     OrderSplit,
@@ -38,6 +40,7 @@ from fenzhang.chain.eventtypes import (
     RuleApproved,
     RuleProposed,
     RuleRetired,
+    RuleVetoed,
     SplitReturned,
 )
 from fenzhang.chain.keccak import keccak
@@ -45,6 +48,7 @@ from fenzhang.domain.records import ParticipantStatus, RecordKind
 
 __all__ = [
     "AdministrationChanged",
+    "ApprovalLockChanged",
     "AuthorityRotated",
     "AuthorizationRejected",
     "AuthorizationSkipped",
@@ -57,6 +61,7 @@ __all__ = [
     "InstructionRejected",
     "LedgerEvent",
     "LogPosition",
+    "MaxShareOutChanged",
     "OrderCaptured",
     "OrderReleased",
     "OrderSplit",
@@ -69,6 +74,7 @@ __all__ = [
     "RuleApproved",
     "RuleProposed",
     "RuleRetired",
+    "RuleVetoed",
     "SplitReturned",
     "decode_logs",
     "join_terms",
@@ -155,16 +161,23 @@ _EVENTS: dict[str, dict[str, _Decoder]] = {
         "ParticipantFreezeChanged(bytes32,address,bool,bytes32)": lambda at, t, d: ParticipantFreezeChanged(
             at, t.raw(1), t.address(2), d.flag(0), role_text(d.raw(1))
         ),
+        "MaxShareOutChanged(bytes32,uint16)": lambda at, t, d: MaxShareOutChanged(
+            at, t.raw(1), d.uint(0, 16)
+        ),
         "ConsentChanged(bytes32,bytes32,bool)": lambda at, t, d: ConsentChanged(
             at, t.raw(1), t.raw(2), d.flag(0)
         ),
     },
     "RuleBook": {
         "RuleProposed(bytes32,bytes32,uint32,uint64,bytes32,"
-        "(int8,uint8,uint96,uint96,uint96,bytes32,bytes32)[],(uint16,bool,bool))": _rule_proposed,
+        "(int8,uint8,uint96,uint96,uint96,bytes32,bytes32)[],(uint16,bool))": _rule_proposed,
         "RuleApproved(bytes32,bytes32,uint32,bytes32,address)": lambda at, t, d: RuleApproved(
             at, t.raw(1), t.raw(2), t.uint(3, 32), d.raw(0), d.address(1)
         ),
+        "RuleVetoed(bytes32,bytes32,uint32,bytes32,address,bytes32)": lambda at, t, d: RuleVetoed(
+            at, t.raw(1), t.raw(2), t.uint(3, 32), d.raw(0), d.address(1), d.raw(2)
+        ),
+        "ApprovalLockChanged(uint64)": lambda at, _, d: ApprovalLockChanged(at, d.uint(0, 64)),
         "RuleRetired(bytes32,bytes32)": lambda at, t, _: RuleRetired(at, t.raw(1), t.raw(2)),
     },
     "SplitLedger": {

@@ -62,6 +62,15 @@ class ConsentChanged:
 
 
 @dataclass(frozen=True, slots=True)
+class MaxShareOutChanged:
+    """A platform's cap changed: basis points that splits may give to others than the order's merchant, 0 for none."""
+
+    at: LogPosition
+    platform: bytes
+    max_share_out: int
+
+
+@dataclass(frozen=True, slots=True)
 class RuleProposed:
     """A rule version was proposed."""
 
@@ -85,6 +94,27 @@ class RuleApproved:
     version: int
     content_hash: bytes
     approver: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class RuleVetoed:
+    """A rule version was vetoed by `guardian`, for ever. `reason` is what it gave as its reason, 32 bytes."""
+
+    at: LogPosition
+    platform: bytes
+    rule_id: bytes
+    version: int
+    content_hash: bytes
+    guardian: bytes
+    reason: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class ApprovalLockChanged:
+    """From now on, a version is approved at least `lock` seconds before it takes effect."""
+
+    at: LogPosition
+    lock: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -319,8 +349,11 @@ Event = (
     | AuthorityRotated
     | ParticipantFreezeChanged
     | ConsentChanged
+    | MaxShareOutChanged
     | RuleProposed
     | RuleApproved
+    | RuleVetoed
+    | ApprovalLockChanged
     | RuleRetired
     | RoleGranted
     | RoleRevoked

@@ -57,6 +57,11 @@ def set_participant_frozen_call(participant: bytes, reason: str, *, frozen: bool
     return encode_call("ParticipantRegistry", "setFrozen", participant, frozen, role_bytes(reason))
 
 
+def set_max_share_out_call(platform: bytes, max_share_out: int) -> bytes:
+    """ParticipantRegistry.setMaxShareOut, a guardian's. Basis points; 0 lifts the cap."""
+    return encode_call("ParticipantRegistry", "setMaxShareOut", platform, max_share_out)
+
+
 def propose_call(
     *,
     platform: bytes,
@@ -76,6 +81,16 @@ def propose_call(
 def approve_call(platform: bytes, rule_id: bytes, version: int, content_hash: bytes) -> bytes:
     """RuleBook.approve, a rule approver's."""
     return encode_call("RuleBook", "approve", platform, rule_id, version, content_hash)
+
+
+def veto_call(platform: bytes, rule_id: bytes, version: int, content_hash: bytes, reason: bytes) -> bytes:
+    """RuleBook.veto, a guardian's. `reason` is 32 bytes."""
+    return encode_call("RuleBook", "veto", platform, rule_id, version, content_hash, reason)
+
+
+def set_approval_lock_call(seconds: int) -> bytes:
+    """RuleBook.setApprovalLock, the administrator's."""
+    return encode_call("RuleBook", "setApprovalLock", seconds)
 
 
 def retire_call(platform: bytes, rule_id: bytes, signature: bytes) -> bytes:

@@ -94,6 +94,10 @@ class ChainView:
         """What is payable to each participant in `currency`, minor units."""
         return await self._chunked("positions", (currency_bytes(currency),), participants)
 
+    async def shared_out(self, order_ids: Sequence[bytes]) -> list[int]:
+        """What left the merchants of orders, as far as it is kept (see ISplitLedger), minor units."""
+        return await self._chunked("sharedOut", (), order_ids)
+
     async def totals(self, currency: str) -> Totals:
         """Totals of a currency."""
         return Totals(*await self._call("SplitLedger", "totals", currency_bytes(currency)))
@@ -141,6 +145,16 @@ class ChainView:
         )
         return [ParticipantView(ParticipantStatus(status), authority) for status, authority in results]
 
+    async def max_shares_out(self, platforms: Sequence[bytes]) -> list[int]:
+        """Caps of platforms in basis points, 0 for none."""
+        results = await self._calls("ParticipantRegistry", "platformOf", [(each,) for each in platforms])
+        return [int(cap) for _, _, cap in results]
+
+    async def consents(self, pairs: Sequence[tuple[bytes, bytes]]) -> list[bool]:
+        """Whether recipients agreed to receive from platforms."""
+        results = await self._calls("ParticipantRegistry", "hasConsent", pairs)
+        return [bool(given) for (given,) in results]
+
     async def standing(self, recipient: bytes, platform: bytes) -> tuple[ParticipantStatus, bool]:
         """Status of a recipient, and whether it agreed to receive from `platform`."""
         status, consented = await self._call("ParticipantRegistry", "standing", recipient, platform)
@@ -156,6 +170,11 @@ class ChainView:
     async def rule_header(self, platform: bytes, rule_id: bytes, version: int) -> RuleHeader:
         """Header of a rule version."""
         return RuleHeader(*await self._call("RuleBook", "header", platform, rule_id, version))
+
+    async def approval_lock(self) -> int:
+        """Least number of seconds between the approval of a version and its effect."""
+        [lock] = await self._call("RuleBook", "approvalLock")
+        return int(lock)
 
     async def rule(self, platform: bytes, rule_id: bytes, version: int) -> RuleView:
         """State, legs, roles and terms of a rule version."""

@@ -28,6 +28,9 @@ class InstructionType(StrEnum):
     RETIRE = "RETIRE"
     FREEZE = "FREEZE"
     UNFREEZE = "UNFREEZE"
+    VETO = "VETO"
+    CONSENT = "CONSENT"
+    CAP = "CAP"
 
 
 class State(StrEnum):
@@ -288,6 +291,19 @@ class Instruction:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ShareOut:
+    """A cap on what splits give to others than the order's merchant, in basis points of what was captured: `most`.
+
+    `shared_out` is what they gave, less what was returned; so much is `left` for further splits. Minor units.
+    """
+
+    max_share_out: int
+    most: int
+    shared_out: int
+    left: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class OrderView:
     """An order: what was captured, what it still holds, and what happened to it. `state` is its capture's."""
 
@@ -304,6 +320,7 @@ class OrderView:
     split: int
     returned: int
     released: int
+    share_out: ShareOut | None = None
     instructions: tuple[Instruction, ...] = ()
     reason: Reason | None = None
     hold_until: int | None = None
@@ -314,12 +331,17 @@ class OrderView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ParticipantView:
-    """A participant and its standing on the chain: UNKNOWN, ACTIVE, SUSPENDED or CLOSED."""
+    """A participant and its standing on the chain: UNKNOWN, ACTIVE, SUSPENDED or CLOSED.
+
+    `consents`: it agrees to receive from its platform. `max_share_out`: a platform's cap in basis points, 0 for none.
+    """
 
     out_participant_no: str
     participant_id: str
     status: str
     authority: str | None = None
+    consents: bool = True
+    max_share_out: int = 0
     enrolment: Instruction | None = None
     frozen: FreezeView | None = None
 
@@ -333,8 +355,17 @@ class ParticipantPage:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Veto:
+    """Who vetoed a version (0x address), with which reason, in which block."""
+
+    guardian: str
+    reason_code: str
+    block_number: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RuleVersion:
-    """A version of a rule as it stands on the chain."""
+    """A version of a rule as it stands on the chain; `veto` is there if it was vetoed."""
 
     out_rule_no: str
     rule_id: str
@@ -345,17 +376,24 @@ class RuleVersion:
     roles: tuple[str, ...]
     legs: tuple[Mapping[str, Any], ...]
     terms: RuleTerms
+    veto: Veto | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RuleView:
-    """A rule: its versions, and the number of the one that orders captured now are split by."""
+    """A rule: its versions, and the number of the one that orders captured now are split by.
+
+    A version that is approved now takes effect at `earliest_effect` (Unix seconds) or later: `approval_lock` seconds
+    must lie between.
+    """
 
     out_rule_no: str
     rule_id: str
     platform_id: str
     retired: bool
     latest: int
+    approval_lock: int
+    earliest_effect: int
     versions: tuple[RuleVersion, ...]
     in_force: int | None = None
 
@@ -382,6 +420,21 @@ class GivenLeg:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class QuotedShareOut:
+    """A cap and what is left of it (see ShareOut), and what this split of an order would give to others.
+
+    Without an order, the amount counts as all that was captured, and `leaving` and `fits` are None.
+    """
+
+    max_share_out: int
+    most: int
+    shared_out: int
+    left: int
+    leaving: int | None = None
+    fits: bool | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class QuoteView:
     """The Python specification's answer and the contract's; `reason` is why the split would be rejected.
 
@@ -393,6 +446,8 @@ class QuoteView:
     agree: bool
     reason: Reason | None = None
     given: tuple[GivenLeg, ...] = ()
+    terms: RuleTerms | None = None
+    share_out: QuotedShareOut | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

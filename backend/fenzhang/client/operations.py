@@ -123,6 +123,17 @@ class Operations(FileOperations, FreezeOperations, LedgerOperations):
         """Resume a suspended participant."""
         return (yield from self._request_change(f"/v1/participants/{reference}/resume", out_request_no))
 
+    def change_consent(self, reference: str, out_request_no: str, *, granted: bool) -> Flow[Instruction]:
+        """Record whether a participant agrees to receive from the platform, for orders from then on."""
+        body = {"out_request_no": out_request_no, "granted": granted}
+        path = f"/v1/participants/{reference}/consent"
+        return (yield from self._call("POST", path, Instruction, body=body))
+
+    def cap_platform(self, reference: str, out_request_no: str, max_share_out: int) -> Flow[Instruction]:
+        """Cap what a platform's splits give to others, in basis points, 0 for no cap; for guardians."""
+        body = {"out_request_no": out_request_no, "max_share_out": max_share_out}
+        return (yield from self._call("POST", f"/v1/platforms/{reference}/cap", Instruction, body=body))
+
     def _request_change(self, path: str, out_request_no: str) -> Flow[Instruction]:
         return (yield from self._call("POST", path, Instruction, body={"out_request_no": out_request_no}))
 
@@ -142,6 +153,22 @@ class Operations(FileOperations, FreezeOperations, LedgerOperations):
         if self._signatures is not None:
             body |= yield from self._signatures.proposal(rule)
         return (yield from self._call("POST", "/v1/rules", Instruction, body=body))
+
+    def veto_rule(
+        self, out_request_no: str, platform: str, version: RuleVersion, reason_code: str
+    ) -> Flow[Instruction]:
+        """Veto exactly this version before it takes effect; for guardians.
+
+        The reason code is 1 to 32 of a-z, 0-9, _ and -.
+        """
+        path = f"/v1/rules/{version.out_rule_no}/versions/{version.version}/veto"
+        body = {
+            "out_request_no": out_request_no,
+            "platform": platform,
+            "content_hash": version.content_hash,
+            "reason_code": reason_code,
+        }
+        return (yield from self._call("POST", path, Instruction, body=body))
 
     def approve_rule(self, out_request_no: str, platform: str, version: RuleVersion) -> Flow[Instruction]:
         """Approve exactly this version; for approvers."""
@@ -178,11 +205,18 @@ class Operations(FileOperations, FreezeOperations, LedgerOperations):
         *,
         rule: str | None = None,
         legs: Sequence[Leg] | None = None,
+        order: str | None = None,
         given: Sequence[int] = (),
     ) -> Flow[QuoteView]:
-        """A dry run of a rule of the platform, or of any legs, on `amount`; `given` is for GIVEN legs, in leg order."""
+        """A dry run of a rule of the platform, of any legs, or of a split of an order, on `amount`.
+
+        `given` is for GIVEN legs, in leg order.
+        """
         body: dict[str, Any] = {"amount": amount, **({"given": list(given)} if given else {})}
-        body |= {"out_rule_no": rule} if legs is None else {"legs": legs_body(legs)}
+        if order is not None:
+            body["out_order_no"] = order
+        else:
+            body |= {"out_rule_no": rule} if legs is None else {"legs": legs_body(legs)}
         return (yield from self._call("POST", "/v1/quote", QuoteView, body=body))
 
     def diff_rule(

@@ -35,6 +35,7 @@ class RuleState(IntEnum):
     IN_FORCE = 3
     SUPERSEDED = 4
     RETIRED = 5
+    VETOED = 6
 
 
 class ParticipantStatus(IntEnum):

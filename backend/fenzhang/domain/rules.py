@@ -62,12 +62,15 @@ class RuleTerms:
     """Basis points of an order's captured amount that splits may give to others than its merchant; 0 means no cap."""
     may_owe: bool = False
     """A return may make a recipient's position negative."""
-    park: bool = False
-    """The share of a recipient that is not ACTIVE is parked in suspense; otherwise such a split is rejected."""
 
 
 NO_TERMS = RuleTerms()
 """Terms that change nothing."""
+
+
+def smaller_cap(*caps: int) -> int:
+    """The smallest of caps in basis points, of which 0 means none."""
+    return min((cap for cap in caps if cap), default=0)
 
 
 def validate_terms(terms: RuleTerms) -> None:

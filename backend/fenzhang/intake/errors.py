@@ -148,6 +148,24 @@ class EffectiveBeforePrevious(Conflict):
     code = "effective_before_previous"
 
 
+class EffectiveWithinLock(Conflict):
+    """The version would take effect sooner after its approval than the approval lock allows."""
+
+    code = "effective_within_lock"
+
+
+class RuleVetoed(Conflict):
+    """The rule version was vetoed, and is never used."""
+
+    code = "rule_vetoed"
+
+
+class RuleInEffect(Conflict):
+    """The rule version is in effect, or was: it cannot be vetoed any more, only followed by another or retired."""
+
+    code = "rule_in_effect"
+
+
 class ContentMismatch(Conflict):
     """The content hash is not that of the rule version."""
 
@@ -192,6 +210,12 @@ class ParticipantNotActive(Conflict):
     def __init__(self, reference: str, status: ParticipantStatus, **more: object) -> None:
         message = _not_active("participant", reference, status)
         super().__init__(message, reference=reference, status=status.name, **more)
+
+
+class RecipientNotConsented(Conflict):
+    """The participant does not agree, or no longer agrees, to receive from the platform."""
+
+    code = "recipient_not_consented"
 
 
 class ParticipantNotSuspended(Conflict):
@@ -328,6 +352,12 @@ class HoldBeyondExpiry(InvalidInput):
     """The order would expire before its hold ends."""
 
     code = "hold_beyond_expiry"
+
+
+class ShareOutAboveCap(InvalidInput):
+    """This split alone gives others than the order's merchant more than the cap of the rule or platform allows."""
+
+    code = "share_out_above_cap"
 
 
 class LegExceedsRemaining(InvalidInput):

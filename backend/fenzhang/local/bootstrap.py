@@ -1,4 +1,4 @@
-"""What a fresh local system needs before its first request: tables, the devnet's keys, and two apps.
+"""What a fresh local system needs before its first request: tables, the devnet's keys, and its first apps.
 
 Everything here may be repeated: what is there already stays as it is.
 """

@@ -10,13 +10,16 @@ from dataclasses import dataclass, field
 
 from fenzhang.chain.eip712 import capture_hash
 from fenzhang.chain.events import (
+    ApprovalLockChanged,
     AuthorityRotated,
     AuthorizationRejected,
     BatchSealed,
+    ConsentChanged,
     Event,
     FreezeChanged,
     InstructionRejected,
     LogPosition,
+    MaxShareOutChanged,
     OrderCaptured,
     OrderReleased,
     OrderSplit,
@@ -27,6 +30,7 @@ from fenzhang.chain.events import (
     RuleApproved,
     RuleProposed,
     RuleRetired,
+    RuleVetoed,
     SplitReturned,
 )
 from fenzhang.chain.evidence import (
@@ -48,11 +52,15 @@ GovernanceEvent = (
     ParticipantEnrolled
     | ParticipantStatusChanged
     | AuthorityRotated
+    | ConsentChanged
+    | MaxShareOutChanged
     | RuleProposed
     | RuleApproved
     | RuleRetired
     | FreezeChanged
     | ParticipantFreezeChanged
+    | RuleVetoed
+    | ApprovalLockChanged
 )
 """Events that change who and what takes part."""
 
@@ -150,16 +158,20 @@ class Reading:
                 ParticipantEnrolled()
                 | ParticipantStatusChanged()
                 | AuthorityRotated()
+                | ConsentChanged()
+                | MaxShareOutChanged()
                 | RuleProposed()
                 | RuleApproved()
                 | RuleRetired()
                 | FreezeChanged()
                 | ParticipantFreezeChanged()
+                | RuleVetoed()
+                | ApprovalLockChanged()
             ):
                 self.governance.append(event)
             case _:
                 # A skipped authorization stays valid and an order that was not expired is as it was, which submission
-                # sees from the transaction; consent, currencies and roles have no row.
+                # sees from the transaction; currencies and roles have no row.
                 pass
 
     def _captured(self, event: OrderCaptured | OrderTerms) -> None:

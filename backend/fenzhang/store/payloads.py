@@ -34,6 +34,23 @@ class StandingChange:
 
 
 @dataclass(frozen=True, slots=True)
+class ConsentChange:
+    """CONSENT: ParticipantRegistry.setConsent, attested by the registrar."""
+
+    participant: bytes
+    platform: bytes
+    granted: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Cap:
+    """CAP: ParticipantRegistry.setMaxShareOut of the platform `participant`. Basis points; 0 lifts the cap."""
+
+    participant: bytes
+    max_share_out: int
+
+
+@dataclass(frozen=True, slots=True)
 class Proposal:
     """PROPOSE: RuleBook.propose.
 
@@ -57,6 +74,17 @@ class Approval:
     rule_id: bytes
     version: int
     content_hash: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Veto:
+    """VETO: RuleBook.veto. `reason` is the reason code as the 32 bytes that the chain has."""
+
+    platform: bytes
+    rule_id: bytes
+    version: int
+    content_hash: bytes
+    reason: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +114,17 @@ class FreezeChange:
 
 
 Payload = (
-    FreezeChange | Capture | Instruction | Enrollment | StandingChange | Proposal | Approval | Retirement
+    FreezeChange
+    | Capture
+    | Instruction
+    | Enrollment
+    | StandingChange
+    | ConsentChange
+    | Cap
+    | Proposal
+    | Approval
+    | Veto
+    | Retirement
 )
 
 
@@ -174,6 +212,16 @@ def standing_change_from(data: dict[str, Any]) -> StandingChange:
     return StandingChange(participant=_bytes(data["participant"]))
 
 
+def consent_change_from(data: dict[str, Any]) -> ConsentChange:
+    """The call of a CONSENT."""
+    return ConsentChange(_bytes(data["participant"]), _bytes(data["platform"]), data["granted"])
+
+
+def cap_from(data: dict[str, Any]) -> Cap:
+    """The call of a CAP."""
+    return Cap(_bytes(data["participant"]), data["max_share_out"])
+
+
 def proposal_from(data: dict[str, Any]) -> Proposal:
     """The call of a PROPOSE."""
     return Proposal(
@@ -203,6 +251,17 @@ def approval_from(data: dict[str, Any]) -> Approval:
         rule_id=_bytes(data["rule_id"]),
         version=data["version"],
         content_hash=_bytes(data["content_hash"]),
+    )
+
+
+def veto_from(data: dict[str, Any]) -> Veto:
+    """The call of a VETO."""
+    return Veto(
+        platform=_bytes(data["platform"]),
+        rule_id=_bytes(data["rule_id"]),
+        version=data["version"],
+        content_hash=_bytes(data["content_hash"]),
+        reason=_bytes(data["reason"]),
     )
 
 
@@ -249,7 +308,7 @@ def legs_from_json(data: Sequence[dict[str, Any]]) -> tuple[Leg, ...]:
 
 def terms_to_json(terms: RuleTerms) -> dict[str, Any]:
     """Terms as `rule_versions.terms` holds them."""
-    return {"max_share_out": terms.max_share_out, "may_owe": terms.may_owe, "park": terms.park}
+    return {"max_share_out": terms.max_share_out, "may_owe": terms.may_owe}
 
 
 def terms_from_json(data: dict[str, Any]) -> RuleTerms:

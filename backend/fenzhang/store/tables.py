@@ -60,6 +60,9 @@ class InstructionType(StrEnum):
     RETIRE = "RETIRE"
     FREEZE = "FREEZE"
     UNFREEZE = "UNFREEZE"
+    VETO = "VETO"
+    CONSENT = "CONSENT"
+    CAP = "CAP"
 
 
 SETTLEMENT_TYPES = (
@@ -145,7 +148,7 @@ class KeystoreKey(Base):
     __tablename__ = "keystore_keys"
     address: Mapped[bytes] = mapped_column(primary_key=True)
     label: Mapped[str] = mapped_column(String(100), unique=True)
-    """`attestor`, `approver`, `registrar`, `submitter`, `submitter:1` …, or `platform:<hex id>`."""
+    """`attestor`, `approver`, `guardian`, `registrar`, `submitter`, `submitter:1` …, or `platform:<hex id>`."""
     keyfile: Mapped[dict[str, Any]]
     created_at: Mapped[int]
 
@@ -174,10 +177,14 @@ class Participant(Base):
     authority: Mapped[bytes | None]
     status: Mapped[int] = mapped_column(default=0)
     """domain.records.ParticipantStatus, as the mirror read it."""
+    consents: Mapped[bool] = mapped_column(default=True)
+    """Whether it agrees to receive from its platform, as the mirror read it; enrolment says that it does."""
+    max_share_out: Mapped[int] = mapped_column(default=0)
+    """Cap of a platform in basis points as the mirror read it, 0 for none."""
 
 
 class RuleVersion(Base):
-    """A proposed version of a rule. `proposed`, `approved` and `retired` are as the mirror read them."""
+    """A proposed version of a rule. `proposed`, `approved`, `vetoed` and `retired` are as the mirror read them."""
 
     __tablename__ = "rule_versions"
     __table_args__ = (UniqueConstraint("platform_id", "reference", "version"),)
@@ -188,12 +195,24 @@ class RuleVersion(Base):
     legs: Mapped[list[Any]]
     """One object per leg: parent, kind (name), value, min, max, recipient (0x hex or null), role or null."""
     terms: Mapped[dict[str, Any]] = mapped_column(default=lambda: terms_to_json(NO_TERMS))
-    """An object with max_share_out (basis points), may_owe and park."""
+    """An object with max_share_out (basis points) and may_owe."""
     effective_from: Mapped[int]
     content_hash: Mapped[bytes]
     proposed: Mapped[bool] = mapped_column(default=False)
     approved: Mapped[bool] = mapped_column(default=False)
     retired: Mapped[bool] = mapped_column(default=False)
+    vetoed: Mapped[bool] = mapped_column(default=False)
+    veto: Mapped[dict[str, Any] | None]
+    """Of a vetoed version: `guardian` (0x address), `reason_code` and `block_number`."""
+
+
+class ChainSetting(Base):
+    """A setting of the contracts as the mirror read it; one that never changed has no row."""
+
+    __tablename__ = "chain_settings"
+    name: Mapped[str] = mapped_column(String(32), primary_key=True)
+    """`approval_lock`: seconds."""
+    value: Mapped[int]
 
 
 class Authorization(Base):

@@ -26,8 +26,11 @@ SENDER = {
     InstructionType.ENROLL: keys.REGISTRAR,
     InstructionType.SUSPEND: keys.REGISTRAR,
     InstructionType.RESUME: keys.REGISTRAR,
+    InstructionType.CONSENT: keys.REGISTRAR,
+    InstructionType.CAP: keys.GUARDIAN,
     InstructionType.PROPOSE: keys.SUBMITTER,
     InstructionType.APPROVE: keys.APPROVER,
+    InstructionType.VETO: keys.GUARDIAN,
     InstructionType.RETIRE: keys.SUBMITTER,
     InstructionType.FREEZE: keys.GUARDIAN,
     InstructionType.UNFREEZE: keys.SECOND_GUARDIAN,
@@ -106,7 +109,13 @@ def _request(row: Any) -> Request:
     kind = InstructionType(row.type)
     payload = row.payload
     match kind:
-        case InstructionType.ENROLL | InstructionType.SUSPEND | InstructionType.RESUME:
+        case (
+            InstructionType.ENROLL
+            | InstructionType.SUSPEND
+            | InstructionType.RESUME
+            | InstructionType.CONSENT
+            | InstructionType.CAP
+        ):
             changes = {bytes.fromhex(payload["participant"][2:])}
             needs = {row.platform_id}
         case InstructionType.FREEZE | InstructionType.UNFREEZE:
@@ -139,6 +148,10 @@ async def call_of(
             return Call(deployment.rule_book, data)
         case InstructionType.FREEZE | InstructionType.UNFREEZE:
             return _freeze_call(deployment, payloads.freeze_change_from(payload))
+        case InstructionType.VETO:
+            veto = payloads.veto_from(payload)
+            read = (veto.platform, veto.rule_id, veto.version, veto.content_hash)
+            return Call(deployment.rule_book, calls.veto_call(*read, veto.reason))
         case other:
             return Call(deployment.participant_registry, _participant_call(other, payload))
 
@@ -163,6 +176,12 @@ def _participant_call(kind: InstructionType, payload: dict[str, Any]) -> bytes:
             return calls.suspend_call(payloads.standing_change_from(payload).participant)
         case InstructionType.RESUME:
             return calls.resume_call(payloads.standing_change_from(payload).participant)
+        case InstructionType.CONSENT:
+            consent = payloads.consent_change_from(payload)
+            return calls.set_consent_call(consent.participant, consent.platform, granted=consent.granted)
+        case InstructionType.CAP:
+            cap = payloads.cap_from(payload)
+            return calls.set_max_share_out_call(cap.participant, cap.max_share_out)
         case _:
             raise ValueError(f"{kind} is settled by SplitLedger")
 

@@ -209,7 +209,7 @@ def test_a_proposed_rule_comes_with_its_legs_and_terms() -> None:
         effectiveFrom=99,
         contentHash=C,
         legs=legs,
-        terms=(2_500, True, False),
+        terms=(2_500, True),
     )
     expected = (
         Leg(-1, LegKind.SHARE, 500, 10, 20, None, "platform"),

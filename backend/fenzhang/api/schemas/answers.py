@@ -22,6 +22,9 @@ Type = Literal[
     "RETIRE",
     "FREEZE",
     "UNFREEZE",
+    "VETO",
+    "CONSENT",
+    "CAP",
 ]
 Standing = Literal["UNKNOWN", "ACTIVE", "SUSPENDED", "CLOSED"]
 
@@ -126,8 +129,24 @@ class BatchAnswer(BaseModel):
     items: list[InstructionAnswer | Problem]
 
 
+class ShareOutAnswer(BaseModel):
+    """A cap on what splits give to others than the order's merchant, of its rule version or platform, minor units.
+
+    `max_share_out`: basis points of what was captured, which make `most`. `shared_out`: what splits gave, less what was
+    returned; so much is `left` for further splits.
+    """
+
+    max_share_out: int
+    most: int
+    shared_out: int
+    left: int
+
+
 class OrderAnswer(BaseModel):
-    """An order: what was captured, what it still holds (can be split or released), and what happened to it."""
+    """An order: what was captured, what it still holds (can be split or released), and what happened to it.
+
+    `share_out` is null without a cap.
+    """
 
     out_order_no: str
     order_id: str
@@ -149,17 +168,23 @@ class OrderAnswer(BaseModel):
     released: Sum
     released_by_expiry: Sum
     frozen: FreezeAnswer | None = Field(description="While a guardian has frozen the order.")
+    share_out: ShareOutAnswer | None
     instructions: list[InstructionAnswer]
 
 
 class ParticipantAnswer(BaseModel):
-    """A participant and its standing on the chain; `enrolment` is the instruction that enrolled it."""
+    """A participant and its standing on the chain; `enrolment` is the instruction that enrolled it.
+
+    `consents`: it agrees to receive from the platform. `max_share_out`: a platform's cap in basis points, 0 for none.
+    """
 
     out_participant_no: str
     participant_id: str
     status: Standing
     authority: str | None
     frozen: FreezeAnswer | None = Field(description="While a guardian has frozen the participant.")
+    consents: bool
+    max_share_out: int
     enrolment: InstructionAnswer | None
 
 
@@ -175,25 +200,37 @@ class TermsAnswer(BaseModel):
 
     max_share_out: int
     may_owe: bool
-    park: bool
+
+
+class VetoAnswer(BaseModel):
+    """Who vetoed a version, with which reason, in which block."""
+
+    guardian: str
+    reason_code: str
+    block_number: int
 
 
 class RuleVersionAnswer(BaseModel):
-    """A version of a rule as it stands on the chain."""
+    """A version of a rule as it stands on the chain; `veto` is null unless it was vetoed."""
 
     out_rule_no: str
     rule_id: str
     version: int
-    state: Literal["UNKNOWN", "PROPOSED", "NOT_EFFECTIVE", "IN_FORCE", "SUPERSEDED", "RETIRED"]
+    state: Literal["UNKNOWN", "PROPOSED", "NOT_EFFECTIVE", "IN_FORCE", "SUPERSEDED", "RETIRED", "VETOED"]
     effective_from: int
     content_hash: str
     roles: list[str]
     legs: list[dict[str, Any]]
     terms: TermsAnswer
+    veto: VetoAnswer | None
 
 
 class RuleAnswer(BaseModel):
-    """A rule: its newest version, and the one that orders captured now are split by."""
+    """A rule: its newest version, and the one that orders captured now are split by.
+
+    A version is approved at least `approval_lock` seconds before it takes effect: one that is approved now takes effect
+    at `earliest_effect` or later.
+    """
 
     out_rule_no: str
     rule_id: str
@@ -201,6 +238,8 @@ class RuleAnswer(BaseModel):
     retired: bool
     in_force: int | None
     latest: int
+    approval_lock: int
+    earliest_effect: int
     versions: list[RuleVersionAnswer]
 
 
@@ -237,10 +276,21 @@ class GivenLeg(BaseModel):
     remaining: int | None
 
 
+class QuotedShareOut(ShareOutAnswer):
+    """A cap and what is left of it, and what this split would give to others: whether it `fits`.
+
+    `leaving` and `fits` are null unless an order is quoted; then `amount` counts as all that was captured.
+    """
+
+    leaving: int | None
+    fits: bool | None
+
+
 class QuoteAnswer(BaseModel):
     """The Python specification's answer and the contract's. `reason`: why the split would be rejected.
 
-    They `agree` when amounts, or reasons with all their values, are the same.
+    They `agree` when amounts, or reasons with all their values, are the same. `terms` are those of the quoted rule
+    version, and `share_out` is null without a cap.
     """
 
     python: QuoteSide
@@ -248,6 +298,8 @@ class QuoteAnswer(BaseModel):
     agree: bool
     reason: Reason | None
     allocations: list[QuoteLeaf] | None
+    terms: TermsAnswer | None
+    share_out: QuotedShareOut | None
     given: list[GivenLeg]
 
 

@@ -67,7 +67,7 @@ class ComparedVersion(BaseModel):
     """A version of the two, as it stands on the chain now."""
 
     version: int
-    state: Literal["UNKNOWN", "PROPOSED", "NOT_EFFECTIVE", "IN_FORCE", "SUPERSEDED", "RETIRED"]
+    state: Literal["UNKNOWN", "PROPOSED", "NOT_EFFECTIVE", "IN_FORCE", "SUPERSEDED", "RETIRED", "VETOED"]
     effective_from: int
     content_hash: str
 
@@ -90,7 +90,7 @@ class FieldChangeAnswer(BaseModel):
 class TermChangeAnswer(BaseModel):
     """A term in both versions."""
 
-    field: Literal["max_share_out", "may_owe", "park"]
+    field: Literal["max_share_out", "may_owe"]
     before: int | bool
     after: int | bool
 

@@ -160,6 +160,22 @@ class FreezeBody(Model):
         )
 
 
+class ConsentBody(Model):
+    """Whether a participant agrees to receive from the platform from now on."""
+
+    model_config = examples({"out_request_no": "consent-000001", "granted": False})
+    out_request_no: Reference
+    granted: bool
+
+
+class CapBody(Model):
+    """Basis points of an order's captured amount that a platform's splits may give to others; 0 lifts the cap."""
+
+    model_config = examples({"out_request_no": "cap-000001", "max_share_out": 3000})
+    out_request_no: Reference
+    max_share_out: Annotated[int, Field(ge=0, le=BASIS_POINTS)]
+
+
 class RequestBody(Model):
     """A change that needs no more than the client's own reference for it."""
 
@@ -201,17 +217,15 @@ class TermsBody(Model):
     """What a version says beside its legs.
 
     `max_share_out`: basis points of an order's captured amount that its splits may give to others than its merchant;
-    0 means no cap. `may_owe`: a return may make a recipient's position negative. `park`: the share of a recipient that
-    is suspended or closed when the split runs is parked in suspense; otherwise such a split is rejected.
+    0 means no cap. `may_owe`: a return may make a recipient's position negative.
     """
 
     max_share_out: Annotated[int, Field(ge=0, le=BASIS_POINTS)] = 0
     may_owe: bool = False
-    park: bool = False
 
     def terms(self) -> RuleTerms:
         """What intake takes."""
-        return RuleTerms(max_share_out=self.max_share_out, may_owe=self.may_owe, park=self.park)
+        return RuleTerms(max_share_out=self.max_share_out, may_owe=self.may_owe)
 
 
 class RuleBody(Model):
@@ -250,6 +264,23 @@ class ApprovalBody(Model):
     content_hash: HexId
 
 
+class VetoBody(Model):
+    """Veto exactly the content that `content_hash` names, for the reason that `reason_code` stands for on the chain."""
+
+    model_config = examples(
+        {
+            "out_request_no": "veto-000001",
+            "platform": "mall",
+            "content_hash": CONTENT_HASH_EXAMPLE,
+            "reason_code": "share_too_high",
+        }
+    )
+    out_request_no: Reference
+    platform: Reference
+    content_hash: HexId
+    reason_code: RoleName
+
+
 class RetirementBody(Model):
     """Retire a rule for new orders, for ever. A `signature` is the authority's over RuleRetirement."""
 
@@ -258,8 +289,12 @@ class RetirementBody(Model):
     signature: SignatureBytes | None = None
 
 
+_ALTERNATIVES = 3
+"""Ways to say what is quoted."""
+
+
 class QuoteBody(Model):
-    """A dry run: a version of a rule, or any legs, on an amount. `bindings` add who would receive what.
+    """A dry run: an order, a version of a rule, or any legs, on an amount. `bindings` add who would receive what.
 
     `given` is what the split would give GIVEN legs, in leg order; without it, the answer says what it may give.
     """
@@ -273,10 +308,15 @@ class QuoteBody(Model):
             ],
             "amount": 99,
         },
+        {"out_order_no": "order-000001", "amount": 9900},
         oneOf=[
             {
                 "required": ["out_rule_no"],
-                "properties": {"out_rule_no": {"type": "string"}, "legs": {"type": "null"}},
+                "properties": {
+                    "out_rule_no": {"type": "string"},
+                    "legs": {"type": "null"},
+                    "out_order_no": {"type": "null"},
+                },
             },
             {
                 "required": ["legs"],
@@ -284,6 +324,16 @@ class QuoteBody(Model):
                     "legs": {"type": "array"},
                     "out_rule_no": {"type": "null"},
                     "version": {"type": "null"},
+                    "out_order_no": {"type": "null"},
+                },
+            },
+            {
+                "required": ["out_order_no"],
+                "properties": {
+                    "out_order_no": {"type": "string"},
+                    "out_rule_no": {"type": "null"},
+                    "version": {"type": "null"},
+                    "legs": {"type": "null"},
                 },
             },
         ],
@@ -292,13 +342,14 @@ class QuoteBody(Model):
     out_rule_no: Reference | None = None
     version: Version | None = None
     legs: Legs | None = None
+    out_order_no: Reference | None = None
     bindings: Bindings = Field(default_factory=dict)
     given: GivenAmounts | None = None
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        if (self.out_rule_no is None) == (self.legs is None):
-            raise ValueError("give either out_rule_no or legs")
-        if self.version is not None and self.legs is not None:
-            raise ValueError("legs have no version")
+        if [self.out_rule_no, self.legs, self.out_order_no].count(None) != _ALTERNATIVES - 1:
+            raise ValueError("give one of out_rule_no, legs and out_order_no")
+        if self.version is not None and self.out_rule_no is None:
+            raise ValueError("only a rule has versions")
         return self

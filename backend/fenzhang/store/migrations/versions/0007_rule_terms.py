@@ -10,7 +10,7 @@ down_revision = "0006"
 branch_labels = None
 depends_on = None
 
-NO_TERMS = '{"max_share_out": 0, "may_owe": false, "park": false}'
+NO_TERMS = '{"max_share_out": 0, "may_owe": false}'
 
 
 def upgrade() -> None:
