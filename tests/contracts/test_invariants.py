@@ -42,7 +42,7 @@ from support.system import ADMIN, GUARDIAN
 from support.trees import EXPLORE
 from support.world import Settled, World
 
-EXAMPLES, STEPS = (200, 50) if EXPLORE else (25, 30)
+EXAMPLES, STEPS = (200, 50) if EXPLORE else (40, 30)
 MAX_VERSIONS = 5
 SLACK = 60
 """Seconds that no step takes."""
