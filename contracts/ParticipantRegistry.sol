@@ -10,11 +10,12 @@ import {Freezes} from "./libraries/Freezes.sol";
 /// @notice See IParticipantRegistry.
 contract ParticipantRegistry is IParticipantRegistry, AccessManaged {
     /// @dev `home` is the number of the platform for which a recipient was enrolled, while it consents to it; 0 for none. It
-    /// stands beside the status, so that most recipients are looked up in one slot.
+    /// stands beside the status, so that most recipients are looked up in one slot; so does what a platform may share out.
     struct Participant {
         address authority;
         ParticipantStatus status;
         uint64 home;
+        uint16 maxShareOut;
         bool frozen;
     }
 
@@ -26,6 +27,7 @@ contract ParticipantRegistry is IParticipantRegistry, AccessManaged {
     }
 
     uint256 private constant MAX_LEVEL = 4;
+    uint256 private constant BASIS_POINTS = 10_000;
 
     mapping(bytes32 participant => Participant) private _participants;
     mapping(bytes32 recipient => mapping(bytes32 platform => bool)) private _consents;
@@ -140,9 +142,27 @@ contract ParticipantRegistry is IParticipantRegistry, AccessManaged {
     }
 
     /// @inheritdoc IParticipantRegistry
+    function setMaxShareOut(bytes32 platform, uint16 maxShareOut) external restricted {
+        Participant storage p = _known(platform);
+        if (maxShareOut > BASIS_POINTS) revert ParticipantRegistry_ShareOutAboveWhole(platform, maxShareOut);
+        p.maxShareOut = maxShareOut;
+        emit MaxShareOutChanged(platform, maxShareOut);
+    }
+
+    /// @inheritdoc IParticipantRegistry
     function participantOf(bytes32 participant) external view returns (ParticipantStatus status, address authority_) {
         Participant storage p = _participants[participant];
         return (p.status, p.authority);
+    }
+
+    /// @inheritdoc IParticipantRegistry
+    function platformOf(bytes32 platform)
+        external
+        view
+        returns (ParticipantStatus status, address authority_, uint16 maxShareOut)
+    {
+        Participant storage p = _participants[platform];
+        return (p.status, p.authority, p.maxShareOut);
     }
 
     /// @inheritdoc IParticipantRegistry

@@ -23,7 +23,7 @@ import {BatchRoot} from "./libraries/BatchRoot.sol";
 import {Freezes} from "./libraries/Freezes.sol";
 import {OrderSlot} from "./libraries/OrderSlot.sol";
 import {Roles} from "./libraries/Roles.sol";
-import {Run, Runs} from "./libraries/Runs.sol";
+import {Cursor, Run, Runs} from "./libraries/Runs.sol";
 import {Settlement} from "./libraries/Settlement.sol";
 import {Typed} from "./libraries/Typed.sol";
 import {Words} from "./libraries/Words.sol";
@@ -34,6 +34,7 @@ import {Words} from "./libraries/Words.sol";
 contract SplitLedger is ISplitLedger, AccessManaged, EIP712 {
     using OrderSlot for uint256;
     using Runs for Run;
+    using Runs for Cursor;
 
     /// @dev Gas for the question whether a contract account (ERC-1271) takes a signature. A settle must keep that much
     /// and its overhead (a call forwards at most 63/64) for each, or it reverts.
@@ -89,7 +90,7 @@ contract SplitLedger is ISplitLedger, AccessManaged, EIP712 {
         for (uint256 i = 0; i < orders.length; ++i) {
             Settlement.witness(_books, run, orders[i]);
             bytes memory reason = Settlement.expire(_books, run);
-            if (reason.length != 0) emit ExpiryPassedOver(orders[i].capture.orderId, reason);
+            if (reason.length != 0) emit ExpiryPassedOver(run.cursor.captureOf().orderId, reason);
         }
         batch = _seal(run);
     }
@@ -134,6 +135,14 @@ contract SplitLedger is ISplitLedger, AccessManaged, EIP712 {
         amounts = new int256[](participants.length);
         for (uint256 i = 0; i < participants.length; ++i) {
             amounts[i] = _books.positions[currency][participants[i]];
+        }
+    }
+
+    /// @inheritdoc ISplitLedger
+    function sharedOut(bytes32[] calldata orderIds) external view returns (uint256[] memory amounts) {
+        amounts = new uint256[](orderIds.length);
+        for (uint256 i = 0; i < orderIds.length; ++i) {
+            amounts[i] = _books.sharedOut[orderIds[i]];
         }
     }
 
@@ -203,7 +212,10 @@ contract SplitLedger is ISplitLedger, AccessManaged, EIP712 {
         bytes32 digest = _hashTypedDataV4(Typed.hash(authorization));
         // check
         {
-            (ParticipantStatus status, address authority_) = registry.participantOf(platform);
+            ParticipantStatus status;
+            address authority_;
+            (status, authority_, run.maxShareOut) = registry.platformOf(platform);
+            if (run.maxShareOut != 0) run.capped = true;
             bool active = status == ParticipantStatus.ACTIVE && authority_ != address(0);
             bytes4 mayNot =
                 active ? SplitLedger_ParticipantFrozen.selector : SplitLedger_PlatformNotActive.selector;

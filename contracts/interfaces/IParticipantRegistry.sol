@@ -26,6 +26,9 @@ interface IParticipantRegistry {
     /// @notice A recipient agreed, or no longer agrees, to receive from a platform. Orders captured before are
     /// not affected.
     event ConsentChanged(bytes32 indexed recipient, bytes32 indexed platform, bool granted);
+    /// @notice From now on, splits of a platform's orders may give at most so many basis points of what an order captured to
+    /// others than its merchant; 0 means no cap.
+    event MaxShareOutChanged(bytes32 indexed platform, uint16 maxShareOut);
 
     /// @notice A guardian froze a participant, or another one undid that.
     event ParticipantFreezeChanged(
@@ -43,6 +46,7 @@ interface IParticipantRegistry {
     error ParticipantRegistry_OwnParent(bytes32 participant);
     error ParticipantRegistry_NotLowest(bytes32 participant, uint256 below);
     error ParticipantRegistry_TooDeep(bytes32 participant, uint256 level, uint256 limit);
+    error ParticipantRegistry_ShareOutAboveWhole(bytes32 platform, uint16 maxShareOut);
 
     /// @notice Enrols `participant`; the role is the registrar's.
     /// @param authority address that signs for it; zero for a participant that never signs.
@@ -91,9 +95,19 @@ interface IParticipantRegistry {
 
     /// @notice The level from the top, 1 to 4. One that was never placed is on level 1.
     function levelOf(bytes32 participant) external view returns (uint256);
+    /// @notice Caps what splits of a platform's orders may give to others than the order's merchant, in basis points of what
+    /// was captured; 0 lifts the cap. It holds for splits from now on, also of orders captured before. The role is the
+    /// guardian's.
+    function setMaxShareOut(bytes32 platform, uint16 maxShareOut) external;
 
     /// @notice Status and signing address of a participant (UNKNOWN and zero when never enrolled).
     function participantOf(bytes32 participant) external view returns (ParticipantStatus status, address authority);
+
+    /// @notice What a platform's instructions are judged by: status, signing address, and cap in basis points (0 for none).
+    function platformOf(bytes32 platform)
+        external
+        view
+        returns (ParticipantStatus status, address authority, uint16 maxShareOut);
 
     /// @notice Whether `recipient` agreed to receive from `platform`. A platform always agrees to itself.
     function hasConsent(bytes32 recipient, bytes32 platform) external view returns (bool);

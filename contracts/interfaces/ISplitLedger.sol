@@ -102,6 +102,8 @@ struct OrderWitness {
 /// 2. Exactly once: an authorization takes effect once, by its nonce; an order id is captured once, for ever.
 /// 3. Conservation: split + released + refunded from held - returned <= captured per order; per allocation, and per release,
 /// what was returned and refunded from it <= what it was.
+/// And while a rule version or a platform has a cap: what an order's splits give to others than its merchant, less what was
+/// returned, is at most that share of what was captured, rounded down.
 /// 4. Determinism: amounts are computed here from the stored rule version. No caller supplies them. What a GIVEN leg takes,
 /// the platform signs, within the bounds that the approved version sets.
 /// 5. A bad instruction is rejected by an event; its neighbours settle.
@@ -231,6 +233,7 @@ interface ISplitLedger {
     error SplitLedger_LegExceedsRemaining(uint256 leg, uint256 taken, uint256 remaining);
     error SplitLedger_GivenCount(uint256 count, uint256 expected);
     error SplitLedger_GivenOutOfBounds(uint256 leg, uint256 amount, uint256 least, uint256 most);
+    error SplitLedger_ShareOutAboveCap(bytes32 orderId, uint256 leaving, uint256 left);
     error SplitLedger_NothingHeld(bytes32 orderId);
     error SplitLedger_OnHold(bytes32 orderId, uint64 holdUntil);
     error SplitLedger_OrderExpired(bytes32 orderId, uint64 expiresAt);
@@ -299,6 +302,11 @@ interface ISplitLedger {
         external
         view
         returns (uint256 captured, uint256 held, uint256 refunded, bool enabled);
+    /// @notice What splits gave to others than the order's merchant, less what was returned, in minor units. It is kept for
+    /// orders under a cap only, from their first split under it, and while the last of them left money on the order: a
+    /// return adds it up anew from the order's past.
+    function sharedOut(bytes32[] calldata orderIds) external view returns (uint256[] memory);
+
 
     /// @notice Root of a sealed batch; batches count up from 1.
     function batchRoot(uint256 batch) external view returns (bytes32);

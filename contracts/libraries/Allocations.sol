@@ -56,6 +56,14 @@ library Allocations {
         }
     }
 
+    /// @notice What all allocations to a recipient amount to.
+    function amountOf(uint256 list, bytes32 recipient) internal pure returns (uint256 amount) {
+        uint256 count_ = count(list);
+        for (uint256 k = 0; k < count_; ++k) {
+            if (recipientAt(list, k) == recipient) amount += Words.ofMemory(list + HEAD + 64 * k + 32);
+        }
+    }
+
     /// @notice emit OrderSplit(orderId, splitId, amount, allocations).
     /// @return content keccak256(abi.encode(allocations)).
     function emitOrderSplit(uint256 list, bytes32 orderId, bytes32 splitId) internal returns (bytes32 content) {

@@ -60,6 +60,26 @@ library Past {
         }
     }
 
+    /// @notice What splits gave to others than the order's merchant, less what was returned and refunded.
+    function sharedOut(Cursor memory cursor) internal pure returns (uint256 amount) {
+        PastRecord[] calldata past = cursor.pastOf();
+        bytes32 merchant = cursor.captureOf().merchant;
+        for (uint256 k = 0; k < past.length; ++k) {
+            PastRecord calldata record = past[k];
+            // What is given as the allocations of a RELEASE is part of no hash.
+            if (record.kind == RecordKind.SPLIT) amount += toOthers(record.allocations, merchant);
+            else if (record.kind != RecordKind.RELEASE) amount -= toOthers(record.allocations, merchant);
+        }
+    }
+
+    /// @notice What allocations give to others than the merchant.
+    function toOthers(Allocation[] memory allocations, bytes32 merchant) internal pure returns (uint256 amount) {
+        for (uint256 k = 0; k < allocations.length; ++k) {
+            if (allocations[k].recipient != merchant) amount += allocations[k].amount;
+        }
+    }
+
+    /// @notice What each leaf of the named split gives, or why it cannot.
     /// @notice What each leaf of the named split gives to a RETURN, or why it cannot.
     function takeBack(Cursor memory cursor, Instruction calldata i)
         internal

@@ -52,7 +52,8 @@ struct LoadedRule {
 /// @notice Working memory of one `settle` transaction. What is worked on is kept at hand: an order's `cursor`, a `rule`, a
 /// platform, a currency; `select…` changes it.
 /// `platformNumber` is what Recipients knows the platform by (0 if it has no number), `platformActive` whether it was
-/// seen to be. `positions` is the slot of the currency's mapping of positions; its totals are written back when
+/// seen to be. `maxShareOut` is the cap of the platform whose authorization is carried out;
+/// `capped` whether any rule or platform so far has one, and splits have to be looked at more closely. `positions` is the slot of the currency's mapping of positions; its totals are written back when
 /// another currency's turn comes, `totals` is what storage holds; and so are positions that have something `pending`.
 /// `freezes` is 1 when no participant is frozen, 2 when some are, 0 while nobody asked.
 /// `cursors`, `leavesEnd`, `lastLeaf`, `recipients` and `pending` are positions in memory.
@@ -85,6 +86,8 @@ struct Run {
     bytes32[] platforms;
     uint256 platformCount;
     uint256 freezes;
+    uint256 maxShareOut;
+    bool capped;
 }
 
 /// @title Working memory of a transaction: orders by index, leaves, and what registry and rule book said
@@ -281,8 +284,18 @@ library Runs {
     }
 
     /// @notice Whether a guardian has frozen a participant; of zero, whether anybody is frozen.
-    function isFrozen(Run memory run, bytes32 participant) internal view returns (bool) {
-        return run.registry.isFrozen(participant);
+    function isFrozen(Run memory run, bytes32 participant) internal view returns (bool frozen) {
+        IParticipantRegistry registry = run.registry;
+        bytes4 selector = IParticipantRegistry.isFrozen.selector;
+        bool answered;
+        assembly ("memory-safe") {
+            mstore(0, selector)
+            mstore(0x04, participant)
+            answered := staticcall(gas(), registry, 0, 0x24, 0, 0x20)
+            answered := and(answered, eq(returndatasize(), 0x20))
+            frozen := mload(0)
+        }
+        require(answered);
     }
 
     /// @notice Whether anybody is frozen. The registry is asked once per transaction.
@@ -370,6 +383,7 @@ library Runs {
         Leg[] memory legs;
         (rule.state, legs, rule.roles, rule.terms) = run.ruleBook.load(c.platform, c.ruleId, c.ruleVersion);
         if (rule.state == RuleState.UNKNOWN) return rule;
+        if (rule.terms.maxShareOut != 0) run.capped = true;
         uint256 inner = RuleTree.innerLegs(legs);
         uint256[] memory payees = new uint256[](legs.length);
         bytes32[] memory recipients = new bytes32[](legs.length);

@@ -50,6 +50,7 @@ library Settlement {
         mapping(bytes3 currency => Totals) totals;
         mapping(bytes3 currency => bool) enabled;
         mapping(bytes3 currency => uint256 amount) refunded;
+        mapping(bytes32 orderId => uint256 amount) sharedOut;
         mapping(bytes32 orderId => mapping(bytes32 splitId => Freezes.Freeze)) freezes;
     }
 
@@ -173,7 +174,7 @@ library Settlement {
             return abi.encodeWithSelector(ISplitLedger.SplitLedger_OutdatedWitness.selector, c.orderId);
         }
         if (!_hasExpired(c)) {
-            return abi.encodeWithSelector(ISplitLedger.SplitLedger_OrderNotExpired.selector, c.orderId, c.expiresAt);
+            return _timed(ISplitLedger.SplitLedger_OrderNotExpired.selector, c.orderId, Typed.expiresAtOf(c));
         }
         if (cursor.slot.frozen() != 0) return _orderFrozen(c.orderId);
         run.selectPlatform(c.platform);
@@ -184,16 +185,21 @@ library Settlement {
     function _stopped(Cursor memory cursor, uint256 kind) private view returns (bytes memory reason) {
         Capture calldata c = cursor.captureOf();
         if (cursor.slot.frozen() != 0) return _orderFrozen(c.orderId);
-        if (block.timestamp < c.holdUntil && kind != uint256(InstructionKind.REFUND)) {
-            return abi.encodeWithSelector(ISplitLedger.SplitLedger_OnHold.selector, c.orderId, c.holdUntil);
+        if (block.timestamp < Typed.holdUntilOf(c) && kind != uint256(InstructionKind.REFUND)) {
+            return _timed(ISplitLedger.SplitLedger_OnHold.selector, c.orderId, Typed.holdUntilOf(c));
         }
         if (kind == uint256(InstructionKind.SPLIT) && _hasExpired(c)) {
-            return abi.encodeWithSelector(ISplitLedger.SplitLedger_OrderExpired.selector, c.orderId, c.expiresAt);
+            return _timed(ISplitLedger.SplitLedger_OrderExpired.selector, c.orderId, Typed.expiresAtOf(c));
         }
     }
 
     function _hasExpired(Capture calldata c) private view returns (bool) {
-        return c.expiresAt != 0 && block.timestamp >= c.expiresAt;
+        uint256 expiresAt = Typed.expiresAtOf(c);
+        return expiresAt != 0 && block.timestamp >= expiresAt;
+    }
+
+    function _timed(bytes4 selector, bytes32 orderId, uint256 time) private pure returns (bytes memory) {
+        return abi.encodeWithSelector(selector, orderId, time);
     }
 
     /// @notice Writes back what is pending in the currency that was worked on, and its totals.
@@ -222,6 +228,10 @@ library Settlement {
         uint256 list;
         (list, reason) = _allocate(run, i);
         if (reason.length != 0) return reason;
+        if (run.capped) {
+            reason = _shareOut(books, run, i, list, held - amount);
+            if (reason.length != 0) return reason;
+        }
         // effect
         _selectCurrency(books, run, cursor.captureOf());
         run.credit(list);
@@ -259,6 +269,33 @@ library Settlement {
         } else if (!run.cursor.bound || rule.recipients.length != 0) {
             reason = _checkActive(run, list);
         }
+    }
+
+    /// @dev Counts what a split of a capped order gives to others than its merchant, or tells that it is too much. While the
+    /// order holds nothing there is nothing to count for: what makes it hold money again is a return, which recounts.
+    function _shareOut(Books storage books, Run memory run, Instruction calldata i, uint256 list, uint256 held)
+        private
+        returns (bytes memory reason)
+    {
+        uint256 cap = _cap(run);
+        if (cap == 0) return reason;
+        Capture calldata c = run.cursor.captureOf();
+        uint256 leaving = i.amount - Allocations.amountOf(list, c.merchant);
+        uint256 out = books.sharedOut[i.orderId];
+        uint256 left = c.amount * cap / Allocator.BASIS_POINTS;
+        left = left > out ? left - out : 0;
+        if (leaving > left) {
+            return abi.encodeWithSelector(
+                ISplitLedger.SplitLedger_ShareOutAboveCap.selector, i.orderId, leaving, left
+            );
+        }
+        if (leaving != 0 && held | out != 0) books.sharedOut[i.orderId] = out + leaving;
+    }
+
+    /// @dev The smaller one of the caps of the selected rule and of the platform; 0 for none.
+    function _cap(Run memory run) private pure returns (uint256 cap) {
+        cap = run.rule.terms.maxShareOut;
+        if (cap == 0 || (run.maxShareOut != 0 && run.maxShareOut < cap)) cap = run.maxShareOut;
     }
 
     /// @dev One amount for each GIVEN leg of the rule.
@@ -321,6 +358,8 @@ library Settlement {
         if (reason.length == 0) reason = _debit(books, run, i, takes);
         if (reason.length != 0) return reason;
         // effect
+        _selectRule(run);
+        if (_cap(run) != 0) books.sharedOut[i.orderId] = Past.sharedOut(cursor) - Past.toOthers(takes, c.merchant);
         _selectCurrency(books, run, c);
         run.held += i.amount;
         emit ISplitLedger.SplitReturned(i.orderId, i.id, i.splitId, i.amount, takes);
@@ -374,10 +413,12 @@ library Settlement {
 
     /// @dev Checks the times of an order that is about to be captured, and tells them before it is.
     function _tellTerms(Capture calldata c) private returns (bytes memory reason) {
-        if (c.holdUntil >= c.expiresAt && c.expiresAt != 0) {
-            return abi.encodeWithSelector(ISplitLedger.SplitLedger_HoldBeyondExpiry.selector, c.holdUntil, c.expiresAt);
+        uint64 holdUntil = uint64(Typed.holdUntilOf(c));
+        uint64 expiresAt = uint64(Typed.expiresAtOf(c));
+        if (expiresAt != 0 && holdUntil >= expiresAt) {
+            return abi.encodeWithSelector(ISplitLedger.SplitLedger_HoldBeyondExpiry.selector, holdUntil, expiresAt);
         }
-        emit ISplitLedger.OrderTerms(c.orderId, c.holdUntil, c.expiresAt);
+        emit ISplitLedger.OrderTerms(c.orderId, holdUntil, expiresAt);
     }
 
     /// @dev Notes in the cursor by which rule the order is captured, and whether all its recipients were looked at.

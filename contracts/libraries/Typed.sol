@@ -186,6 +186,18 @@ library Typed {
         }
     }
 
+    function holdUntilOf(Capture calldata c) internal pure returns (uint256 time) {
+        assembly ("memory-safe") {
+            time := calldataload(add(c, 0xe0))
+        }
+    }
+
+    function expiresAtOf(Capture calldata c) internal pure returns (uint256 time) {
+        assembly ("memory-safe") {
+            time := calldataload(add(c, 0x100))
+        }
+    }
+
     /// @notice 0 for an order with neither holdUntil nor expiresAt.
     function timesOf(Capture calldata c) internal pure returns (uint256 times) {
         assembly ("memory-safe") {

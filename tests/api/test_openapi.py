@@ -23,6 +23,9 @@ _PARAMETERS: dict[str, dict[str, Any]] = {
     "/v1/platforms/{reference}/suspend": {"reference": "shop"},
     "/v1/platforms/{reference}/resume": {"reference": "shop"},
     "/v1/rules/{reference}/versions/{version}/approve": {"reference": "draft", "version": 1},
+    "/v1/rules/{reference}/versions/{version}/veto": {"reference": "draft", "version": 1},
+    "/v1/participants/{reference}/consent": {"reference": "merchant-001"},
+    "/v1/platforms/{reference}/cap": {"reference": "mall"},
     "/v1/rules/{reference}/retire": {"reference": "retail-standard"},
     "/v1/rules/{reference}/what-if": {"reference": "retail-standard"},
 }

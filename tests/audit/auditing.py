@@ -97,6 +97,7 @@ class Slots:
     TOTALS = 5
     ENABLED = 6
     REFUNDED = 7
+    SHARED_OUT = 7
     FREEZES = 8
     NONCES = 9
     BATCH_ROOTS = 10

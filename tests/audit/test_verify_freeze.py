@@ -27,8 +27,8 @@ from support.system import GUARDIAN, SUBMITTER
 from support.world import World
 
 FROZEN = 1 << 95
-FROZEN_PARTICIPANT = 1 << 232
-"""Behind authority, status and home in its slot."""
+FROZEN_PARTICIPANT = 1 << 248
+"""Behind authority, status, home and cap in its slot."""
 
 
 @pytest.fixture

@@ -40,11 +40,14 @@ from support.ghosts import Ghosts, RecordEvent, capture_of
 from support.parties import AGENCY, MALL, MARKET, PAIR, SHOP, VENDING, Party, RuleRef, ident, party
 from support.plans import RECEIVERS, Plan, Planner, openings, plans
 from support.positions import write_position
+from support.system import ADMIN, GUARDIAN
 from support.trees import EXPLORE
 from support.world import Settled, World
 
-EXAMPLES, STEPS = (200, 50) if EXPLORE else (25, 30)
-MAX_VERSIONS = 4
+EXAMPLES, STEPS = (200, 50) if EXPLORE else (40, 30)
+MAX_VERSIONS = 5
+SLACK = 60
+"""Seconds that no step takes."""
 LENIENT = replace(PAIR, rule_id=ident("rule", "lenient"), terms=RuleTerms(may_owe=True))
 EVERYTHING = {
     # Events. An order with times, and an expiry of each outcome.
@@ -62,6 +65,7 @@ EVERYTHING = {
     *("unknown_split", "insufficient_returnable", "leaf_not_returnable", "insufficient_refundable"),
     # What only happens to positions that fall short: by a rule that lets nobody owe, and by one that does.
     *("insufficient_position", "debt"),
+    "share_out_above_cap",
     # The one error that reverts a whole transaction whose calldata is well formed.
     "order_changed",
 }
@@ -81,7 +85,8 @@ changes = st.builds(
     Change,
     st.sampled_from(
         ["nothing"] * 9
-        + ["standing", "standing", "consent", "version", "authority", "currency", "assignment"]
+        + ["standing", "standing", "consent", "version", "version", "authority", "currency", "assignment"]
+        + ["cap", "lock", "veto"]
         + ["time", "expiry", "expiry"]
         + ["freeze", "freeze", "freeze"]
     ),
@@ -214,16 +219,37 @@ class Histories(RuleBasedStateMachine):
         if world.status_of(MALL.id) is not ParticipantStatus.ACTIVE or market.retired:
             return
         following = len(market.versions) + 1
-        version = RuleRef(replace(MALL, key=self.keys[MALL.id]), MARKET.rule_id, following, MARKET.legs)
+        terms = RuleTerms((0, 2_000, 0, 9_000)[change.number % 4])
+        platform = replace(MALL, key=self.keys[MALL.id])
+        version = RuleRef(platform, MARKET.rule_id, following, MARKET.legs, terms)
         if following > MAX_VERSIONS:
             self.world.retire(version)
             return
-        effective_from = max(self.world.node.now, market.versions[following - 1].effective_from)
-        effective_from += change.which
+        effective_from = max(self.world.node.now, market.earliest_effect()) + change.which
+        if world.approval_lock:
+            effective_from += world.approval_lock + SLACK
         self.world.propose(version, effective_from)
         if change.number % 2:
             self.world.approve(version, effective_from)
         self.planner.rules.append(replace(version, platform=MALL))
+
+    def _cap(self, change: Change) -> None:
+        cap = (0, 3_000, 0, 7_777)[change.number % 4]
+        self.world.act(GUARDIAN, "ParticipantRegistry", "setMaxShareOut", MALL.id, cap)
+
+    def _lock(self, change: Change) -> None:
+        self.world.act(ADMIN, "RuleBook", "setApprovalLock", (0, 10)[change.number % 2])
+
+    def _veto(self, _: Change) -> None:
+        """A guardian takes out a version of the market's rule that is not effective, if there is one."""
+        versions = self.world.twin.world.rules[MALL.id, MARKET.rule_id].versions
+        for number, version in versions.items():
+            waiting = not version.approved or version.effective_from > self.world.node.now + SLACK
+            if waiting and not version.vetoed:
+                rule = RuleRef(MALL, MARKET.rule_id, number, MARKET.legs, version.terms)
+                approval = self.world.approval(rule, version.effective_from)
+                self.world.act(GUARDIAN, "RuleBook", "veto", *approval, b"why".ljust(32, b"\0"))
+                return
 
     def _authority(self, change: Change) -> None:
         """A platform changes its key: what the old one signed is worth nothing from now on."""
@@ -335,6 +361,19 @@ class Histories(RuleBasedStateMachine):
                 for place, back in enumerate(taken, first):
                     given[place] += back
             assert all(0 <= back <= leaf.amount for back, leaf in zip(given, order.leaves, strict=True))
+
+    @invariant()
+    def no_capped_order_gives_too_much_away(self) -> None:
+        """3. What left the merchant of an order under a rule's cap is within it; the chain keeps the twin's sums."""
+        world = self.world.twin.world
+        orders = list(self.ghosts.orders)
+        kept = list(self.world.system.call("SplitLedger", "sharedOut", orders))
+        assert kept == [world.shared_out[order_id] for order_id in orders]
+        for ghost, stored in zip(self.ghosts.orders.values(), kept, strict=True):
+            cap = world.version_of(ghost.capture).terms.max_share_out
+            if cap:
+                assert ghost.to_others <= ghost.capture.amount * cap // 10_000
+                assert stored == ghost.to_others or (stored == 0 and not ghost.held)
 
     @invariant()
     def every_slot_follows_from_the_events(self) -> None:

@@ -142,9 +142,10 @@ class Pipeline:
                         version=rule.version,
                         reference=rule.rule_id.hex(),
                         legs=payloads.legs_to_json(rule.legs),
+                        terms=payloads.terms_to_json(rule.terms),
                         effective_from=0,
                         content_hash=proposal_hash(
-                            rule.platform.id, rule.rule_id, rule.version, 0, rule.legs
+                            rule.platform.id, rule.rule_id, rule.version, 0, rule.legs, rule.terms
                         ),
                     )
                 )

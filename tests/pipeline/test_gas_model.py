@@ -8,7 +8,7 @@ import random
 import pytest
 
 from fenzhang.domain.records import Capture
-from fenzhang.domain.rules import Leg, LegKind, given_indices
+from fenzhang.domain.rules import Leg, LegKind, RuleTerms, given_indices
 from fenzhang.store import tables
 from fenzhang.store.tables import TransactionState
 from fenzhang.submission import building
@@ -16,6 +16,7 @@ from fenzhang.submission.config import TRANSACTION_GAS_CAP, SubmissionConfig
 from fenzhang.submission.planning import Plan
 from pipeline.harness import FAST, Pipeline, What
 from support.parties import MALL, STRANGER, RuleRef, ident, party
+from support.system import GUARDIAN
 
 WIDE = RuleRef(
     MALL,
@@ -50,6 +51,8 @@ GIVING = RuleRef(
     ),
 )
 """Nearly as many given amounts as there can be."""
+CAPPED = RuleRef(MALL, ident("rule", "capped"), 1, WIDE.legs, RuleTerms(max_share_out=9_999))
+"""As wide, under a cap."""
 
 
 pytestmark = pytest.mark.parametrize("database_kind", ["sqlite"], indirect=True)
@@ -70,7 +73,7 @@ async def measured(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> dict[
     pipeline.restart()
     people = [party(f"person {n}") for n in range(60)]
     pipeline.world.enroll(*people, consenting_to=MALL)
-    for rule in (WIDE, DEEP, GIVING):
+    for rule in (WIDE, DEEP, GIVING, CAPPED):
         pipeline.world.put_in_force(rule)
         await pipeline.add_rules(rule)
     return expected
@@ -153,7 +156,7 @@ async def test_expiries_that_pay_merchants_for_the_first_time(pipeline: Pipeline
         assert expiry.gas_limit <= 1.6 * (expiry.gas_used or 0)
 
 
-@pytest.mark.parametrize("rule", [WIDE, DEEP, GIVING], ids=["wide", "deep", "giving"])
+@pytest.mark.parametrize("rule", [WIDE, DEEP, GIVING, CAPPED], ids=["wide", "deep", "giving", "capped"])
 async def test_large_rules_that_pay_people_for_the_first_time(
     pipeline: Pipeline, measured: dict[int, tuple[int, int]], rule: RuleRef
 ) -> None:
@@ -179,8 +182,16 @@ async def test_large_rules_that_pay_people_for_the_first_time(
     await _check(pipeline, measured)
 
 
-async def test_a_return_with_a_long_past(pipeline: Pipeline, measured: dict[int, tuple[int, int]]) -> None:
+@pytest.mark.parametrize("capped", [False, True], ids=["free", "capped"])
+async def test_a_return_with_a_long_past(
+    pipeline: Pipeline,
+    measured: dict[int, tuple[int, int]],
+    capped: bool,  # noqa: FBT001 - a parameter of the test
+) -> None:
     world = pipeline.world
+    if capped:
+        world.act(GUARDIAN, "ParticipantRegistry", "setMaxShareOut", MALL.id, 9_000)
+        await pipeline.follow()
     capture = world.capture(10_000)
     splits = [world.split(capture.order_id, 100) for _ in range(40)]
     await _run(pipeline, capture, *splits)

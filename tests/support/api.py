@@ -116,8 +116,8 @@ class Api:
     shop: httpx.AsyncClient = field(init=False)
     operator: httpx.AsyncClient = field(init=False)
     approver: httpx.AsyncClient = field(init=False)
-    auditor: httpx.AsyncClient = field(init=False)
     guardian: httpx.AsyncClient = field(init=False)
+    auditor: httpx.AsyncClient = field(init=False)
 
     def client(self, client_id: str, scopes: list[Scope], platform: bytes | None = None) -> httpx.AsyncClient:
         """A client with a token of its own."""
@@ -233,8 +233,8 @@ async def running_api(
             api.shop = api.client("app_shop", [Scope.PLATFORM], SHOP)
             api.operator = api.client("app_operator", [Scope.OPERATOR])
             api.approver = api.client("app_approver", [Scope.APPROVER])
-            api.auditor = api.client("app_auditor", [Scope.AUDITOR])
             api.guardian = api.client("app_guardian", [Scope.GUARDIAN])
+            api.auditor = api.client("app_auditor", [Scope.AUDITOR])
             try:
                 async with api.mall, api.shop, api.operator, api.approver, api.auditor, api.guardian:
                     yield api

@@ -110,6 +110,19 @@ class GhostOrder:
         return self.capture.amount - self.split - self.released + self.returned - self.from_held
 
     @property
+    def to_others(self) -> int:
+        """What left its merchant by splits and was neither returned nor refunded."""
+        left = [leaf.amount - gone for leaf, gone in zip(self.leaves, self.refunded_leaves, strict=True)]
+        for split_id, taken in self.taken_back.items():
+            for place, amount in enumerate(taken, self.places[split_id]):
+                left[place] -= amount
+        return sum(
+            amount
+            for leaf, amount in zip(self.leaves, left, strict=True)
+            if leaf.recipient != self.capture.merchant
+        )
+
+    @property
     def slot(self) -> int:
         """Its storage slot."""
         return order_slot(capture_hash(self.capture), self.head, self.held, frozen=self.frozen)

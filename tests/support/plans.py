@@ -269,11 +269,11 @@ class Planner:
         chosen: list[bytes | OrderWitness] = [
             order for order in orders[-8:] if number & 3 or order == orders[-1]
         ]
-        if chosen and number % 8 == 5:
+        if chosen and number % 3 == 1:
             chosen.append(
                 replace(self.world.twin.witness(orders[-1], opened=False), head=ident("another head"))
             )
-        if number % 8 == 6:
+        if number % 3 == 2:
             chosen.append(OrderWitness(self.world.capture(5, expires_at=1), bytes(32)))
         return chosen
 

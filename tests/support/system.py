@@ -150,6 +150,14 @@ def _give_roles(system: System) -> None:
         ),
         (registry, registrar, REGISTRAR_ROLE),
         (rule_book, approver, RULE_APPROVER_ROLE),
+        *(
+            (
+                system.deployment.addresses[contract],
+                [selector(contract, name) for name in names],
+                GUARDIAN_ROLE,
+            )
+            for contract, names in GUARDIAN_FUNCTIONS.items()
+        ),
     ):
         _must(system.transact(ADMIN, "AccessManager", "setTargetFunctionRole", target, selectors, role))
     for role, key in (

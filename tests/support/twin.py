@@ -29,6 +29,7 @@ from fenzhang.chain.events import (
     FreezeChanged,
     InstructionRejected,
     LogPosition,
+    MaxShareOutChanged,
     OrderCaptured,
     OrderRefunded,
     OrderReleased,
@@ -154,12 +155,12 @@ class Twin:
                 world.participants[participant].status = status
             case AuthorityRotated(participant=participant, next=following):
                 world.participants[participant].authority = following
+            case MaxShareOutChanged(platform=platform, max_share_out=cap):
+                world.participants[platform].max_share_out = cap
             case ConsentChanged(recipient=recipient, platform=platform, granted=granted):
                 (world.consents.add if granted else world.consents.discard)((recipient, platform))
-            case FreezeChanged():
-                self._freeze(world.frozen_orders, (event.order_id, event.split_id), event)
-            case ParticipantFreezeChanged():
-                self._freeze(world.frozen_participants, event.participant, event)
+            case FreezeChanged() | ParticipantFreezeChanged():
+                self._freeze(event)
             case ParticipantPlaced(participant=participant, parent=parent):
                 world.places.put(participant, parent)
             case _:
@@ -177,12 +178,12 @@ class Twin:
             case _:
                 self._follow_rule(event)
 
-    @staticmethod
-    def _freeze(frozen: dict[Key, Freeze], key: Key, event: FreezeChanged | ParticipantFreezeChanged) -> None:
-        if event.frozen:
-            frozen[key] = Freeze(event.guardian, event.reason)
+    def _freeze(self, event: FreezeChanged | ParticipantFreezeChanged) -> None:
+        freeze = Freeze(event.guardian, event.reason) if event.frozen else None
+        if isinstance(event, FreezeChanged):
+            _put(self.world.frozen_orders, (event.order_id, event.split_id), freeze)
         else:
-            del frozen[key]
+            _put(self.world.frozen_participants, event.participant, freeze)
 
     def _follow_rule(self, event: Event) -> None:
         world = self.world
@@ -232,6 +233,13 @@ class Twin:
         """Whether a signature is the authority's: a key's, or a wallet's through its owner."""
         signer = recover(digest, signature)
         return signer is not None and signer == self.wallets.get(authority, authority)
+
+
+def _put(frozen: dict[Key, Freeze], key: Key, freeze: Freeze | None) -> None:
+    if freeze is None:
+        del frozen[key]
+    else:
+        frozen[key] = freeze
 
 
 def _names_an_order_twice(call: SettleCall) -> bool:

@@ -13,6 +13,7 @@ from fenzhang.domain.errors import FenzhangError
 from fenzhang.domain.identifiers import hex_id
 from fenzhang.domain.records import ParticipantStatus, RecordKind
 from fenzhang.domain.rules import roles_of
+from fenzhang.domain.sharing import most_share_out
 from fenzhang.intake import rulestate
 from fenzhang.intake.reading import Leaf, OrderReading, Terms
 from fenzhang.intake.rows import InstructionRow
@@ -202,6 +203,19 @@ def order_answer(
     }
 
 
+def share_out_answer(cap: int, captured: int, shared_out: int) -> dict[str, int] | None:
+    """What may leave an order's merchant under a cap in basis points, and what did; None without one."""
+    if not cap:
+        return None
+    most = most_share_out(captured, cap)
+    return {
+        "max_share_out": cap,
+        "most": most,
+        "shared_out": shared_out,
+        "left": max(most - shared_out, 0),
+    }
+
+
 def participant_answer(
     participant: Participant,
     enrolment: InstructionRow | None,
@@ -216,6 +230,8 @@ def participant_answer(
         "frozen": freeze_answer(freezes.get(participant.id, ()), None),
         "parent_id": None if participant.parent_id is None else hex_id(participant.parent_id),
         "level": participant.level,
+        "consents": participant.consents,
+        "max_share_out": participant.max_share_out,
         "enrolment": None if enrolment is None else instruction_answer(enrolment),
     }
 

@@ -25,6 +25,7 @@ from fenzhang.chain.eventtypes import (
     CurrencyChanged,
     Event,
     FreezeChanged,
+    MaxShareOutChanged,
     ParticipantEnrolled,
     ParticipantPlaced,
     ParticipantStatusChanged,
@@ -37,7 +38,7 @@ from fenzhang.chain.wallets import WalletQuestion
 from fenzhang.domain.errors import InvalidRule
 from fenzhang.domain.places import TOP
 from fenzhang.domain.records import ParticipantStatus
-from fenzhang.domain.rules import validate, validate_terms
+from fenzhang.domain.rules import BASIS_POINTS, validate, validate_terms
 from fenzhang.domain.world import NO_AUTHORITY, Participant, Rule, Version
 
 RuleEvent = RuleProposed | RuleApproved | RuleVetoed | ApprovalLockChanged | RuleRetired
@@ -47,6 +48,7 @@ GovernanceEvent = (
     | AuthorityRotated
     | ConsentChanged
     | ParticipantPlaced
+    | MaxShareOutChanged
     | RuleEvent
     | CurrencyChanged
     | FreezeEvent
@@ -56,12 +58,13 @@ _RULES = "RuleBook"
 _LEDGER = "SplitLedger"
 _FUNCTIONS = {
     _REGISTRY: (
-        *("enroll", "enrollRecipient", "suspend", "resume", "close", "place"),
+        *("enroll", "enrollRecipient", "suspend", "resume", "close", "place", "setMaxShareOut"),
         *("rotateAuthority", "setConsent", "setFrozen"),
     ),
     _RULES: ("propose", "approve", "retire", "veto", "setApprovalLock"),
     _LEDGER: ("setCurrencies", "setFrozen"),
 }
+_TOLD_AS_ASKED = {"setConsent": ConsentChanged, "setMaxShareOut": MaxShareOutChanged}
 _STATUS_FUNCTIONS = {
     ParticipantStatus.ACTIVE: "resume",
     ParticipantStatus.SUSPENDED: "suspend",
@@ -121,8 +124,8 @@ def _registry_events(function: str, arguments: tuple[Any, ...], model: Model) ->
         case "rotateAuthority":
             participant, authority = arguments
             yield AuthorityRotated(NOWHERE, participant, model.world.authority_of(participant), authority)
-        case "setConsent":
-            yield ConsentChanged(NOWHERE, *arguments)
+        case "setConsent" | "setMaxShareOut":
+            yield _TOLD_AS_ASKED[function](NOWHERE, *arguments)
         case "place":
             participant, parent = arguments
             level = 1 if parent == TOP else model.world.places.level_of(parent) + 1
@@ -192,6 +195,8 @@ class Governance:
                 self._consent_changed(event, at, actor)
             case ParticipantPlaced():
                 self._placed(event, at, actor)
+            case MaxShareOutChanged():
+                self._capped(event, at, actor)
             case CurrencyChanged():
                 self._currency_changed(event, at, actor)
             case _:
@@ -277,6 +282,15 @@ class Governance:
             self._bad_transition(
                 event, at, participant, f"was placed on level {event.level}, which it is not"
             )
+
+    def _capped(self, event: MaxShareOutChanged, at: Transaction, actor: bytes) -> None:
+        world, platform = self.model.world, event.platform
+        self._check_role(_REGISTRY, ("setMaxShareOut",), at, actor, participant=platform)
+        if platform not in world.participants or event.max_share_out > BASIS_POINTS:
+            self._bad_transition(
+                event, at, platform, "was given a cap, and is unknown, or the cap above the whole"
+            )
+        world.participants.setdefault(platform, Participant()).max_share_out = event.max_share_out
 
     def _bad_transition(self, event: Event, at: Transaction, participant: bytes, what: str) -> None:
         self.findings.report(

@@ -34,8 +34,10 @@ from fenzhang.chain.evidence import (
     record_leaf,
 )
 from fenzhang.domain.allocation import Allocation
+from fenzhang.domain.errors import ShareOutAboveCap
 from fenzhang.domain.past import held_change, order_leaves, returnable
 from fenzhang.domain.records import PastRecord, RecordKind
+from fenzhang.domain.sharing import check_share_out, count_share_out
 from fenzhang.domain.world import Order
 
 SettledEvent = OrderSplit | OrderReleased | SplitReturned | OrderRefunded
@@ -208,6 +210,7 @@ class Records:
         order.held += change
         currency = order.capture.currency
         self.model.world.totals[currency].held += change
+        self._check_share_out(event, order, record, at)
         moved: Sequence[Allocation]
         sign = 1
         if isinstance(event, OrderReleased):
@@ -225,6 +228,21 @@ class Records:
             moved, sign = event.allocations, -1
         self._move(event, moved, sign, currency, at)
         return order
+
+    def _check_share_out(
+        self, event: SettledEvent, order: Order, record: PastRecord, at: Transaction
+    ) -> None:
+        """Conservation under a cap, by the events alone: also where calldata does not show what was asked."""
+        world, capture = self.model.world, order.capture
+        rule = world.rules.get((capture.platform, capture.rule_id))
+        if rule is None or capture.rule_version not in rule.versions:
+            return  # such a capture was reported already
+        if record.kind is RecordKind.SPLIT:
+            try:
+                check_share_out(world, order, record.allocations)
+            except ShareOutAboveCap as above:
+                self._broken(event, at, "a split gave more to others than the cap allows", found=above)
+        count_share_out(world, order, record)
 
     def _move(
         self, event: SettledEvent, moved: Sequence[Allocation], sign: int, currency: str, at: Transaction

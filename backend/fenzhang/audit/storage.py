@@ -105,6 +105,11 @@ class StorageCheck:
                 self.currencies[order.capture.currency].on_orders += held_of_slot(found)
             if order_id in self.model.focus.stories:
                 self.model.focus.stories[order_id].slot = found
+        for order_id, out in await self.state.of_ids("sharedOut", (), ids):
+            expected = self.model.world.shared_out.get(order_id, 0)
+            if out != expected:
+                what = f"what left the merchant of order 0x{order_id.hex()}"
+                self._differs(Code.SHARED_OUT, what, expected, out, order=order_id)
         self.findings.count("order_slots", len(ids))
 
     async def _positions(self) -> None:
@@ -206,11 +211,15 @@ class StorageCheck:
     async def _participants(self) -> None:
         world = self.model.world
         ids = sorted(self.model.paid | world.participants.keys())
-        answers = await self.state.ask("ParticipantRegistry", "participantOf", [(each,) for each in ids])
-        for (participant,), (status, authority) in answers:
-            known = world.status_of(participant)
-            expected = {"status": known.name, "authority": world.authority_of(participant)}
-            found = {"status": _status_name(status), "authority": authority}
+        answers = await self.state.ask("ParticipantRegistry", "platformOf", [(each,) for each in ids])
+        for (participant,), (status, authority, cap) in answers:
+            known = world.participants.get(participant)
+            expected = {
+                "status": world.status_of(participant).name,
+                "authority": world.authority_of(participant),
+                "max_share_out": 0 if known is None else known.max_share_out,
+            }
+            found = {"status": _status_name(status), "authority": authority, "max_share_out": cap}
             if found != expected:
                 self._differs(
                     Code.PARTICIPANT,

@@ -38,11 +38,11 @@ REGISTRAR_FUNCTIONS = (
 APPROVER_FUNCTIONS = ("approve",)
 """Functions of RuleBook for the rule approver."""
 GUARDIAN_FUNCTIONS = {
-    "ParticipantRegistry": ("setFrozen",),
     "RuleBook": ("veto",),
+    "ParticipantRegistry": ("setMaxShareOut", "setFrozen"),
     "SplitLedger": ("setFrozen",),
 }
-"""By contract, its functions for guardians."""
+"""Functions of each contract for the guardian."""
 ROLE_LABELS = {
     REGISTRAR_ROLE: "registrar",
     RULE_APPROVER_ROLE: "rule-approver",

@@ -27,6 +27,7 @@ from fenzhang.chain.eventtypes import (
     InstructionRejected,
     LedgerEvent,
     LogPosition,
+    MaxShareOutChanged,
     OrderCaptured,
     OrderRefunded,
     OrderReleased,
@@ -62,6 +63,7 @@ __all__ = [
     "InstructionRejected",
     "LedgerEvent",
     "LogPosition",
+    "MaxShareOutChanged",
     "OrderCaptured",
     "OrderRefunded",
     "OrderReleased",
@@ -162,6 +164,9 @@ _EVENTS: dict[str, dict[str, _Decoder]] = {
         ),
         "ParticipantFreezeChanged(bytes32,address,bool,bytes32)": lambda at, t, d: ParticipantFreezeChanged(
             at, t.raw(1), t.address(2), d.flag(0), role_text(d.raw(1))
+        ),
+        "MaxShareOutChanged(bytes32,uint16)": lambda at, t, d: MaxShareOutChanged(
+            at, t.raw(1), d.uint(0, 16)
         ),
         "ConsentChanged(bytes32,bytes32,bool)": lambda at, t, d: ConsentChanged(
             at, t.raw(1), t.raw(2), d.flag(0)

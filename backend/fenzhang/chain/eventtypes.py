@@ -72,6 +72,15 @@ class ParticipantPlaced:
 
 
 @dataclass(frozen=True, slots=True)
+class MaxShareOutChanged:
+    """A platform's cap changed: basis points that splits may give to others than the order's merchant, 0 for none."""
+
+    at: LogPosition
+    platform: bytes
+    max_share_out: int
+
+
+@dataclass(frozen=True, slots=True)
 class RuleProposed:
     """A rule version was proposed."""
 
@@ -364,6 +373,7 @@ Event = (
     | ParticipantFreezeChanged
     | ConsentChanged
     | ParticipantPlaced
+    | MaxShareOutChanged
     | RuleProposed
     | RuleApproved
     | RuleVetoed

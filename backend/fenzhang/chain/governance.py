@@ -62,6 +62,11 @@ def set_participant_frozen_call(participant: bytes, reason: str, *, frozen: bool
     return encode_call("ParticipantRegistry", "setFrozen", participant, frozen, role_bytes(reason))
 
 
+def set_max_share_out_call(platform: bytes, max_share_out: int) -> bytes:
+    """ParticipantRegistry.setMaxShareOut, a guardian's. Basis points; 0 lifts the cap."""
+    return encode_call("ParticipantRegistry", "setMaxShareOut", platform, max_share_out)
+
+
 def propose_call(
     *,
     platform: bytes,

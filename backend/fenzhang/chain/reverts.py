@@ -47,6 +47,7 @@ _TYPES: dict[str, tuple[str, ...]] = {
     "SplitLedger_NotOrderPlatform": ("bytes32", "bytes32"),
     "SplitLedger_MalformedInstruction": ("bytes32",),
     "SplitLedger_InsufficientHeld": ("bytes32", "uint256", "uint256"),
+    "SplitLedger_ShareOutAboveCap": ("bytes32", "uint256", "uint256"),
     "SplitLedger_RoleNotBound": ("role",),
     "SplitLedger_RoleAlreadyBound": ("role", "bytes32"),
     "SplitLedger_LegExceedsRemaining": ("uint256", "uint256", "uint256"),

@@ -104,6 +104,10 @@ class ChainView:
         """What is payable to each participant in `currency`, minor units; negative is what it owes."""
         return await self._chunked("positions", (currency_bytes(currency),), participants)
 
+    async def shared_out(self, order_ids: Sequence[bytes]) -> list[int]:
+        """What left the merchants of orders, as far as it is kept (see ISplitLedger), minor units."""
+        return await self._chunked("sharedOut", (), order_ids)
+
     async def totals(self, currency: str) -> Totals:
         """Totals of a currency."""
         return Totals(*await self._call("SplitLedger", "totals", currency_bytes(currency)))
@@ -157,6 +161,16 @@ class ChainView:
             "ParticipantRegistry", "placeOf", [(participant,) for participant in participants]
         )
         return [PlaceView(parent, int(level), int(below)) for parent, level, below in results]
+
+    async def max_shares_out(self, platforms: Sequence[bytes]) -> list[int]:
+        """Caps of platforms in basis points, 0 for none."""
+        results = await self._calls("ParticipantRegistry", "platformOf", [(each,) for each in platforms])
+        return [int(cap) for _, _, cap in results]
+
+    async def consents(self, pairs: Sequence[tuple[bytes, bytes]]) -> list[bool]:
+        """Whether recipients agreed to receive from platforms."""
+        results = await self._calls("ParticipantRegistry", "hasConsent", pairs)
+        return [bool(given) for (given,) in results]
 
     async def standing(self, recipient: bytes, platform: bytes) -> tuple[ParticipantStatus, bool]:
         """Status of a recipient, and whether it agreed to receive from `platform`."""

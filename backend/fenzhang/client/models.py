@@ -31,6 +31,8 @@ class InstructionType(StrEnum):
     VETO = "VETO"
     FREEZE = "FREEZE"
     UNFREEZE = "UNFREEZE"
+    CONSENT = "CONSENT"
+    CAP = "CAP"
 
 
 class State(StrEnum):
@@ -312,6 +314,19 @@ class Instruction:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ShareOut:
+    """A cap on what splits give to others than the order's merchant, in basis points of what was captured: `most`.
+
+    `shared_out` is what they gave, less what was returned; so much is `left` for further splits. Minor units.
+    """
+
+    max_share_out: int
+    most: int
+    shared_out: int
+    left: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class OrderView:
     """An order: what was captured, what it still holds, and what happened to it. `state` is its capture's."""
 
@@ -329,6 +344,7 @@ class OrderView:
     returned: int
     released: int
     refunded: int = 0
+    share_out: ShareOut | None = None
     instructions: tuple[Instruction, ...] = ()
     reason: Reason | None = None
     hold_until: int | None = None
@@ -339,7 +355,10 @@ class OrderView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ParticipantView:
-    """A participant and its standing on the chain: UNKNOWN, ACTIVE, SUSPENDED or CLOSED."""
+    """A participant and its standing on the chain: UNKNOWN, ACTIVE, SUSPENDED or CLOSED.
+
+    `consents`: it agrees to receive from its platform. `max_share_out`: a platform's cap in basis points, 0 for none.
+    """
 
     out_participant_no: str
     participant_id: str
@@ -347,6 +366,8 @@ class ParticipantView:
     authority: str | None = None
     parent_id: str | None = None
     level: int = 1
+    consents: bool = True
+    max_share_out: int = 0
     enrolment: Instruction | None = None
     frozen: FreezeView | None = None
 
@@ -425,6 +446,21 @@ class GivenLeg:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class QuotedShareOut:
+    """A cap and what is left of it (see ShareOut), and what this split of an order would give to others.
+
+    Without an order, the amount counts as all that was captured, and `leaving` and `fits` are None.
+    """
+
+    max_share_out: int
+    most: int
+    shared_out: int
+    left: int
+    leaving: int | None = None
+    fits: bool | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class QuoteView:
     """The Python specification's answer and the contract's; `reason` is why the split would be rejected.
 
@@ -436,6 +472,8 @@ class QuoteView:
     agree: bool
     reason: Reason | None = None
     given: tuple[GivenLeg, ...] = ()
+    terms: RuleTerms | None = None
+    share_out: QuotedShareOut | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

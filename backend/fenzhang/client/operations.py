@@ -130,6 +130,17 @@ class Operations(FileOperations, FreezeOperations, LedgerOperations):
         body = {"out_request_no": out_request_no, "out_parent_no": parent}
         return (yield from self._call("POST", f"/v1/participants/{reference}/place", Instruction, body=body))
 
+    def change_consent(self, reference: str, out_request_no: str, *, granted: bool) -> Flow[Instruction]:
+        """Record whether a participant agrees to receive from the platform, for orders from then on."""
+        body = {"out_request_no": out_request_no, "granted": granted}
+        path = f"/v1/participants/{reference}/consent"
+        return (yield from self._call("POST", path, Instruction, body=body))
+
+    def cap_platform(self, reference: str, out_request_no: str, max_share_out: int) -> Flow[Instruction]:
+        """Cap what a platform's splits give to others, in basis points, 0 for no cap; for guardians."""
+        body = {"out_request_no": out_request_no, "max_share_out": max_share_out}
+        return (yield from self._call("POST", f"/v1/platforms/{reference}/cap", Instruction, body=body))
+
     def _request_change(self, path: str, out_request_no: str) -> Flow[Instruction]:
         return (yield from self._call("POST", path, Instruction, body={"out_request_no": out_request_no}))
 
@@ -201,11 +212,18 @@ class Operations(FileOperations, FreezeOperations, LedgerOperations):
         *,
         rule: str | None = None,
         legs: Sequence[Leg] | None = None,
+        order: str | None = None,
         given: Sequence[int] = (),
     ) -> Flow[QuoteView]:
-        """A dry run of a rule of the platform, or of any legs, on `amount`; `given` is for GIVEN legs, in leg order."""
+        """A dry run of a rule of the platform, of any legs, or of a split of an order, on `amount`.
+
+        `given` is for GIVEN legs, in leg order.
+        """
         body: dict[str, Any] = {"amount": amount, **({"given": list(given)} if given else {})}
-        body |= {"out_rule_no": rule} if legs is None else {"legs": legs_body(legs)}
+        if order is not None:
+            body["out_order_no"] = order
+        else:
+            body |= {"out_rule_no": rule} if legs is None else {"legs": legs_body(legs)}
         return (yield from self._call("POST", "/v1/quote", QuoteView, body=body))
 
     def diff_rule(

@@ -239,6 +239,14 @@ class InsufficientHeld(Rejection):
     fields = ("order_id", "amount", "held")
 
 
+class ShareOutAboveCap(Rejection):
+    """The split gives others than the order's merchant more than the cap of the rule or platform still allows."""
+
+    code = "share_out_above_cap"
+    contract_error = "SplitLedger_ShareOutAboveCap"
+    fields = ("order_id", "leaving", "left")
+
+
 class RoleNotBound(Rejection):
     """A role of the rule is bound to nobody."""
 

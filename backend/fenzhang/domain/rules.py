@@ -68,6 +68,11 @@ NO_TERMS = RuleTerms()
 """Terms that change nothing."""
 
 
+def smaller_cap(*caps: int) -> int:
+    """The smallest of caps in basis points, of which 0 means none."""
+    return min((cap for cap in caps if cap), default=0)
+
+
 def validate_terms(terms: RuleTerms) -> None:
     """Raises InvalidRule for a cap above the whole."""
     if not 0 <= terms.max_share_out <= BASIS_POINTS:

@@ -71,6 +71,7 @@ from fenzhang.domain.records import (
     RuleState,
 )
 from fenzhang.domain.rules import MAX_CHAIN_AMOUNT, given_indices, roles_of
+from fenzhang.domain.sharing import check_share_out, count_share_out
 from fenzhang.domain.world import NO_AUTHORITY, Order, World
 
 NOBODY = bytes(32)
@@ -276,6 +277,7 @@ def _decide_split(world: World, order: Order, instruction: Instruction) -> Outco
     allocations = allocate(legs, instruction.amount, bindings, instruction.amounts)
     for allocation in allocations:
         _check_active(world, allocation.recipient)
+    check_share_out(world, order, allocations)
     return Outcome(RecordKind.SPLIT, instruction.amount, tuple(allocations))
 
 
@@ -425,9 +427,11 @@ def apply_instruction(world: World, instruction: Instruction, outcome: Outcome) 
     world.totals[currency].held += change
     if outcome.kind is RecordKind.REFUND:
         world.totals[currency].refunded += outcome.amount
-    order.past.append(
-        PastRecord(outcome.kind, instruction.id, outcome.amount, instruction.split_id, outcome.allocations)
+    record = PastRecord(
+        outcome.kind, instruction.id, outcome.amount, instruction.split_id, outcome.allocations
     )
+    order.past.append(record)
+    count_share_out(world, order, record)
 
 
 # ------------------------------------------------------------------------------ standings

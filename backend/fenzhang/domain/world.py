@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from fenzhang.domain.places import Places
 from fenzhang.domain.records import Capture, ParticipantStatus, PastRecord, RuleState
-from fenzhang.domain.rules import NO_TERMS, Leg, RuleTerms
+from fenzhang.domain.rules import NO_TERMS, Leg, RuleTerms, smaller_cap
 
 NO_AUTHORITY = bytes(20)
 """Authority of a participant that never signs."""
@@ -17,10 +17,15 @@ WHOLE_ORDER = bytes(32)
 
 @dataclass(slots=True)
 class Participant:
-    """Standing and signing address (20 bytes) of an enrolled participant."""
+    """Standing and signing address (20 bytes) of an enrolled participant, and the cap of a platform.
+
+    `max_share_out`: basis points of what an order captured that its splits may give to others than its merchant; 0
+    means no cap.
+    """
 
     status: ParticipantStatus = ParticipantStatus.ACTIVE
     authority: bytes = NO_AUTHORITY
+    max_share_out: int = 0
 
 
 @dataclass(slots=True)
@@ -119,6 +124,8 @@ class World:
     places: Places = field(default_factory=Places)
     """Who stands above whom."""
     orders: dict[bytes, Order] = field(default_factory=dict)
+    shared_out: defaultdict[bytes, int] = field(default_factory=lambda: defaultdict(int))
+    """What splits gave to others than the order's merchant, as far as the chain keeps it; minor units, by order id."""
     positions: defaultdict[tuple[str, bytes], int] = field(default_factory=lambda: defaultdict(int))
     """Payable to a participant in a currency, minor units; negative is what it owes."""
     totals: defaultdict[str, Totals] = field(default_factory=lambda: defaultdict(Totals))
@@ -140,6 +147,15 @@ class World:
     def is_frozen(self, order_id: bytes) -> bool:
         """Whether a guardian has frozen an order as a whole."""
         return (order_id, WHOLE_ORDER) in self.frozen_orders
+
+    def cap_of(self, capture: Capture) -> int:
+        """The cap that splits of an order are under now: the smaller of its rule version's and its platform's.
+
+        Basis points of what was captured; 0 means no cap.
+        """
+        platform = self.participants.get(capture.platform)
+        of_platform = 0 if platform is None else platform.max_share_out
+        return smaller_cap(self.version_of(capture).terms.max_share_out, of_platform)
 
     def is_second_party(self, approver: bytes, platform: bytes, version: Version) -> bool:
         """Whether an account may approve a version: neither the authority now nor the one that proposed it."""

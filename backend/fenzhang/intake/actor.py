@@ -19,7 +19,7 @@ class Scope(StrEnum):
     APPROVER = "approver"
     """Read, try and approve the rules that platforms propose."""
     GUARDIAN = "guardian"
-    """Veto rule versions that are not in force yet; freeze, and undo what another guardian froze."""
+    """Read the rules of every platform and veto versions that are not in force yet; cap platforms; freeze."""
     AUDITOR = "auditor"
     """Read the trial balance and the rules of every platform."""
 

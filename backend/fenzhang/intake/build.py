@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from fenzhang.domain import errors, identifiers
-from fenzhang.domain.allocation import leaf_amounts
+from fenzhang.domain.allocation import allocate, leaf_amounts
 from fenzhang.domain.records import Capture, Instruction, InstructionKind
-from fenzhang.domain.rules import MAX_LEAVES, given_indices
+from fenzhang.domain.rules import MAX_LEAVES, given_indices, smaller_cap
+from fenzhang.domain.sharing import most_share_out, to_others
 from fenzhang.intake.errors import (
     CurrencyMismatch,
     GivenCount,
@@ -16,6 +17,7 @@ from fenzhang.intake.errors import (
     OrderExpired,
     OrderOnHold,
     RoleBoundByOrder,
+    ShareOutAboveCap,
     SplitRejected,
     TooManyInstructions,
     UnboundRole,
@@ -73,7 +75,7 @@ def _capture(snapshot: Snapshot, request: CaptureRequest) -> Capture:
     return Capture(
         order_id=identifiers.order_id(snapshot.platform.id, request.reference),
         platform=snapshot.platform.id,
-        merchant=snapshot.active_participant("merchant", request.merchant),
+        merchant=snapshot.consenting_participant("merchant", request.merchant),
         rule_id=version.rule_id,
         rule_version=version.version,
         currency=request.currency,
@@ -101,6 +103,9 @@ def _split(snapshot: Snapshot, request: SplitRequest) -> Instruction:
             )
     if shape.giving or request.given:
         _check_given(shape, request)
+    cap = smaller_cap(shape.max_share_out, snapshot.platform.max_share_out)
+    if cap:
+        _check_share_out(order, shape, request, own, cap)
     return Instruction(
         kind=InstructionKind.SPLIT,
         id=identifiers.split_id(snapshot.platform.id, request.reference),
@@ -127,6 +132,29 @@ def _check_given(shape: RuleShape, request: SplitRequest) -> None:
     except errors.LegExceedsRemaining as refusal:
         field = places.get(refusal.leg, "amount")
         raise LegExceedsRemaining(field, refusal.message, **refusal.values) from None
+
+
+def _check_share_out(
+    order: OrderFacts, shape: RuleShape, request: SplitRequest, own: tuple[bytes, ...], cap: int
+) -> None:
+    """Raises ShareOutAboveCap for a split that is too much whatever was split and returned before."""
+    holders = {
+        role: given if bound == _NOBODY else bound
+        for role, bound, given in zip(shape.roles, order.bindings, own, strict=True)
+    }
+    try:
+        allocations = allocate(shape.tree, request.amount, holders, request.given)
+    except errors.LegExceedsRemaining:
+        return  # the chain rejects it for that reason
+    leaving, most = to_others(allocations, order.merchant), most_share_out(order.captured, cap)
+    if leaving > most:
+        raise ShareOutAboveCap(
+            "amount",
+            f"{leaving} would go to others than the merchant, and at most {most} of this order may",
+            leaving=leaving,
+            most=most,
+            max_share_out=cap,
+        )
 
 
 def _release(snapshot: Snapshot, request: ReleaseRequest) -> Instruction:

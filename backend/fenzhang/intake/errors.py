@@ -212,6 +212,12 @@ class ParticipantNotActive(Conflict):
         super().__init__(message, reference=reference, status=status.name, **more)
 
 
+class RecipientNotConsented(Conflict):
+    """The participant does not agree, or no longer agrees, to receive from the platform."""
+
+    code = "recipient_not_consented"
+
+
 class ParticipantNotSuspended(Conflict):
     """Only a suspended participant can be resumed."""
 
@@ -355,6 +361,12 @@ class HoldBeyondExpiry(InvalidInput):
     """The order would expire before its hold ends."""
 
     code = "hold_beyond_expiry"
+
+
+class ShareOutAboveCap(InvalidInput):
+    """This split alone gives others than the order's merchant more than the cap of the rule or platform allows."""
+
+    code = "share_out_above_cap"
 
 
 class LegExceedsRemaining(InvalidInput):

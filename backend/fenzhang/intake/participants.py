@@ -1,4 +1,4 @@
-"""Who takes part: enrolment of platforms and recipients, suspension and resumption."""
+"""Who takes part: enrolment of platforms and recipients, standing, consent, and caps of platforms."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from fenzhang.intake.settlement import Outcome
 from fenzhang.intake.snapshot import is_id, platform_of
 from fenzhang.store import keys
 from fenzhang.store.bulk import chunks
-from fenzhang.store.payloads import Enrollment, Placement, StandingChange
+from fenzhang.store.payloads import Cap, ConsentChange, Enrollment, Placement, StandingChange
 from fenzhang.store.tables import Instruction, InstructionType, KeystoreKey, Participant
 
 
@@ -167,6 +167,70 @@ async def change_standing(
         )
 
     return await once(session, actor.namespace, kind, reference, content=content, write=write)
+
+
+async def change_consent(
+    session: AsyncSession, actor: Actor, participant: Participant, reference: str, *, granted: bool
+) -> Outcome:
+    """Attest that a participant agrees, or no longer agrees, to receive from the actor's platform.
+
+    Orders that were captured before are split as ever. Raises ReferenceConflict, ParticipantNotActive.
+    """
+    content = {
+        "out_request_no": reference,
+        "out_participant_no": participant.reference,
+        "granted": granted,
+    }
+
+    async def write() -> Instruction:
+        status = ParticipantStatus(participant.status)
+        if status is ParticipantStatus.UNKNOWN:
+            raise ParticipantNotActive(participant.reference, status)
+        return await governance_instruction(
+            session,
+            actor,
+            participant.platform_id,
+            InstructionType.CONSENT,
+            reference,
+            on_chain_id=participant.id,
+            content=content,
+            payload=ConsentChange(participant.id, participant.platform_id, granted),
+        )
+
+    return await once(
+        session, participant.platform_id, InstructionType.CONSENT, reference, content=content, write=write
+    )
+
+
+async def cap_platform(
+    session: AsyncSession, actor: Actor, platform: Participant, reference: str, max_share_out: int
+) -> Outcome:
+    """Cap what a platform's splits give to others than their merchants, under the guardian's own `reference`.
+
+    Raises ReferenceConflict, PlatformNotActive for one that is not on the chain yet.
+    """
+    content = {
+        "out_request_no": reference,
+        "platform": platform.reference,
+        "max_share_out": max_share_out,
+    }
+
+    async def write() -> Instruction:
+        status = ParticipantStatus(platform.status)
+        if status is ParticipantStatus.UNKNOWN:
+            raise PlatformNotActive(platform.reference, status)
+        return await governance_instruction(
+            session,
+            actor,
+            platform.id,
+            InstructionType.CAP,
+            reference,
+            on_chain_id=platform.id,
+            content=content,
+            payload=Cap(platform.id, max_share_out),
+        )
+
+    return await once(session, platform.id, InstructionType.CAP, reference, content=content, write=write)
 
 
 # ------------------------------------------------------------------------------ places

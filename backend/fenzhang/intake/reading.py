@@ -68,6 +68,7 @@ class Terms:
     bindings: tuple[bytes, ...]
     hold_until: int
     expires_at: int
+    amount: int
 
 
 def terms_of(reading: OrderReading) -> Terms:
@@ -88,6 +89,7 @@ def terms_of(reading: OrderReading) -> Terms:
         captured.bindings,
         captured.hold_until,
         captured.expires_at,
+        captured.amount,
     )
 
 
@@ -215,6 +217,18 @@ async def order_named(session: AsyncSession, platform_id: bytes, reference: str)
         expired=sums.get((RecordKind.RELEASE, True), 0),
         freezes=await freezes_of(session, [order_id, *(i.id for i in instructions)]),
     )
+
+
+async def share_out_of(session: AsyncSession, order_id: bytes, merchant: bytes) -> int:
+    """What an order's splits gave to others than its merchant, less what was returned, minor units."""
+    query = (
+        select(Record.kind, *half_sums(Allocation.amount))
+        .join(Record, Record.id == Allocation.record_id)
+        .where(Record.order_id == order_id, Record.canonical.is_(True), Allocation.recipient != merchant)
+        .group_by(Record.kind)
+    )
+    sums = {kind: whole(high, low) for kind, high, low in await session.execute(query)}
+    return sums.get(RecordKind.SPLIT, 0) - sums.get(RecordKind.RETURN, 0)
 
 
 async def references_of(session: AsyncSession, platform_id: bytes, ids: Iterable[bytes]) -> dict[bytes, str]:

@@ -18,6 +18,7 @@ from fenzhang.intake.errors import (
     OrderNotCaptured,
     ParticipantNotActive,
     PlatformNotActive,
+    RecipientNotConsented,
     RoleNotInRule,
     UnknownOrderReference,
     UnknownParticipant,
@@ -61,6 +62,9 @@ class RuleShape:
     leaves: int
     legs: int
     giving: tuple[Leg, ...] = ()
+    tree: tuple[Leg, ...] = ()
+    max_share_out: int = 0
+    """Cap in basis points, 0 for none."""
 
 
 @dataclass(slots=True)
@@ -73,6 +77,8 @@ class OrderFacts:
     rule_version: int
     currency: str
     bindings: tuple[bytes, ...]
+    merchant: bytes
+    captured: int
     hold_until: int = 0
     expires_at: int = 0
     written: dict[str, int] = field(default_factory=dict)
@@ -146,6 +152,20 @@ class Snapshot:
             raise ParticipantNotActive(name, ParticipantStatus(participant.status), field=field_name)
         return participant.id
 
+    def consenting_participant(self, field_name: str, name: str) -> bytes:
+        """Id of an active participant that agrees to receive from the platform.
+
+        Raises UnknownParticipant, ParticipantNotActive, RecipientNotConsented.
+        """
+        found = self.active_participant(field_name, name)
+        if not self.participants[name].consents:
+            raise RecipientNotConsented(
+                "the participant does not agree to receive from the platform",
+                field=field_name,
+                reference=name,
+            )
+        return found
+
     def rule_for_capture(self, reference: str, version: int | None) -> RuleVersion:
         """The version to capture by: the named one, else the one in force. Raises why it cannot be used."""
         usable = self._usable.get((reference, version))
@@ -180,13 +200,15 @@ class Snapshot:
                 leaves=len(leaf_indices(legs)),
                 legs=len(legs),
                 giving=legs if given_indices(legs) else (),
+                tree=legs,
+                max_share_out=payloads.terms_from_json(found.terms).max_share_out,
             )
         return self.shapes[key]
 
     def bind(self, shape: RuleShape, bindings: Mapping[str, str]) -> tuple[bytes, ...]:
         """Participants per role of the rule; 32 zero bytes where `bindings` names nobody.
 
-        Raises RoleNotInRule, UnknownParticipant, ParticipantNotActive.
+        Raises RoleNotInRule, UnknownParticipant, ParticipantNotActive, RecipientNotConsented.
         """
         # Most items of a request bind the same few combinations.
         key = (shape.roles, *bindings.items())
@@ -198,7 +220,9 @@ class Snapshot:
                         f"the rule has no role {role!r}", field=f"bindings.{role}", roles=list(shape.roles)
                     )
             bound = self._bound[key] = tuple(
-                self.active_participant(f"bindings.{role}", bindings[role]) if role in bindings else _NOBODY
+                self.consenting_participant(f"bindings.{role}", bindings[role])
+                if role in bindings
+                else _NOBODY
                 for role in shape.roles
             )
         return bound
@@ -242,6 +266,8 @@ def _facts_of_capture(capture: Capture, state: str) -> OrderFacts:
         bindings=capture.bindings,
         hold_until=capture.hold_until,
         expires_at=capture.expires_at,
+        merchant=capture.merchant,
+        captured=capture.amount,
     )
 
 
@@ -389,4 +415,6 @@ def _facts_of_order(order: Order) -> OrderFacts:
         bindings=bindings_of(order),
         hold_until=order.hold_until,
         expires_at=order.expires_at,
+        merchant=order.merchant,
+        captured=order.captured,
     )

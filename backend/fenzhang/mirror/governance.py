@@ -19,6 +19,8 @@ from fenzhang.chain.eip712 import proposal_hash
 from fenzhang.chain.events import (
     ApprovalLockChanged,
     AuthorityRotated,
+    ConsentChanged,
+    MaxShareOutChanged,
     ParticipantEnrolled,
     ParticipantPlaced,
     ParticipantStatusChanged,
@@ -79,6 +81,24 @@ async def _follow_participants(session: AsyncSession, events: Sequence[Governanc
             for change in changes.values()
             if columns <= change.keys()
         ]
+        await update_rows(session, Participant, "id", rows)
+    await _follow_consents(session, events)
+    caps = {event.platform: event.max_share_out for event in events if isinstance(event, MaxShareOutChanged)}
+    rows = [{"id": platform, "max_share_out": cap} for platform, cap in caps.items()]
+    await update_rows(session, Participant, "id", rows)
+
+
+async def _follow_consents(session: AsyncSession, events: Sequence[GovernanceEvent]) -> None:
+    """Consent to other platforms than a participant's own has no row."""
+    consents = {
+        (event.recipient, event.platform): event.granted
+        for event in events
+        if isinstance(event, ConsentChanged)
+    }
+    for chunk in chunks(sorted({recipient for recipient, _ in consents})):
+        query = select(Participant.id, Participant.platform_id).where(Participant.id.in_(chunk))
+        pairs = [(row.id, row.platform_id) for row in await session.execute(query)]
+        rows = [{"id": pair[0], "consents": consents[pair]} for pair in pairs if pair in consents]
         await update_rows(session, Participant, "id", rows)
 
 
@@ -174,6 +194,8 @@ _GOVERNANCE = frozenset(
         InstructionType.SUSPEND,
         InstructionType.RESUME,
         InstructionType.PLACE,
+        InstructionType.CONSENT,
+        InstructionType.CAP,
         InstructionType.PROPOSE,
         InstructionType.APPROVE,
         InstructionType.RETIRE,
@@ -198,16 +220,22 @@ class Standing:
 
 async def look_up(session: AsyncSession, view: ChainView) -> Standing:
     """Ask the contracts about every participant and rule version of the database. Raises NodeUnavailable, RpcError."""
-    ids = (await session.execute(select(Participant.id).order_by(Participant.id))).scalars().all()
+    query = select(Participant.id, Participant.platform_id).order_by(Participant.id)
+    pairs = [(row.id, row.platform_id) for row in await session.execute(query)]
+    ids = [participant for participant, _ in pairs]
     participants: list[dict[str, Any]] = []
     standings, places = await view.participants_of(ids), await view.places_of(ids)
-    for participant, standing, place in zip(ids, standings, places, strict=True):
+    agreed, caps = await view.consents(pairs), await view.max_shares_out(ids)
+    for participant, standing, place, consents, cap in zip(ids, standings, places, agreed, caps, strict=True):
         row: dict[str, Any] = {
             "id": participant,
             "status": int(standing.status),
             "parent_id": _parent(place.parent),
             "level": place.level,
+            "max_share_out": cap,
         }
+        # One that is not enrolled (any more) will agree when it is.
+        row["consents"] = consents or standing.status is ParticipantStatus.UNKNOWN
         # A participant that is not enrolled (any more) keeps the authority that it asked to be enrolled with.
         if standing.status is not ParticipantStatus.UNKNOWN:
             row["authority"] = _address(standing.authority)

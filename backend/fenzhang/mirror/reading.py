@@ -14,10 +14,12 @@ from fenzhang.chain.events import (
     AuthorityRotated,
     AuthorizationRejected,
     BatchSealed,
+    ConsentChanged,
     Event,
     FreezeChanged,
     InstructionRejected,
     LogPosition,
+    MaxShareOutChanged,
     OrderCaptured,
     OrderRefunded,
     OrderReleased,
@@ -55,6 +57,8 @@ GovernanceEvent = (
     | ParticipantStatusChanged
     | ParticipantPlaced
     | AuthorityRotated
+    | ConsentChanged
+    | MaxShareOutChanged
     | RuleProposed
     | RuleApproved
     | RuleRetired
@@ -160,6 +164,8 @@ class Reading:
                 | ParticipantStatusChanged()
                 | ParticipantPlaced()
                 | AuthorityRotated()
+                | ConsentChanged()
+                | MaxShareOutChanged()
                 | RuleProposed()
                 | RuleApproved()
                 | RuleRetired()
@@ -171,7 +177,7 @@ class Reading:
                 self.governance.append(event)
             case _:
                 # A skipped authorization stays valid and an order that was not expired is as it was, which submission
-                # sees from the transaction; consent, currencies and roles have no row.
+                # sees from the transaction; currencies and roles have no row.
                 pass
 
     def _captured(self, event: OrderCaptured | OrderTerms) -> None:

@@ -42,6 +42,23 @@ class Placement:
 
 
 @dataclass(frozen=True, slots=True)
+class ConsentChange:
+    """CONSENT: ParticipantRegistry.setConsent, attested by the registrar."""
+
+    participant: bytes
+    platform: bytes
+    granted: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Cap:
+    """CAP: ParticipantRegistry.setMaxShareOut of the platform `participant`. Basis points; 0 lifts the cap."""
+
+    participant: bytes
+    max_share_out: int
+
+
+@dataclass(frozen=True, slots=True)
 class Proposal:
     """PROPOSE: RuleBook.propose.
 
@@ -111,6 +128,8 @@ Payload = (
     | Enrollment
     | StandingChange
     | Placement
+    | ConsentChange
+    | Cap
     | Proposal
     | Approval
     | Veto
@@ -205,6 +224,16 @@ def standing_change_from(data: dict[str, Any]) -> StandingChange:
 def placement_from(data: dict[str, Any]) -> Placement:
     """The call of a PLACE."""
     return Placement(participant=_bytes(data["participant"]), parent=_bytes(data["parent"]))
+
+
+def consent_change_from(data: dict[str, Any]) -> ConsentChange:
+    """The call of a CONSENT."""
+    return ConsentChange(_bytes(data["participant"]), _bytes(data["platform"]), data["granted"])
+
+
+def cap_from(data: dict[str, Any]) -> Cap:
+    """The call of a CAP."""
+    return Cap(_bytes(data["participant"]), data["max_share_out"])
 
 
 def proposal_from(data: dict[str, Any]) -> Proposal:

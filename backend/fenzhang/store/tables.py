@@ -63,6 +63,8 @@ class InstructionType(StrEnum):
     VETO = "VETO"
     FREEZE = "FREEZE"
     UNFREEZE = "UNFREEZE"
+    CONSENT = "CONSENT"
+    CAP = "CAP"
 
 
 SETTLEMENT_TYPES = (
@@ -182,6 +184,10 @@ class Participant(Base):
     """Who stands directly above, as the mirror read it; NULL for nobody."""
     level: Mapped[int] = mapped_column(default=1, server_default="1")
     """From the top, 1 to domain.places.MAX_LEVEL."""
+    consents: Mapped[bool] = mapped_column(default=True)
+    """Whether it agrees to receive from its platform, as the mirror read it; enrolment says that it does."""
+    max_share_out: Mapped[int] = mapped_column(default=0)
+    """Cap of a platform in basis points as the mirror read it, 0 for none."""
 
 
 class RuleVersion(Base):

@@ -48,9 +48,10 @@ class Shape:
     legs: int
     leaves: int
     recipients: tuple[bytes, ...]
+    capped: bool = False
 
 
-LARGEST_SHAPE = Shape(MAX_LEGS, MAX_LEAVES, ())
+LARGEST_SHAPE = Shape(MAX_LEGS, MAX_LEAVES, (), capped=True)
 """Of a rule that this database does not have."""
 
 
@@ -60,6 +61,11 @@ class Facts:
 
     orders: dict[bytes, KnownOrder] = field(default_factory=dict)
     shapes: dict[RuleKey, Shape] = field(default_factory=dict)
+    capped_platforms: frozenset[bytes] = frozenset()
+
+    def is_capped(self, capture: Capture) -> bool:
+        """Whether splits of an order are under a cap."""
+        return self.shape_of(capture).capped or capture.platform in self.capped_platforms
 
     def shape_of(self, capture: Capture) -> Shape:
         """Shape of the rule version that an order is split by."""
@@ -91,20 +97,34 @@ class FactsLoader:
         captures = [item.what for item in items if isinstance(item.what, Capture)]
         captures += [order.capture for order in orders.values()]
         await self._load_shapes(session, {rule_key(capture) for capture in captures})
-        return Facts(orders, self._shapes)
+        capped = await _capped_platforms(session, {capture.platform for capture in captures})
+        return Facts(orders, self._shapes, capped)
 
     async def _load_shapes(self, session: AsyncSession, keys: Iterable[RuleKey]) -> None:
         version = tables.RuleVersion
         for chunk in chunks(sorted(set(keys) - self._shapes.keys()), 200):
-            query = select(version.platform_id, version.rule_id, version.version, version.legs).where(
-                tuple_(version.platform_id, version.rule_id, version.version).in_(list(chunk))
-            )
-            for platform, rule_id, number, stored in await session.execute(query):
+            query = select(
+                version.platform_id, version.rule_id, version.version, version.legs, version.terms
+            ).where(tuple_(version.platform_id, version.rule_id, version.version).in_(list(chunk)))
+            for platform, rule_id, number, stored, terms in await session.execute(query):
                 legs = payloads.legs_from_json(stored)
                 fixed = {leg.recipient for leg in legs if leg.recipient is not None}
                 self._shapes[platform, rule_id, number] = Shape(
-                    len(legs), len(leaf_indices(legs)), tuple(sorted(fixed))
+                    len(legs),
+                    len(leaf_indices(legs)),
+                    tuple(sorted(fixed)),
+                    capped=payloads.terms_from_json(terms).max_share_out != 0,
                 )
+
+
+async def _capped_platforms(session: AsyncSession, platforms: Collection[bytes]) -> frozenset[bytes]:
+    found: set[bytes] = set()
+    for chunk in chunks(sorted(platforms)):
+        query = select(tables.Participant.id).where(
+            tables.Participant.id.in_(chunk), tables.Participant.max_share_out != 0
+        )
+        found.update((await session.execute(query)).scalars())
+    return frozenset(found)
 
 
 async def _load_orders(session: AsyncSession, order_ids: Collection[bytes]) -> dict[bytes, KnownOrder]:

@@ -34,6 +34,9 @@ _PER_PAST_RECORD = 2_600
 _PER_PAST_LEAF = 1_500
 _SPLIT = 11_500
 _PER_LEAF = 1_500
+_CAPPED = 25_000
+"""Under a cap: the sum of what left the merchant, from zero; and for each leaf, also of a return's opened past:"""
+_PER_CAPPED_LEAF = 800
 _RELEASE = 8_500
 _RETURN = 12_000
 _REFUND = 13_500
@@ -75,6 +78,11 @@ def instruction_gas(instruction: Instruction, leaves: int) -> int:
 def expiry_gas(capture: Capture) -> int:
     """One order of an `expire`, with its merchant and platform looked at and paid for the first time."""
     return witness_gas(capture) + _RELEASE + 2 * COLD_STANDING + COLD_POSITION
+
+
+def cap_gas(leaves: int) -> int:
+    """What a cap adds to a split or return of an order: `leaves` are those of the split or of the opened past."""
+    return _CAPPED + _PER_CAPPED_LEAF * leaves
 
 
 def rule_gas(legs: int) -> int:

@@ -27,6 +27,8 @@ SENDER = {
     InstructionType.SUSPEND: keys.REGISTRAR,
     InstructionType.RESUME: keys.REGISTRAR,
     InstructionType.PLACE: keys.REGISTRAR,
+    InstructionType.CONSENT: keys.REGISTRAR,
+    InstructionType.CAP: keys.GUARDIAN,
     InstructionType.PROPOSE: keys.SUBMITTER,
     InstructionType.APPROVE: keys.APPROVER,
     InstructionType.VETO: keys.GUARDIAN,
@@ -108,7 +110,13 @@ def _request(row: Any) -> Request:
     kind = InstructionType(row.type)
     payload = row.payload
     match kind:
-        case InstructionType.ENROLL | InstructionType.SUSPEND | InstructionType.RESUME:
+        case (
+            InstructionType.ENROLL
+            | InstructionType.SUSPEND
+            | InstructionType.RESUME
+            | InstructionType.CONSENT
+            | InstructionType.CAP
+        ):
             changes = {bytes.fromhex(payload["participant"][2:])}
             needs = {row.platform_id}
         case InstructionType.FREEZE | InstructionType.UNFREEZE:
@@ -139,18 +147,20 @@ async def call_of(
         case InstructionType.RETIRE:
             retirement = payloads.retirement_from(payload)
             return Call(deployment.rule_book, await _retire(session, keyring, deployment, retirement))
-        case InstructionType.APPROVE:
-            wanted = payloads.approval_from(payload)
-            data = calls.approve_call(wanted.platform, wanted.rule_id, wanted.version, wanted.content_hash)
-            return Call(deployment.rule_book, data)
-        case InstructionType.VETO:
-            veto = payloads.veto_from(payload)
-            read = (veto.platform, veto.rule_id, veto.version, veto.content_hash)
-            return Call(deployment.rule_book, calls.veto_call(*read, veto.reason))
+        case InstructionType.APPROVE | InstructionType.VETO as decision:
+            return Call(deployment.rule_book, _decision_call(decision, payload))
         case InstructionType.FREEZE | InstructionType.UNFREEZE:
             return _freeze_call(deployment, payloads.freeze_change_from(payload))
         case other:
             return Call(deployment.participant_registry, _participant_call(other, payload))
+
+
+def _decision_call(kind: InstructionType, payload: dict[str, Any]) -> bytes:
+    if kind is InstructionType.VETO:
+        veto = payloads.veto_from(payload)
+        return calls.veto_call(veto.platform, veto.rule_id, veto.version, veto.content_hash, veto.reason)
+    wanted = payloads.approval_from(payload)
+    return calls.approve_call(wanted.platform, wanted.rule_id, wanted.version, wanted.content_hash)
 
 
 def _freeze_call(deployment: Deployment, wanted: payloads.FreezeChange) -> Call:
@@ -169,13 +179,18 @@ def _participant_call(kind: InstructionType, payload: dict[str, Any]) -> bytes:
             if wanted.platform is not None:
                 return calls.enroll_recipient_call(wanted.participant, wanted.platform)
             return calls.enroll_call(wanted.participant, wanted.authority or calls.NO_AUTHORITY)
-        case InstructionType.SUSPEND:
-            return calls.suspend_call(payloads.standing_change_from(payload).participant)
-        case InstructionType.RESUME:
-            return calls.resume_call(payloads.standing_change_from(payload).participant)
+        case InstructionType.SUSPEND | InstructionType.RESUME:
+            change = calls.suspend_call if kind is InstructionType.SUSPEND else calls.resume_call
+            return change(payloads.standing_change_from(payload).participant)
         case InstructionType.PLACE:
             placement = payloads.placement_from(payload)
             return calls.place_call(placement.participant, placement.parent)
+        case InstructionType.CONSENT:
+            consent = payloads.consent_change_from(payload)
+            return calls.set_consent_call(consent.participant, consent.platform, granted=consent.granted)
+        case InstructionType.CAP:
+            cap = payloads.cap_from(payload)
+            return calls.set_max_share_out_call(cap.participant, cap.max_share_out)
         case _:
             raise ValueError(f"{kind} is settled by SplitLedger")
 

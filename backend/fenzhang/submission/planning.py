@@ -242,6 +242,9 @@ class Plan:
         else:
             paid = {who for who in (*shape.recipients, *capture.bindings, *instruction.bindings) if any(who)}
             cost.rules[rule_key(capture)] = shape.legs
+            if self.facts.is_capped(capture):
+                known = self.facts.orders.get(capture.order_id)
+                cost.gas += model.cap_gas(shape.leaves + (known.past_leaves if known else 0))
         cost.positions |= {(capture.currency, who) for who in paid}
         # Who gives back is looked at as well while somebody is frozen.
         cost.standings |= paid

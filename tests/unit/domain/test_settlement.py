@@ -359,6 +359,11 @@ def _with_rule(world: World) -> None:
         (Rule(), RuleState.UNKNOWN),
         (Rule({1: Version(LEGS, 0)}), RuleState.PROPOSED),
         (Rule({1: Version(LEGS, 0)}, retired=True), RuleState.PROPOSED),
+        (Rule({1: Version(LEGS, 0, vetoed=True)}), RuleState.VETOED),
+        (
+            Rule({1: Version(LEGS, 0, approved=True), 2: Version(LEGS, 0, vetoed=True)}),
+            RuleState.IN_FORCE,
+        ),
         (Rule({1: Version(LEGS, 0, approved=True)}, retired=True), RuleState.RETIRED),
         (Rule({1: Version(LEGS, NOW + 1, approved=True)}), RuleState.NOT_EFFECTIVE),
         (

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 from fenzhang.domain.allocation import Allocation
@@ -94,12 +96,13 @@ def test_why_an_order_does_not_expire_in_the_contract_s_order(world: World) -> N
     world.orders[ORDER].held = 0
     world.frozen_orders[ORDER, WHOLE_ORDER] = FREEZE
     found: list[Rejection] = []
-    for now, mend in (
-        (EXPIRY - 1, dict[str, str]().clear),
+    steps: tuple[tuple[int, Callable[[], None]], ...] = (
+        (EXPIRY - 1, lambda: None),
         (EXPIRY, world.frozen_orders.clear),
         (EXPIRY, lambda: setattr(world.orders[ORDER], "held", 5)),
         (EXPIRY, lambda: setattr(world.participants[SHOP], "status", ParticipantStatus.ACTIVE)),
-    ):
+    )
+    for now, mend in steps:
         with pytest.raises(Rejection) as caught:
             decide_expiry(world, ORDER, now)
         found.append(caught.value)

@@ -30,7 +30,17 @@ def items(draw: st.DrawFn) -> tuple[Capture, OrderFacts, RuleShape, Instruction]
     version = draw(st.integers(1, 3))
     capture = Capture(order_id, b"p" * 32, draw(ids), rule, version, "CNY", 1, bindings)
     written = {kind.value: draw(st.integers(0, 16)) for kind in SETTLEMENT_TYPES[1:]}
-    order = OrderFacts(order_id, False, rule, version, "CNY", bindings, written=written)  # noqa: FBT003 -- not rejected
+    order = OrderFacts(
+        order_id,
+        rejected=False,
+        rule_id=rule,
+        rule_version=version,
+        currency="CNY",
+        bindings=bindings,
+        merchant=capture.merchant,
+        captured=capture.amount,
+        written=written,
+    )
     kind = draw(st.sampled_from(InstructionKind))
     instruction = Instruction(
         kind,

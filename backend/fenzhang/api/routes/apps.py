@@ -14,7 +14,7 @@ from fenzhang.api.present import instruction_answer, participant_answer, status_
 from fenzhang.api.responses import OrjsonResponse
 from fenzhang.api.routing import SecuredRoute
 from fenzhang.api.schemas.answers import AppAnswer, InstructionAnswer, ParticipantAnswer
-from fenzhang.api.schemas.governance import AppBody, PlatformBody, RequestBody
+from fenzhang.api.schemas.governance import AppBody, CapBody, PlatformBody, RequestBody
 from fenzhang.api.services import Services, services_of
 from fenzhang.api.types import Reference
 from fenzhang.api.waiting import Wait, awaited
@@ -25,6 +25,7 @@ from fenzhang.store.tables import InstructionType
 
 router = APIRouter(route_class=SecuredRoute, tags=["Operator"])
 Operator = Annotated[Actor, Depends(allow(Scope.OPERATOR))]
+Guardian = Annotated[Actor, Depends(allow(Scope.GUARDIAN))]
 _OPERATOR = (Scope.OPERATOR,)
 _KEY_BYTES = 32
 
@@ -114,6 +115,22 @@ async def resume_platform(
 ) -> OrjsonResponse:
     """Resume a suspended platform."""
     return await _change(request, reference, body, actor, InstructionType.RESUME)
+
+
+@router.post(
+    "/v1/platforms/{reference}/cap",
+    **operation({202: InstructionAnswer, 200: InstructionAnswer}, *WRITE, scopes=(Scope.GUARDIAN,)),
+)
+async def cap_platform(
+    request: Request, reference: Reference, body: CapBody, actor: Guardian
+) -> OrjsonResponse:
+    """Cap what a platform's splits give to others than the merchants of their orders, from then on."""
+    async with services_of(request).database.write() as session:
+        platform = await participants.platform_named(session, reference)
+        outcome = await participants.cap_platform(
+            session, actor, platform, body.out_request_no, body.max_share_out
+        )
+    return OrjsonResponse(instruction_answer(outcome.instruction), status_of_write([outcome]))
 
 
 async def _change(

@@ -12,7 +12,7 @@ from fenzhang.api.present import instruction_answer, participant_answer, status_
 from fenzhang.api.responses import OrjsonResponse
 from fenzhang.api.routing import SecuredRoute
 from fenzhang.api.schemas.answers import InstructionAnswer, ParticipantAnswer, ParticipantList
-from fenzhang.api.schemas.governance import ParticipantBody, PlaceBody, RequestBody
+from fenzhang.api.schemas.governance import ConsentBody, ParticipantBody, PlaceBody, RequestBody
 from fenzhang.api.services import services_of
 from fenzhang.api.types import ParticipantName, Reference
 from fenzhang.api.waiting import Wait, awaited
@@ -117,6 +117,24 @@ async def place(request: Request, reference: Reference, body: PlaceBody, actor: 
         if body.out_parent_no is not None:
             parent = await participants.participant_named(session, actor.namespace, body.out_parent_no)
         outcome = await participants.place(session, actor, participant, parent, body.out_request_no)
+    return OrjsonResponse(instruction_answer(outcome.instruction), status_of_write([outcome]))
+
+
+@router.post(
+    "/v1/participants/{reference}/consent",
+    **operation({202: InstructionAnswer, 200: InstructionAnswer}, *WRITE, scopes=_PLATFORM),
+)
+async def consent(
+    request: Request, reference: Reference, body: ConsentBody, actor: Platform
+) -> OrjsonResponse:
+    """Record that a participant agrees, or no longer agrees, to receive from the platform: for orders from then on."""
+    async with services_of(request).database.write() as session:
+        participant = await participants.participant_named(session, actor.namespace, reference)
+        if participant.id == actor.namespace:
+            raise UnknownParticipant(reference)  # a platform always agrees to itself
+        outcome = await participants.change_consent(
+            session, actor, participant, body.out_request_no, granted=body.granted
+        )
     return OrjsonResponse(instruction_answer(outcome.instruction), status_of_write([outcome]))
 
 

@@ -27,6 +27,7 @@ from fenzhang.api.schemas.settlement import (
     SplitBody,
 )
 from fenzhang.api.services import services_of
+from fenzhang.api.sharing import share_out_of
 from fenzhang.api.types import Reference
 from fenzhang.api.waiting import SeenState, Wait, awaited
 from fenzhang.domain.errors import FenzhangError
@@ -170,7 +171,8 @@ async def get_order(
         names = await reading.references_of(
             session, actor.namespace, [*recipients, terms.merchant, *terms.bindings]
         )
-    return OrjsonResponse(order_answer(reference, found, terms, roles, names))
+        share_out = await share_out_of(session, actor.namespace, terms, rule)
+    return OrjsonResponse(order_answer(reference, found, terms, roles, names) | {"share_out": share_out})
 
 
 @router.get("/v1/splits/{reference}", **_GET)

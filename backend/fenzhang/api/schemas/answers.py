@@ -25,6 +25,8 @@ Type = Literal[
     "VETO",
     "FREEZE",
     "UNFREEZE",
+    "CONSENT",
+    "CAP",
 ]
 Standing = Literal["UNKNOWN", "ACTIVE", "SUSPENDED", "CLOSED"]
 
@@ -137,8 +139,24 @@ class BatchAnswer(BaseModel):
     items: list[InstructionAnswer | Problem]
 
 
+class ShareOutAnswer(BaseModel):
+    """A cap on what splits give to others than the order's merchant, of its rule version or platform, minor units.
+
+    `max_share_out`: basis points of what was captured, which make `most`. `shared_out`: what splits gave, less what was
+    returned; so much is `left` for further splits.
+    """
+
+    max_share_out: int
+    most: int
+    shared_out: int
+    left: int
+
+
 class OrderAnswer(BaseModel):
-    """An order: what was captured, what it still holds (can be split or released), and what happened to it."""
+    """An order: what was captured, what it still holds (can be split or released), and what happened to it.
+
+    `share_out` is null without a cap.
+    """
 
     out_order_no: str
     order_id: str
@@ -161,11 +179,15 @@ class OrderAnswer(BaseModel):
     refunded: Sum
     released_by_expiry: Sum
     frozen: FreezeAnswer | None = Field(description="While a guardian has frozen the order.")
+    share_out: ShareOutAnswer | None
     instructions: list[InstructionAnswer]
 
 
 class ParticipantAnswer(BaseModel):
-    """A participant and its standing on the chain; `enrolment` is the instruction that enrolled it."""
+    """A participant and its standing on the chain; `enrolment` is the instruction that enrolled it.
+
+    `consents`: it agrees to receive from the platform. `max_share_out`: a platform's cap in basis points, 0 for none.
+    """
 
     out_participant_no: str
     participant_id: str
@@ -174,6 +196,8 @@ class ParticipantAnswer(BaseModel):
     frozen: FreezeAnswer | None = Field(description="While a guardian has frozen the participant.")
     parent_id: str | None
     level: int
+    consents: bool
+    max_share_out: int
     enrolment: InstructionAnswer | None
 
 
@@ -265,10 +289,21 @@ class GivenLeg(BaseModel):
     remaining: int | None
 
 
+class QuotedShareOut(ShareOutAnswer):
+    """A cap and what is left of it, and what this split would give to others: whether it `fits`.
+
+    `leaving` and `fits` are null unless an order is quoted; then `amount` counts as all that was captured.
+    """
+
+    leaving: int | None
+    fits: bool | None
+
+
 class QuoteAnswer(BaseModel):
     """The Python specification's answer and the contract's. `reason`: why the split would be rejected.
 
-    They `agree` when amounts, or reasons with all their values, are the same.
+    They `agree` when amounts, or reasons with all their values, are the same. `terms` are those of the quoted rule
+    version, and `share_out` is null without a cap.
     """
 
     python: QuoteSide
@@ -276,6 +311,8 @@ class QuoteAnswer(BaseModel):
     agree: bool
     reason: Reason | None
     allocations: list[QuoteLeaf] | None
+    terms: TermsAnswer | None
+    share_out: QuotedShareOut | None
     given: list[GivenLeg]
 
 

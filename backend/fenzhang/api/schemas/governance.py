@@ -160,6 +160,22 @@ class FreezeBody(Model):
         )
 
 
+class ConsentBody(Model):
+    """Whether a participant agrees to receive from the platform from now on."""
+
+    model_config = examples({"out_request_no": "consent-000001", "granted": False})
+    out_request_no: Reference
+    granted: bool
+
+
+class CapBody(Model):
+    """Basis points of an order's captured amount that a platform's splits may give to others; 0 lifts the cap."""
+
+    model_config = examples({"out_request_no": "cap-000001", "max_share_out": 3000})
+    out_request_no: Reference
+    max_share_out: Annotated[int, Field(ge=0, le=BASIS_POINTS)]
+
+
 class RequestBody(Model):
     """A change that needs no more than the client's own reference for it."""
 
@@ -281,8 +297,12 @@ class RetirementBody(Model):
     signature: SignatureBytes | None = None
 
 
+_ALTERNATIVES = 3
+"""Ways to say what is quoted."""
+
+
 class QuoteBody(Model):
-    """A dry run: a version of a rule, or any legs, on an amount. `bindings` add who would receive what.
+    """A dry run: an order, a version of a rule, or any legs, on an amount. `bindings` add who would receive what.
 
     `given` is what the split would give GIVEN legs, in leg order; without it, the answer says what it may give.
     """
@@ -296,10 +316,15 @@ class QuoteBody(Model):
             ],
             "amount": 99,
         },
+        {"out_order_no": "order-000001", "amount": 9900},
         oneOf=[
             {
                 "required": ["out_rule_no"],
-                "properties": {"out_rule_no": {"type": "string"}, "legs": {"type": "null"}},
+                "properties": {
+                    "out_rule_no": {"type": "string"},
+                    "legs": {"type": "null"},
+                    "out_order_no": {"type": "null"},
+                },
             },
             {
                 "required": ["legs"],
@@ -307,6 +332,16 @@ class QuoteBody(Model):
                     "legs": {"type": "array"},
                     "out_rule_no": {"type": "null"},
                     "version": {"type": "null"},
+                    "out_order_no": {"type": "null"},
+                },
+            },
+            {
+                "required": ["out_order_no"],
+                "properties": {
+                    "out_order_no": {"type": "string"},
+                    "out_rule_no": {"type": "null"},
+                    "version": {"type": "null"},
+                    "legs": {"type": "null"},
                 },
             },
         ],
@@ -315,13 +350,14 @@ class QuoteBody(Model):
     out_rule_no: Reference | None = None
     version: Version | None = None
     legs: Legs | None = None
+    out_order_no: Reference | None = None
     bindings: Bindings = Field(default_factory=dict)
     given: GivenAmounts | None = None
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        if (self.out_rule_no is None) == (self.legs is None):
-            raise ValueError("give either out_rule_no or legs")
-        if self.version is not None and self.legs is not None:
-            raise ValueError("legs have no version")
+        if [self.out_rule_no, self.legs, self.out_order_no].count(None) != _ALTERNATIVES - 1:
+            raise ValueError("give one of out_rule_no, legs and out_order_no")
+        if self.version is not None and self.out_rule_no is None:
+            raise ValueError("only a rule has versions")
         return self
