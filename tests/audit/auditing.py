@@ -97,11 +97,11 @@ class Slots:
     TOTALS = 5
     ENABLED = 6
     REFUNDED = 7
-    SHARED_OUT = 7
-    FREEZES = 8
-    NONCES = 9
-    BATCH_ROOTS = 10
-    BATCH_COUNT = 11
+    SHARED_OUT = 8
+    FREEZES = 9
+    NONCES = 10
+    BATCH_ROOTS = 11
+    BATCH_COUNT = 12
     MANAGER_ROLES = 1
 
 
