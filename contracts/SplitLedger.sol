@@ -182,7 +182,7 @@ contract SplitLedger is ISplitLedger, AccessManaged, EIP712 {
             ParticipantStatus status;
             address authority_;
             (status, authority_, run.maxShareOut) = registry.platformOf(platform);
-            if (run.maxShareOut != 0) run.capped = true;
+            run.caps |= run.maxShareOut;
             bytes memory reason = _refusal(
                 authority_,
                 platform,

@@ -171,7 +171,7 @@ library Settlement {
         uint256 list;
         (list, reason) = _allocate(run, i);
         if (reason.length != 0) return reason;
-        if (run.capped) {
+        if (run.caps != 0) {
             reason = _shareOut(books, run, i, list, held - amount);
             if (reason.length != 0) return reason;
         }
@@ -304,7 +304,7 @@ library Settlement {
         for (uint256 k = 0; k < takes.length; ++k) {
             if (takes[k].amount != 0) books.positions[c.currency][takes[k].recipient] -= takes[k].amount;
         }
-        _selectRule(run);
+        run.selectRule(c); // its past was opened, so it was captured before
         if (_cap(run) != 0) books.sharedOut[i.orderId] = Past.sharedOut(cursor) - Past.toOthers(takes, c.merchant);
         _selectCurrency(books, run, c);
         run.held += i.amount;
