@@ -215,7 +215,7 @@ contract SplitLedger is ISplitLedger, AccessManaged, EIP712 {
             ParticipantStatus status;
             address authority_;
             (status, authority_, run.maxShareOut) = registry.platformOf(platform);
-            if (run.maxShareOut != 0) run.capped = true;
+            run.caps |= run.maxShareOut;
             bool active = status == ParticipantStatus.ACTIVE && authority_ != address(0);
             bytes4 mayNot =
                 active ? SplitLedger_ParticipantFrozen.selector : SplitLedger_PlatformNotActive.selector;

@@ -52,11 +52,13 @@ struct LoadedRule {
 /// @notice Working memory of one `settle` transaction. What is worked on is kept at hand: an order's `cursor`, a `rule`, a
 /// platform, a currency; `select…` changes it.
 /// `platformNumber` is what Recipients knows the platform by (0 if it has no number), `platformActive` whether it was
-/// seen to be. `maxShareOut` is the cap of the platform whose authorization is carried out;
-/// `capped` whether any rule or platform so far has one, and splits have to be looked at more closely. `positions` is the slot of the currency's mapping of positions; its totals are written back when
+/// seen to be. `positions` is the slot of the currency's mapping of positions; its totals are written back when
 /// another currency's turn comes, `totals` is what storage holds; and so are positions that have something `pending`.
 /// `freezes` is 1 when no participant is frozen, 2 when some are, 0 while nobody asked.
 /// `cursors`, `leavesEnd`, `lastLeaf`, `recipients` and `pending` are positions in memory.
+/// `cursors`, `leavesEnd`, `lastLeaf`, `recipients` and `pending` are positions in memory. `maxShareOut` is the cap of the
+/// platform whose authorization is carried out; while `caps` is 0, no rule or platform so far had one, and splits need not
+/// be looked at more closely.
 struct Run {
     Cursor cursor; // the first field, see selectCursor
     LoadedRule rule;
@@ -87,7 +89,7 @@ struct Run {
     uint256 platformCount;
     uint256 freezes;
     uint256 maxShareOut;
-    bool capped;
+    uint256 caps;
 }
 
 /// @title Working memory of a transaction: orders by index, leaves, and what registry and rule book said
@@ -383,7 +385,7 @@ library Runs {
         Leg[] memory legs;
         (rule.state, legs, rule.roles, rule.terms) = run.ruleBook.load(c.platform, c.ruleId, c.ruleVersion);
         if (rule.state == RuleState.UNKNOWN) return rule;
-        if (rule.terms.maxShareOut != 0) run.capped = true;
+        run.caps |= rule.terms.maxShareOut;
         uint256 inner = RuleTree.innerLegs(legs);
         uint256[] memory payees = new uint256[](legs.length);
         bytes32[] memory recipients = new bytes32[](legs.length);

@@ -228,7 +228,7 @@ library Settlement {
         uint256 list;
         (list, reason) = _allocate(run, i);
         if (reason.length != 0) return reason;
-        if (run.capped) {
+        if (run.caps != 0) {
             reason = _shareOut(books, run, i, list, held - amount);
             if (reason.length != 0) return reason;
         }

@@ -209,6 +209,9 @@ async def test_a_guardian_caps_a_platform(api: Api) -> None:
     assert answer.status_code == 202, answer.text
     assert (await api.guardian.post("/v1/platforms/mall/cap", json=body)).status_code == 200
     assert payloads.cap_from(await _payload(api, "CAP")) == payloads.Cap(MALL, 3_000)
+    await _cap(api, platform=3_000)
+    for client, path in ((api.guardian, "/v1/platforms/mall"), (api.mall, "/v1/participants/mall")):
+        assert (await client.get(path)).json()["max_share_out"] == 3_000
     followed = await api.guardian.get("/v1/instructions/CAP/c-1?platform=mall")
     assert followed.json() == answer.json()
     for change in ({"max_share_out": 10_001}, {"max_share_out": -1}, {"max_share_out": None}):

@@ -27,6 +27,8 @@ router = APIRouter(route_class=SecuredRoute, tags=["Operator"])
 Operator = Annotated[Actor, Depends(allow(Scope.OPERATOR))]
 Guardian = Annotated[Actor, Depends(allow(Scope.GUARDIAN))]
 _OPERATOR = (Scope.OPERATOR,)
+_WATCHERS = (Scope.OPERATOR, Scope.GUARDIAN)
+Watcher = Annotated[Actor, Depends(allow(*_WATCHERS))]
 _KEY_BYTES = 32
 
 
@@ -76,11 +78,11 @@ async def _make_key(services: Services) -> participants.NewKey:
     return await asyncio.to_thread(participants.make_key, secret, password, chain_id, work_factor)
 
 
-@router.get("/v1/platforms/{reference}", **operation({200: ParticipantAnswer}, *READ, scopes=_OPERATOR))
+@router.get("/v1/platforms/{reference}", **operation({200: ParticipantAnswer}, *READ, scopes=_WATCHERS))
 async def get_platform(
-    request: Request, reference: Reference, _actor: Operator, wait: Wait = 0
+    request: Request, reference: Reference, _actor: Watcher, wait: Wait = 0
 ) -> OrjsonResponse:
-    """A platform and its standing. `wait` waits for its enrolment."""
+    """A platform, its standing and its cap. `wait` waits for its enrolment."""
     services = services_of(request)
     async with services.database.read() as session:
         platform = await participants.platform_named(session, reference)
