@@ -187,14 +187,16 @@ library Allocator {
     /// @param leaves what each has, replaced by what it gives.
     /// @param total what they have together, at least `amount` and below 2^96, so that products stay below 2^256.
     function takeBackDown(Allocation[] memory leaves, uint256 total, uint256 amount) internal pure {
-        if (amount == 0) total = 1; // nothing is taken, also from leaves that have nothing
-        uint256 weights;
-        uint256 given;
-        for (uint256 k = 0; k < leaves.length; ++k) {
-            weights += leaves[k].amount;
-            uint256 upToHere = weights * amount / total;
-            leaves[k].amount = uint96(upToHere - given);
-            given = upToHere;
+        unchecked {
+            if (amount == 0) total = 1; // nothing is taken, also from leaves that have nothing
+            uint256 weights;
+            uint256 given;
+            for (uint256 k = 0; k < leaves.length; ++k) {
+                weights += leaves[k].amount;
+                uint256 upToHere = weights * amount / total;
+                leaves[k].amount = uint96(upToHere - given);
+                given = upToHere;
+            }
         }
     }
 

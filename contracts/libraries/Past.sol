@@ -75,16 +75,10 @@ library Past {
         if (i.amount == 0) return (takes, abi.encodePacked(ISplitLedger.SplitLedger_ZeroAmount.selector));
         takes = _part(_leaves(cursor), first, count);
         if (i.amounts.length != 0) return (takes, _takeGiven(takes, i));
-        uint256 total = _sumOf(takes);
-        if (i.amount > total) {
-            return (
-                takes,
-                abi.encodeWithSelector(
-                    ISplitLedger.SplitLedger_InsufficientReturnable.selector, i.splitId, uint256(i.amount), total
-                )
-            );
-        }
-        Allocator.takeBackDown(takes, total, i.amount);
+        return (
+            takes,
+            _spread(takes, ISplitLedger.SplitLedger_InsufficientReturnable.selector, i.splitId, Typed.amountOf(i), 0)
+        );
     }
 
     /// @notice What each leaf of the order gives to a REFUND beyond what it held, or why it cannot.
@@ -96,45 +90,38 @@ library Past {
         if (head(cursor) != cursor.head) return (takes, _notFirst(i.orderId));
         if (i.amount == 0) return (takes, abi.encodePacked(ISplitLedger.SplitLedger_ZeroAmount.selector));
         takes = _leaves(cursor);
-        uint256 total = _sumOf(takes);
-        if (i.amount > held + total) {
-            return (
-                takes,
-                abi.encodeWithSelector(
-                    ISplitLedger.SplitLedger_InsufficientRefundable.selector, i.orderId, uint256(i.amount), held + total
-                )
-            );
-        }
-        Allocator.takeBackDown(takes, total, i.amount > held ? i.amount - held : 0);
+        reason =
+            _spread(takes, ISplitLedger.SplitLedger_InsufficientRefundable.selector, i.orderId, Typed.amountOf(i), held);
     }
 
     /// @dev Per leaf of the order what it can still give: allocated or released, less what was returned and refunded from it.
-    /// Leaves are those of all splits, and for each release its merchant, in the order of the records.
+    /// Leaves are those of all splits, and for each release its merchant, in the order of the records. All of it was
+    /// recorded here, so it is in range and nothing gave more than it had.
     function _leaves(Cursor memory cursor) private pure returns (Allocation[] memory leaves) {
         PastRecord[] calldata past = cursor.pastOf();
-        uint256 count;
-        for (uint256 k = 0; k < past.length; ++k) {
-            count += _leafCount(past[k]);
-        }
-        leaves = new Allocation[](count);
-        count = 0;
-        for (uint256 k = 0; k < past.length; ++k) {
-            PastRecord calldata record = past[k];
-            if (record.kind == RecordKind.RELEASE) {
-                // What stands where its allocations would be was not hashed, and may be anything.
-                leaves[count++] = Allocation(cursor.captureOf().merchant, record.amount);
-                continue;
+        unchecked {
+            uint256 count;
+            for (uint256 k = 0; k < past.length; ++k) {
+                count += _leafCount(past[k]);
             }
-            Allocation[] calldata allocations = record.allocations;
-            if (record.kind == RecordKind.SPLIT) {
-                for (uint256 j = 0; j < allocations.length; ++j) {
-                    leaves[count++] = allocations[j];
+            leaves = new Allocation[](count);
+            count = 0;
+            for (uint256 k = 0; k < past.length; ++k) {
+                PastRecord calldata record = past[k];
+                RecordKind kind = record.kind;
+                if (kind == RecordKind.RELEASE) {
+                    // What stands where its allocations would be was not hashed, and may be anything.
+                    leaves[count++] = Allocation(cursor.captureOf().merchant, record.amount);
+                    continue;
                 }
-            } else {
-                uint256 first;
-                if (record.kind == RecordKind.RETURN) (first,) = _placeOf(past, record.splitId);
+                Allocation[] calldata allocations = record.allocations;
+                uint256 first = count;
+                if (kind == RecordKind.RETURN) (first,) = _placeOf(past, record.splitId);
+                else if (kind == RecordKind.REFUND) first = 0;
+                else count += allocations.length;
                 for (uint256 j = 0; j < allocations.length; ++j) {
-                    leaves[first + j].amount -= allocations[j].amount;
+                    if (kind == RecordKind.SPLIT) leaves[first + j] = allocations[j];
+                    else leaves[first + j].amount -= allocations[j].amount;
                 }
             }
         }
@@ -142,12 +129,15 @@ library Past {
 
     /// @dev Where the leaves of the first split with this id stand among those of the order; `count` is 0 without one.
     function _placeOf(PastRecord[] calldata past, bytes32 splitId) private pure returns (uint256 first, uint256 count) {
-        for (uint256 k = 0; k < past.length; ++k) {
-            count = _leafCount(past[k]);
-            if (past[k].kind == RecordKind.SPLIT && past[k].id == splitId) return (first, count);
-            first += count;
+        unchecked {
+            for (uint256 k = 0; k < past.length; ++k) {
+                PastRecord calldata record = past[k];
+                count = _leafCount(record);
+                if (record.kind == RecordKind.SPLIT && record.id == splitId) return (first, count);
+                first += count;
+            }
+            count = 0;
         }
-        count = 0;
     }
 
     function _leafCount(PastRecord calldata record) private pure returns (uint256) {
@@ -167,9 +157,20 @@ library Past {
         }
     }
 
-    function _sumOf(Allocation[] memory list) private pure returns (uint256 sum) {
-        for (uint256 k = 0; k < list.length; ++k) {
-            sum += list[k].amount;
+    /// @dev Lets leaves give in proportion what an amount needs beyond what is held, or says by `refusal` that they cannot.
+    /// @param leaves what each has, replaced by what it gives.
+    function _spread(Allocation[] memory leaves, bytes4 refusal, bytes32 id, uint256 amount, uint256 held)
+        private
+        pure
+        returns (bytes memory reason)
+    {
+        uint256 total;
+        unchecked {
+            for (uint256 k = 0; k < leaves.length; ++k) {
+                total += leaves[k].amount;
+            }
+            if (amount > held + total) return abi.encodeWithSelector(refusal, id, amount, held + total);
+            Allocator.takeBackDown(leaves, total, amount > held ? amount - held : 0);
         }
     }
 
