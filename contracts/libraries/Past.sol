@@ -2,11 +2,13 @@
 pragma solidity 0.8.37;
 
 import {Allocation, Capture, ISplitLedger, Instruction, PastRecord, RecordKind} from "../interfaces/ISplitLedger.sol";
+import {Allocations} from "./Allocations.sol";
 import {Allocator} from "./Allocator.sol";
 import {BatchRoot} from "./BatchRoot.sol";
 import {OrderSlot} from "./OrderSlot.sol";
 import {Cursor, Runs} from "./Runs.sol";
 import {Typed} from "./Typed.sol";
+import {Words} from "./Words.sol";
 
 /// @title The opened past of an order, and what a return or refund takes from it
 library Past {
@@ -64,7 +66,7 @@ library Past {
     function takeBack(Cursor memory cursor, Instruction calldata i)
         internal
         pure
-        returns (Allocation[] memory takes, bytes memory reason)
+        returns (uint256 takes, bytes memory reason)
     {
         if (head(cursor) != cursor.head) return (takes, _notFirst(i.orderId));
         (uint256 first, uint256 count) = _placeOf(cursor.pastOf(), i.splitId);
@@ -73,7 +75,7 @@ library Past {
                 (takes, abi.encodeWithSelector(ISplitLedger.SplitLedger_UnknownSplit.selector, i.orderId, i.splitId));
         }
         if (i.amount == 0) return (takes, abi.encodePacked(ISplitLedger.SplitLedger_ZeroAmount.selector));
-        takes = _part(_leaves(cursor), first, count);
+        takes = Allocations.part(_leaves(cursor), first, count);
         if (i.amounts.length != 0) return (takes, _takeGiven(takes, i));
         return (
             takes,
@@ -85,7 +87,7 @@ library Past {
     function takeForRefund(Cursor memory cursor, Instruction calldata i, uint256 held)
         internal
         pure
-        returns (Allocation[] memory takes, bytes memory reason)
+        returns (uint256 takes, bytes memory reason)
     {
         if (head(cursor) != cursor.head) return (takes, _notFirst(i.orderId));
         if (i.amount == 0) return (takes, abi.encodePacked(ISplitLedger.SplitLedger_ZeroAmount.selector));
@@ -97,31 +99,29 @@ library Past {
     /// @dev Per leaf of the order what it can still give: allocated or released, less what was returned and refunded from it.
     /// Leaves are those of all splits, and for each release its merchant, in the order of the records. All of it was
     /// recorded here, so it is in range and nothing gave more than it had.
-    function _leaves(Cursor memory cursor) private pure returns (Allocation[] memory leaves) {
+    function _leaves(Cursor memory cursor) private pure returns (uint256 leaves) {
         PastRecord[] calldata past = cursor.pastOf();
         unchecked {
             uint256 count;
             for (uint256 k = 0; k < past.length; ++k) {
                 count += _leafCount(past[k]);
             }
-            leaves = new Allocation[](count);
-            count = 0;
+            leaves = Allocations.create(count);
+            uint256 next = Allocations.first(leaves);
             for (uint256 k = 0; k < past.length; ++k) {
                 PastRecord calldata record = past[k];
                 RecordKind kind = record.kind;
                 if (kind == RecordKind.RELEASE) {
                     // What stands where its allocations would be was not hashed, and may be anything.
-                    leaves[count++] = Allocation(cursor.captureOf().merchant, record.amount);
-                    continue;
-                }
-                Allocation[] calldata allocations = record.allocations;
-                uint256 first = count;
-                if (kind == RecordKind.RETURN) (first,) = _placeOf(past, record.splitId);
-                else if (kind == RecordKind.REFUND) first = 0;
-                else count += allocations.length;
-                for (uint256 j = 0; j < allocations.length; ++j) {
-                    if (kind == RecordKind.SPLIT) leaves[first + j] = allocations[j];
-                    else leaves[first + j].amount -= allocations[j].amount;
+                    Words.put(next, uint256(cursor.captureOf().merchant));
+                    Words.put(next + 32, record.amount);
+                    next += 64;
+                } else if (kind == RecordKind.SPLIT) {
+                    next = Allocations.copy(next, record.allocations);
+                } else {
+                    uint256 first;
+                    if (kind == RecordKind.RETURN) (first,) = _placeOf(past, record.splitId);
+                    Allocations.lessen(Allocations.first(leaves) + 64 * first, record.allocations);
                 }
             }
         }
@@ -145,33 +145,23 @@ library Past {
         return record.kind == RecordKind.RELEASE ? 1 : 0;
     }
 
-    /// @dev A part of a list, in its place: what stands before it is lost.
-    function _part(Allocation[] memory list, uint256 first, uint256 count)
-        private
-        pure
-        returns (Allocation[] memory part)
-    {
-        assembly ("memory-safe") {
-            part := add(list, shl(5, first))
-            mstore(part, count)
-        }
-    }
-
     /// @dev Lets leaves give in proportion what an amount needs beyond what is held, or says by `refusal` that they cannot.
     /// @param leaves what each has, replaced by what it gives.
-    function _spread(Allocation[] memory leaves, bytes4 refusal, bytes32 id, uint256 amount, uint256 held)
+    function _spread(uint256 leaves, bytes4 refusal, bytes32 id, uint256 amount, uint256 held)
         private
         pure
         returns (bytes memory reason)
     {
         uint256 total;
+        uint256 count = Allocations.count(leaves);
         unchecked {
-            for (uint256 k = 0; k < leaves.length; ++k) {
-                total += leaves[k].amount;
+            for (uint256 k = 0; k < count; ++k) {
+                total += Allocations.amountAt(leaves, k);
             }
             if (amount > held + total) return abi.encodeWithSelector(refusal, id, amount, held + total);
-            Allocator.takeBackDown(leaves, total, amount > held ? amount - held : 0);
+            amount = amount > held ? amount - held : 0;
         }
+        Allocator.takeBackDown(Allocations.first(leaves), count, total, amount);
     }
 
     function _notFirst(bytes32 orderId) private pure returns (bytes memory) {
@@ -179,22 +169,21 @@ library Past {
     }
 
     /// @dev Replaces what each leaf could give by what the instruction takes from it.
-    function _takeGiven(Allocation[] memory takes, Instruction calldata i) private pure returns (bytes memory reason) {
-        (bool fit, uint256 sum) = Typed.sumOf(i.amounts);
-        if (i.amounts.length != takes.length || !fit || sum != i.amount) {
+    function _takeGiven(uint256 takes, Instruction calldata i) private pure returns (bytes memory reason) {
+        uint96[] calldata amounts = Typed.amountsOf(i);
+        (bool fit, uint256 sum) = Typed.sumOf(amounts);
+        if (amounts.length != Allocations.count(takes) || !fit || sum != i.amount) {
             return abi.encodeWithSelector(ISplitLedger.SplitLedger_MalformedInstruction.selector, i.id);
         }
-        for (uint256 k = 0; k < takes.length; ++k) {
-            if (i.amounts[k] > takes[k].amount) {
+        for (uint256 k = 0; k < amounts.length; ++k) {
+            uint256 amount = amounts[k];
+            uint256 has = Allocations.amountAt(takes, k);
+            if (amount > has) {
                 return abi.encodeWithSelector(
-                    ISplitLedger.SplitLedger_LeafNotReturnable.selector,
-                    i.splitId,
-                    k,
-                    uint256(i.amounts[k]),
-                    uint256(takes[k].amount)
+                    ISplitLedger.SplitLedger_LeafNotReturnable.selector, i.splitId, k, amount, has
                 );
             }
-            takes[k].amount = i.amounts[k];
+            Allocations.setAmountAt(takes, k, amount);
         }
     }
 }
