@@ -2,7 +2,7 @@
 pragma solidity 0.8.37;
 
 import {Leg, LegKind} from "../interfaces/IRuleBook.sol";
-import {Allocation, ISplitLedger} from "../interfaces/ISplitLedger.sol";
+import {ISplitLedger} from "../interfaces/ISplitLedger.sol";
 import {Words} from "./Words.sol";
 
 /// @title The one piece of arithmetic
@@ -184,17 +184,19 @@ library Allocator {
     }
 
     /// @notice Spreads `amount` over leaves in proportion to what they have, by cumulative floor.
-    /// @param leaves what each has, replaced by what it gives.
+    /// @param leaf position of the first, recipient and what it has; that is replaced by what it gives.
     /// @param total what they have together, at least `amount` and below 2^96, so that products stay below 2^256.
-    function takeBackDown(Allocation[] memory leaves, uint256 total, uint256 amount) internal pure {
-        if (amount == 0) total = 1; // nothing is taken, also from leaves that have nothing
-        uint256 weights;
-        uint256 given;
-        for (uint256 k = 0; k < leaves.length; ++k) {
-            weights += leaves[k].amount;
-            uint256 upToHere = weights * amount / total;
-            leaves[k].amount = uint96(upToHere - given);
-            given = upToHere;
+    function takeBackDown(uint256 leaf, uint256 count, uint256 total, uint256 amount) internal pure {
+        unchecked {
+            if (amount == 0) total = 1; // nothing is taken, also from leaves that have nothing
+            uint256 weights;
+            uint256 given;
+            for (uint256 end = leaf + count * PAIR; leaf != end; leaf += PAIR) {
+                weights += Words.ofMemory(leaf + 32);
+                uint256 upToHere = weights * amount / total;
+                Words.put(leaf + 32, upToHere - given);
+                given = upToHere;
+            }
         }
     }
 

@@ -2,11 +2,13 @@
 pragma solidity 0.8.37;
 
 import {Allocation, Capture, ISplitLedger, Instruction, PastRecord, RecordKind} from "../interfaces/ISplitLedger.sol";
+import {Allocations} from "./Allocations.sol";
 import {Allocator} from "./Allocator.sol";
 import {BatchRoot} from "./BatchRoot.sol";
 import {OrderSlot} from "./OrderSlot.sol";
 import {Cursor, Runs} from "./Runs.sol";
 import {Typed} from "./Typed.sol";
+import {Words} from "./Words.sol";
 
 /// @title The opened past of an order, and what a return or refund takes from it
 library Past {
@@ -67,24 +69,22 @@ library Past {
         for (uint256 k = 0; k < past.length; ++k) {
             PastRecord calldata record = past[k];
             // What is given as the allocations of a RELEASE is part of no hash.
-            if (record.kind == RecordKind.SPLIT) amount += toOthers(record.allocations, merchant);
-            else if (record.kind != RecordKind.RELEASE) amount -= toOthers(record.allocations, merchant);
+            if (record.kind == RecordKind.SPLIT) amount += _toOthers(record.allocations, merchant);
+            else if (record.kind != RecordKind.RELEASE) amount -= _toOthers(record.allocations, merchant);
         }
     }
 
-    /// @notice What allocations give to others than the merchant.
-    function toOthers(Allocation[] memory allocations, bytes32 merchant) internal pure returns (uint256 amount) {
+    function _toOthers(Allocation[] calldata allocations, bytes32 merchant) private pure returns (uint256 amount) {
         for (uint256 k = 0; k < allocations.length; ++k) {
             if (allocations[k].recipient != merchant) amount += allocations[k].amount;
         }
     }
 
-    /// @notice What each leaf of the named split gives, or why it cannot.
     /// @notice What each leaf of the named split gives to a RETURN, or why it cannot.
     function takeBack(Cursor memory cursor, Instruction calldata i)
         internal
         pure
-        returns (Allocation[] memory takes, bytes memory reason)
+        returns (uint256 takes, bytes memory reason)
     {
         if (head(cursor) != cursor.head) return (takes, _notFirst(i.orderId));
         (uint256 first, uint256 count) = _placeOf(cursor.pastOf(), i.splitId);
@@ -93,68 +93,53 @@ library Past {
                 (takes, abi.encodeWithSelector(ISplitLedger.SplitLedger_UnknownSplit.selector, i.orderId, i.splitId));
         }
         if (i.amount == 0) return (takes, abi.encodePacked(ISplitLedger.SplitLedger_ZeroAmount.selector));
-        takes = _part(_leaves(cursor), first, count);
+        takes = Allocations.part(_leaves(cursor), first, count);
         if (i.amounts.length != 0) return (takes, _takeGiven(takes, i));
-        uint256 total = _sumOf(takes);
-        if (i.amount > total) {
-            return (
-                takes,
-                abi.encodeWithSelector(
-                    ISplitLedger.SplitLedger_InsufficientReturnable.selector, i.splitId, uint256(i.amount), total
-                )
-            );
-        }
-        Allocator.takeBackDown(takes, total, i.amount);
+        return (
+            takes,
+            _spread(takes, ISplitLedger.SplitLedger_InsufficientReturnable.selector, i.splitId, Typed.amountOf(i), 0)
+        );
     }
 
     /// @notice What each leaf of the order gives to a REFUND beyond what it held, or why it cannot.
     function takeForRefund(Cursor memory cursor, Instruction calldata i, uint256 held)
         internal
         pure
-        returns (Allocation[] memory takes, bytes memory reason)
+        returns (uint256 takes, bytes memory reason)
     {
         if (head(cursor) != cursor.head) return (takes, _notFirst(i.orderId));
         if (i.amount == 0) return (takes, abi.encodePacked(ISplitLedger.SplitLedger_ZeroAmount.selector));
         takes = _leaves(cursor);
-        uint256 total = _sumOf(takes);
-        if (i.amount > held + total) {
-            return (
-                takes,
-                abi.encodeWithSelector(
-                    ISplitLedger.SplitLedger_InsufficientRefundable.selector, i.orderId, uint256(i.amount), held + total
-                )
-            );
-        }
-        Allocator.takeBackDown(takes, total, i.amount > held ? i.amount - held : 0);
+        reason =
+            _spread(takes, ISplitLedger.SplitLedger_InsufficientRefundable.selector, i.orderId, Typed.amountOf(i), held);
     }
 
     /// @dev Per leaf of the order what it can still give: allocated or released, less what was returned and refunded from it.
-    /// Leaves are those of all splits, and for each release its merchant, in the order of the records.
-    function _leaves(Cursor memory cursor) private pure returns (Allocation[] memory leaves) {
+    /// Leaves are those of all splits, and for each release its merchant, in the order of the records. All of it was
+    /// recorded here, so it is in range and nothing gave more than it had.
+    function _leaves(Cursor memory cursor) private pure returns (uint256 leaves) {
         PastRecord[] calldata past = cursor.pastOf();
-        uint256 count;
-        for (uint256 k = 0; k < past.length; ++k) {
-            count += _leafCount(past[k]);
-        }
-        leaves = new Allocation[](count);
-        count = 0;
-        for (uint256 k = 0; k < past.length; ++k) {
-            PastRecord calldata record = past[k];
-            if (record.kind == RecordKind.RELEASE) {
-                // What stands where its allocations would be was not hashed, and may be anything.
-                leaves[count++] = Allocation(cursor.captureOf().merchant, record.amount);
-                continue;
+        unchecked {
+            uint256 count;
+            for (uint256 k = 0; k < past.length; ++k) {
+                count += _leafCount(past[k]);
             }
-            Allocation[] calldata allocations = record.allocations;
-            if (record.kind == RecordKind.SPLIT) {
-                for (uint256 j = 0; j < allocations.length; ++j) {
-                    leaves[count++] = allocations[j];
-                }
-            } else {
-                uint256 first;
-                if (record.kind == RecordKind.RETURN) (first,) = _placeOf(past, record.splitId);
-                for (uint256 j = 0; j < allocations.length; ++j) {
-                    leaves[first + j].amount -= allocations[j].amount;
+            leaves = Allocations.create(count);
+            uint256 next = Allocations.first(leaves);
+            for (uint256 k = 0; k < past.length; ++k) {
+                PastRecord calldata record = past[k];
+                RecordKind kind = record.kind;
+                if (kind == RecordKind.RELEASE) {
+                    // What stands where its allocations would be was not hashed, and may be anything.
+                    Words.put(next, uint256(cursor.captureOf().merchant));
+                    Words.put(next + 32, record.amount);
+                    next += 64;
+                } else if (kind == RecordKind.SPLIT) {
+                    next = Allocations.copy(next, record.allocations);
+                } else {
+                    uint256 first;
+                    if (kind == RecordKind.RETURN) (first,) = _placeOf(past, record.splitId);
+                    Allocations.lessen(Allocations.first(leaves) + 64 * first, record.allocations);
                 }
             }
         }
@@ -162,12 +147,15 @@ library Past {
 
     /// @dev Where the leaves of the first split with this id stand among those of the order; `count` is 0 without one.
     function _placeOf(PastRecord[] calldata past, bytes32 splitId) private pure returns (uint256 first, uint256 count) {
-        for (uint256 k = 0; k < past.length; ++k) {
-            count = _leafCount(past[k]);
-            if (past[k].kind == RecordKind.SPLIT && past[k].id == splitId) return (first, count);
-            first += count;
+        unchecked {
+            for (uint256 k = 0; k < past.length; ++k) {
+                PastRecord calldata record = past[k];
+                count = _leafCount(record);
+                if (record.kind == RecordKind.SPLIT && record.id == splitId) return (first, count);
+                first += count;
+            }
+            count = 0;
         }
-        count = 0;
     }
 
     function _leafCount(PastRecord calldata record) private pure returns (uint256) {
@@ -175,22 +163,23 @@ library Past {
         return record.kind == RecordKind.RELEASE ? 1 : 0;
     }
 
-    /// @dev A part of a list, in its place: what stands before it is lost.
-    function _part(Allocation[] memory list, uint256 first, uint256 count)
+    /// @dev Lets leaves give in proportion what an amount needs beyond what is held, or says by `refusal` that they cannot.
+    /// @param leaves what each has, replaced by what it gives.
+    function _spread(uint256 leaves, bytes4 refusal, bytes32 id, uint256 amount, uint256 held)
         private
         pure
-        returns (Allocation[] memory part)
+        returns (bytes memory reason)
     {
-        assembly ("memory-safe") {
-            part := add(list, shl(5, first))
-            mstore(part, count)
+        uint256 total;
+        uint256 count = Allocations.count(leaves);
+        unchecked {
+            for (uint256 k = 0; k < count; ++k) {
+                total += Allocations.amountAt(leaves, k);
+            }
+            if (amount > held + total) return abi.encodeWithSelector(refusal, id, amount, held + total);
+            amount = amount > held ? amount - held : 0;
         }
-    }
-
-    function _sumOf(Allocation[] memory list) private pure returns (uint256 sum) {
-        for (uint256 k = 0; k < list.length; ++k) {
-            sum += list[k].amount;
-        }
+        Allocator.takeBackDown(Allocations.first(leaves), count, total, amount);
     }
 
     function _notFirst(bytes32 orderId) private pure returns (bytes memory) {
@@ -198,22 +187,21 @@ library Past {
     }
 
     /// @dev Replaces what each leaf could give by what the instruction takes from it.
-    function _takeGiven(Allocation[] memory takes, Instruction calldata i) private pure returns (bytes memory reason) {
-        (bool fit, uint256 sum) = Typed.sumOf(i.amounts);
-        if (i.amounts.length != takes.length || !fit || sum != i.amount) {
+    function _takeGiven(uint256 takes, Instruction calldata i) private pure returns (bytes memory reason) {
+        uint96[] calldata amounts = Typed.amountsOf(i);
+        (bool fit, uint256 sum) = Typed.sumOf(amounts);
+        if (amounts.length != Allocations.count(takes) || !fit || sum != i.amount) {
             return abi.encodeWithSelector(ISplitLedger.SplitLedger_MalformedInstruction.selector, i.id);
         }
-        for (uint256 k = 0; k < takes.length; ++k) {
-            if (i.amounts[k] > takes[k].amount) {
+        for (uint256 k = 0; k < amounts.length; ++k) {
+            uint256 amount = amounts[k];
+            uint256 has = Allocations.amountAt(takes, k);
+            if (amount > has) {
                 return abi.encodeWithSelector(
-                    ISplitLedger.SplitLedger_LeafNotReturnable.selector,
-                    i.splitId,
-                    k,
-                    uint256(i.amounts[k]),
-                    uint256(takes[k].amount)
+                    ISplitLedger.SplitLedger_LeafNotReturnable.selector, i.splitId, k, amount, has
                 );
             }
-            takes[k].amount = i.amounts[k];
+            Allocations.setAmountAt(takes, k, amount);
         }
     }
 }

@@ -55,7 +55,6 @@ struct LoadedRule {
 /// seen to be. `positions` is the slot of the currency's mapping of positions; its totals are written back when
 /// another currency's turn comes, `totals` is what storage holds; and so are positions that have something `pending`.
 /// `freezes` is 1 when no participant is frozen, 2 when some are, 0 while nobody asked.
-/// `cursors`, `leavesEnd`, `lastLeaf`, `recipients` and `pending` are positions in memory.
 /// `cursors`, `leavesEnd`, `lastLeaf`, `recipients` and `pending` are positions in memory. `maxShareOut` is the cap of the
 /// platform whose authorization is carried out; while `caps` is 0, no rule or platform so far had one, and splits need not
 /// be looked at more closely.

@@ -4,7 +4,6 @@ pragma solidity 0.8.37;
 import {Math} from "@openzeppelin/contracts/utils/math/Math.sol";
 import {RuleState} from "../interfaces/IRuleBook.sol";
 import {
-    Allocation,
     Capture,
     ISplitLedger,
     Instruction,
@@ -353,17 +352,19 @@ library Settlement {
         Capture calldata c = cursor.captureOf();
         // check
         if (Typed.bindingsOf(i).length != 0) return _malformed(i.id);
-        Allocation[] memory takes;
+        uint256 takes;
         (takes, reason) = Past.takeBack(cursor, i);
         if (reason.length == 0) reason = _debit(books, run, i, takes);
         if (reason.length != 0) return reason;
         // effect
         _selectRule(run);
-        if (_cap(run) != 0) books.sharedOut[i.orderId] = Past.sharedOut(cursor) - Past.toOthers(takes, c.merchant);
+        if (_cap(run) != 0) {
+            books.sharedOut[i.orderId] =
+                Past.sharedOut(cursor) - (i.amount - Allocations.amountOf(takes, c.merchant));
+        }
         _selectCurrency(books, run, c);
         run.held += i.amount;
-        emit ISplitLedger.SplitReturned(i.orderId, i.id, i.splitId, i.amount, takes);
-        bytes32 content = keccak256(abi.encode(i.splitId, takes));
+        bytes32 content = Allocations.emitSplitReturned(takes, i.orderId, i.id, i.splitId, i.amount);
         _record(books, run, RecordKind.RETURN, i.id, i.amount, content, cursor.slot.held() + i.amount);
     }
 
@@ -378,7 +379,7 @@ library Settlement {
         // check
         uint256 words = Typed.bindingsOf(i).length + Typed.amountsOf(i).length;
         if (i.splitId != bytes32(0) || words != 0) return _malformed(i.id);
-        Allocation[] memory takes;
+        uint256 takes;
         (takes, reason) = Past.takeForRefund(cursor, i, held);
         if (reason.length == 0 && fromHeld != i.amount) reason = _debit(books, run, i, takes);
         if (reason.length != 0) return reason;
@@ -386,8 +387,8 @@ library Settlement {
         _selectCurrency(books, run, c);
         run.held -= fromHeld;
         books.refunded[c.currency] += i.amount;
-        emit ISplitLedger.OrderRefunded(i.orderId, i.id, i.amount, uint96(fromHeld), takes);
-        _record(books, run, RecordKind.REFUND, i.id, i.amount, keccak256(abi.encode(takes)), held - fromHeld);
+        bytes32 content = Allocations.emitOrderRefunded(takes, i.orderId, i.id, i.amount, fromHeld);
+        _record(books, run, RecordKind.REFUND, i.id, i.amount, content, held - fromHeld);
     }
 
     /// @dev Writes the order's slot and adds the record's leaf to its chain and to the batch.
@@ -468,7 +469,7 @@ library Settlement {
     /// @dev Takes from positions leaf by leaf, or from none. Those that fall short become negative if the order's rule lets
     /// its recipients owe. Else the first is named, with what it must give up to there, for it may stand on several leaves.
     /// Leaves of 0 touch nobody.
-    function _debit(Books storage books, Run memory run, Instruction calldata i, Allocation[] memory takes)
+    function _debit(Books storage books, Run memory run, Instruction calldata i, uint256 takes)
         private
         returns (bytes memory reason)
     {
@@ -477,18 +478,20 @@ library Settlement {
         run.flush();
         mapping(bytes32 participant => int256 amount) storage positions =
             books.positions[run.cursor.captureOf().currency];
-        for (uint256 k = 0; k < takes.length; ++k) {
-            uint256 needed = takes[k].amount;
+        uint256 count = Allocations.count(takes);
+        for (uint256 k = 0; k < count; ++k) {
+            uint256 needed = Allocations.amountAt(takes, k);
             if (needed == 0) continue;
-            bytes32 recipient = takes[k].recipient;
+            bytes32 recipient = Allocations.recipientAt(takes, k);
             int256 left = positions[recipient] - int256(needed);
             if (left >= 0 || _mayOwe(run)) {
                 positions[recipient] = left;
                 continue;
             }
             for (uint256 j = 0; j < k; ++j) {
-                positions[takes[j].recipient] += int256(uint256(takes[j].amount));
-                if (takes[j].recipient == recipient) needed += takes[j].amount;
+                uint256 taken = Allocations.amountAt(takes, j);
+                positions[Allocations.recipientAt(takes, j)] += int256(taken);
+                if (Allocations.recipientAt(takes, j) == recipient) needed += taken;
             }
             return abi.encodeWithSelector(
                 ISplitLedger.SplitLedger_InsufficientPosition.selector, recipient, needed, positions[recipient]
@@ -497,7 +500,7 @@ library Settlement {
     }
 
     /// @dev Whether money may be taken from these positions. A RETURN names the split that gave it, a REFUND takes from all.
-    function _checkNotFrozen(Books storage books, Run memory run, Instruction calldata i, Allocation[] memory takes)
+    function _checkNotFrozen(Books storage books, Run memory run, Instruction calldata i, uint256 takes)
         private
         view
         returns (bytes memory reason)
@@ -511,9 +514,11 @@ library Settlement {
             }
         }
         if (!run.mayBeFrozen()) return reason;
-        for (uint256 k = 0; k < takes.length; ++k) {
-            if (takes[k].amount != 0 && run.isFrozen(takes[k].recipient)) {
-                return abi.encodeWithSelector(ISplitLedger.SplitLedger_ParticipantFrozen.selector, takes[k].recipient);
+        uint256 count = Allocations.count(takes);
+        for (uint256 k = 0; k < count; ++k) {
+            bytes32 recipient = Allocations.recipientAt(takes, k);
+            if (Allocations.amountAt(takes, k) != 0 && run.isFrozen(recipient)) {
+                return abi.encodeWithSelector(ISplitLedger.SplitLedger_ParticipantFrozen.selector, recipient);
             }
         }
     }
