@@ -36,10 +36,10 @@ _SPLIT = 11_500
 _PER_LEAF = 1_500
 _CAPPED = 25_000
 """Under a cap: the sum of what left the merchant, from zero; and for each leaf, also of a return's opened past:"""
-_PER_CAPPED_LEAF = 800
+_PER_CAPPED_LEAF = 400
 _RELEASE = 8_500
-_RETURN = 12_000
-_REFUND = 13_500
+_RETURN = 16_600
+_REFUND = 16_000
 _PER_RETURNED_LEAF = 1_500
 _PER_WORD = 700
 _WORD = 32

@@ -246,8 +246,9 @@ class Plan:
                 known = self.facts.orders.get(capture.order_id)
                 cost.gas += model.cap_gas(shape.leaves + (known.past_leaves if known else 0))
         cost.positions |= {(capture.currency, who) for who in paid}
-        # Who gives back is looked at as well while somebody is frozen.
-        cost.standings |= paid
+        if not instruction.kind.opens_past:
+            # Whether somebody who gives back is frozen is asked for less, and is part of a return's price.
+            cost.standings |= paid
 
     def _cost_of_refund(self, instruction: Instruction, known: KnownOrder, cost: _Cost) -> None:
         cost.size += model.instruction_bytes(instruction)
