@@ -4,23 +4,39 @@ pragma solidity 0.8.37;
 import {AccessManaged} from "@openzeppelin/contracts/access/manager/AccessManaged.sol";
 import {IAccessManager} from "@openzeppelin/contracts/access/manager/IAccessManager.sol";
 import {IParticipantRegistry, ParticipantStatus} from "./interfaces/IParticipantRegistry.sol";
+import {Freezes} from "./libraries/Freezes.sol";
 
 /// @title Participants, authorities and consent
 /// @notice See IParticipantRegistry.
 contract ParticipantRegistry is IParticipantRegistry, AccessManaged {
     /// @dev `home` is the number of the platform for which a recipient was enrolled, while it consents to it; 0 for none. It
-    /// stands beside the status, so that most recipients are looked up in one slot.
+    /// stands beside the status, so that most recipients are looked up in one slot; so does what a platform may share out.
     struct Participant {
         address authority;
         ParticipantStatus status;
         uint64 home;
+        uint16 maxShareOut;
+        bool frozen;
     }
+
+    /// @dev `level` is 0 for a participant that was never placed, which then stands on level 1 with nobody above.
+    struct Place {
+        uint8 level;
+        uint64 below;
+        bytes32 parent;
+    }
+
+    uint256 private constant MAX_LEVEL = 4;
+    uint256 private constant BASIS_POINTS = 10_000;
 
     mapping(bytes32 participant => Participant) private _participants;
     mapping(bytes32 recipient => mapping(bytes32 platform => bool)) private _consents;
     /// @dev Of platforms for which recipients were enrolled, counting from 1.
     mapping(bytes32 platform => uint64 number) private _numbers;
     uint64 private _lastNumber;
+    mapping(bytes32 participant => Freezes.Freeze) private _freezes;
+    uint256 public frozenCount;
+    mapping(bytes32 participant => Place) private _places;
 
     constructor(address accessManager) AccessManaged(accessManager) {}
 
@@ -59,6 +75,27 @@ contract ParticipantRegistry is IParticipantRegistry, AccessManaged {
     }
 
     /// @inheritdoc IParticipantRegistry
+    function setFrozen(bytes32 participant, bool frozen, bytes32 reason) external restricted {
+        Participant storage p = _known(participant);
+        Freezes.change(_freezes[participant], frozen, reason);
+        p.frozen = frozen;
+        if (frozen) ++frozenCount;
+        else --frozenCount;
+        emit ParticipantFreezeChanged(participant, msg.sender, frozen, reason);
+    }
+
+    /// @inheritdoc IParticipantRegistry
+    function isFrozen(bytes32 participant) external view returns (bool) {
+        return participant == bytes32(0) ? frozenCount != 0 : _participants[participant].frozen;
+    }
+
+    /// @inheritdoc IParticipantRegistry
+    function freezeOf(bytes32 participant) external view returns (address guardian, bytes32 reason) {
+        Freezes.Freeze storage found = _freezes[participant];
+        return (found.guardian, found.reason);
+    }
+
+    /// @inheritdoc IParticipantRegistry
     function rotateAuthority(bytes32 participant, address next) external {
         Participant storage p = _known(participant);
         _requireAuthorityOrRegistrar(participant, p.authority);
@@ -78,9 +115,54 @@ contract ParticipantRegistry is IParticipantRegistry, AccessManaged {
     }
 
     /// @inheritdoc IParticipantRegistry
+    function place(bytes32 participant, bytes32 parent) external restricted {
+        // check
+        _known(participant);
+        Place storage p = _places[participant];
+        if (p.below != 0) revert ParticipantRegistry_NotLowest(participant, p.below);
+        if (parent == participant) revert ParticipantRegistry_OwnParent(participant);
+        uint256 level = 1;
+        if (parent != bytes32(0)) {
+            _known(parent);
+            level = levelOf(parent) + 1;
+            if (level > MAX_LEVEL) revert ParticipantRegistry_TooDeep(participant, level, MAX_LEVEL);
+        }
+        // effect
+        if (p.parent != bytes32(0)) --_places[p.parent].below;
+        if (parent != bytes32(0)) ++_places[parent].below;
+        p.parent = parent;
+        p.level = uint8(level);
+        emit ParticipantPlaced(participant, parent, uint8(level));
+    }
+
+    /// @inheritdoc IParticipantRegistry
+    function placeOf(bytes32 participant) external view returns (bytes32 parent, uint256 level, uint256 below) {
+        Place storage p = _places[participant];
+        return (p.parent, levelOf(participant), p.below);
+    }
+
+    /// @inheritdoc IParticipantRegistry
+    function setMaxShareOut(bytes32 platform, uint16 maxShareOut) external restricted {
+        Participant storage p = _known(platform);
+        if (maxShareOut > BASIS_POINTS) revert ParticipantRegistry_ShareOutAboveWhole(platform, maxShareOut);
+        p.maxShareOut = maxShareOut;
+        emit MaxShareOutChanged(platform, maxShareOut);
+    }
+
+    /// @inheritdoc IParticipantRegistry
     function participantOf(bytes32 participant) external view returns (ParticipantStatus status, address authority_) {
         Participant storage p = _participants[participant];
         return (p.status, p.authority);
+    }
+
+    /// @inheritdoc IParticipantRegistry
+    function platformOf(bytes32 platform)
+        external
+        view
+        returns (ParticipantStatus status, address authority_, uint16 maxShareOut)
+    {
+        Participant storage p = _participants[platform];
+        return (p.status, p.authority, p.maxShareOut);
     }
 
     /// @inheritdoc IParticipantRegistry
@@ -96,6 +178,12 @@ contract ParticipantRegistry is IParticipantRegistry, AccessManaged {
     {
         Participant storage p = _participants[recipient];
         return (p.status, _consented(recipient, platform, p.home));
+    }
+
+    /// @inheritdoc IParticipantRegistry
+    function levelOf(bytes32 participant) public view returns (uint256) {
+        uint256 level = _places[participant].level;
+        return level == 0 ? 1 : level;
     }
 
     function _consented(bytes32 recipient, bytes32 platform, uint64 home) private view returns (bool) {

@@ -5,7 +5,7 @@ import {AccessManaged} from "@openzeppelin/contracts/access/manager/AccessManage
 import {EIP712} from "@openzeppelin/contracts/utils/cryptography/EIP712.sol";
 import {SignatureChecker} from "@openzeppelin/contracts/utils/cryptography/SignatureChecker.sol";
 import {IParticipantRegistry, ParticipantStatus} from "./interfaces/IParticipantRegistry.sol";
-import {IRuleBook, Leg, RuleProposal, RuleState} from "./interfaces/IRuleBook.sol";
+import {IRuleBook, Leg, RuleProposal, RuleState, RuleTerms} from "./interfaces/IRuleBook.sol";
 import {ISplitLedger} from "./interfaces/ISplitLedger.sol";
 import {Allocator} from "./libraries/Allocator.sol";
 import {CodeStore} from "./libraries/CodeStore.sol";
@@ -19,20 +19,26 @@ contract RuleBook is IRuleBook, AccessManaged, EIP712 {
         "Leg(int8 parent,uint8 kind,uint96 value,uint96 min,uint96 max,bytes32 recipient,bytes32 role)"
     );
     bytes32 private constant PROPOSAL_TYPEHASH = keccak256(
-        "RuleProposal(bytes32 platform,bytes32 ruleId,uint32 version,uint64 effectiveFrom,Leg[] legs)"
+        "RuleProposal(bytes32 platform,bytes32 ruleId,uint32 version,uint64 effectiveFrom,Leg[] legs,RuleTerms terms)"
         "Leg(int8 parent,uint8 kind,uint96 value,uint96 min,uint96 max,bytes32 recipient,bytes32 role)"
+        "RuleTerms(uint16 maxShareOut,bool mayOwe)"
     );
+    bytes32 private constant TERMS_TYPEHASH = keccak256("RuleTerms(uint16 maxShareOut,bool mayOwe)");
     bytes32 private constant RETIREMENT_TYPEHASH = keccak256("RuleRetirement(bytes32 platform,bytes32 ruleId)");
 
     /// @dev `legs` is the address of a code blob holding abi.encode(Leg[], bytes32[] roles). `proposer` is the authority
-    /// that signed the proposal. `olderApproved` links approved versions, newest first; 0 ends the list.
+    /// that signed the proposal. `olderApproved` links approved versions, newest first; 0 ends the list. `maxShareOut` and
+    /// `mayOwe` are the terms, in the slot that `load` reads anyway.
     struct Version {
         bytes32 contentHash;
         address legs;
         uint64 effectiveFrom;
         bool approved;
+        uint16 maxShareOut;
+        bool mayOwe;
         address proposer;
         uint32 olderApproved;
+        bool vetoed;
     }
 
     struct Rule {
@@ -44,6 +50,7 @@ contract RuleBook is IRuleBook, AccessManaged, EIP712 {
 
     IParticipantRegistry public immutable registry;
     mapping(bytes32 platform => mapping(bytes32 ruleId => Rule)) private _rules;
+    uint64 public approvalLock;
 
     constructor(address accessManager, IParticipantRegistry registry_)
         AccessManaged(accessManager)
@@ -65,21 +72,25 @@ contract RuleBook is IRuleBook, AccessManaged, EIP712 {
         if (proposal.version != rule.latest + 1) {
             revert RuleBook_VersionNotNext(proposal.ruleId, proposal.version, rule.latest + 1);
         }
-        uint64 previous = rule.versions[rule.latest].effectiveFrom;
+        uint64 previous = _effectiveTimeOfLast(rule);
         if (proposal.effectiveFrom < previous) {
             revert RuleBook_EffectiveBeforePrevious(proposal.ruleId, proposal.effectiveFrom, previous);
         }
         Leg[] memory legs = proposal.legs;
         RuleTree.validate(legs);
+        RuleTerms calldata terms = proposal.terms;
+        if (terms.maxShareOut > Allocator.BASIS_POINTS) revert RuleBook_ShareOutAboveWhole(terms.maxShareOut);
         // effect
         rule.latest = proposal.version;
         Version storage version = rule.versions[proposal.version];
         version.contentHash = contentHash;
         version.effectiveFrom = proposal.effectiveFrom;
+        version.maxShareOut = terms.maxShareOut;
+        version.mayOwe = terms.mayOwe;
         version.proposer = authority_;
         version.legs = CodeStore.write(abi.encode(legs, RuleTree.rolesOf(legs)));
         emit RuleProposed(
-            proposal.platform, proposal.ruleId, proposal.version, proposal.effectiveFrom, contentHash, legs
+            proposal.platform, proposal.ruleId, proposal.version, proposal.effectiveFrom, contentHash, legs, terms
         );
     }
 
@@ -90,15 +101,44 @@ contract RuleBook is IRuleBook, AccessManaged, EIP712 {
         if (msg.sender == authority()) revert RuleBook_ApprovalNotDirect(msg.sender);
         Rule storage rule = _rules[platform][ruleId];
         Version storage v = rule.versions[version];
-        if (v.legs == address(0)) revert RuleBook_UnknownVersion(ruleId, version);
+        _checkContent(v, ruleId, version, contentHash);
         if (v.approved) revert RuleBook_AlreadyApproved(ruleId, version);
-        if (v.contentHash != contentHash) revert RuleBook_ContentMismatch(ruleId, version, contentHash);
+        uint256 earliest = block.timestamp + approvalLock;
+        if (approvalLock != 0 && v.effectiveFrom < earliest) {
+            revert RuleBook_EffectiveWithinLock(ruleId, version, v.effectiveFrom, earliest);
+        }
         (, address authority_) = registry.participantOf(platform);
         if (msg.sender == authority_ || msg.sender == v.proposer) revert RuleBook_ApproverIsAuthority(msg.sender);
         // effect
         v.approved = true;
         _link(rule, v, version);
         emit RuleApproved(platform, ruleId, version, contentHash, msg.sender);
+    }
+
+    /// @inheritdoc IRuleBook
+    function veto(bytes32 platform, bytes32 ruleId, uint32 version, bytes32 contentHash, bytes32 reasonCode)
+        external
+        restricted
+    {
+        // check
+        if (msg.sender == authority()) revert RuleBook_VetoNotDirect(msg.sender); // likewise
+        Rule storage rule = _rules[platform][ruleId];
+        Version storage v = rule.versions[version];
+        _checkContent(v, ruleId, version, contentHash);
+        if (v.approved && v.effectiveFrom <= block.timestamp) {
+            revert RuleBook_AlreadyEffective(ruleId, version, v.effectiveFrom);
+        }
+        // effect
+        if (v.approved) _unlink(rule, v, version);
+        v.approved = false;
+        v.vetoed = true;
+        emit RuleVetoed(platform, ruleId, version, contentHash, msg.sender, reasonCode);
+    }
+
+    /// @inheritdoc IRuleBook
+    function setApprovalLock(uint64 lock) external restricted {
+        approvalLock = lock;
+        emit ApprovalLockChanged(lock);
     }
 
     /// @inheritdoc IRuleBook
@@ -119,12 +159,14 @@ contract RuleBook is IRuleBook, AccessManaged, EIP712 {
     function load(bytes32 platform, bytes32 ruleId, uint32 version)
         external
         view
-        returns (RuleState state, Leg[] memory legs, bytes32[] memory roles)
+        returns (RuleState state, Leg[] memory legs, bytes32[] memory roles, RuleTerms memory terms)
     {
         Rule storage rule = _rules[platform][ruleId];
-        address blob = rule.versions[version].legs;
-        if (blob == address(0)) return (RuleState.UNKNOWN, legs, roles);
+        Version storage v = rule.versions[version];
+        address blob = v.legs;
+        if (blob == address(0)) return (RuleState.UNKNOWN, legs, roles, terms);
         (legs, roles) = abi.decode(CodeStore.read(blob), (Leg[], bytes32[]));
+        terms = RuleTerms(v.maxShareOut, v.mayOwe);
         state = _stateOf(rule, version);
     }
 
@@ -171,6 +213,20 @@ contract RuleBook is IRuleBook, AccessManaged, EIP712 {
         }
     }
 
+    /// @dev What is approved or vetoed is there, not vetoed, and what was read.
+    function _checkContent(Version storage v, bytes32 ruleId, uint32 version, bytes32 contentHash) private view {
+        if (v.legs == address(0)) revert RuleBook_UnknownVersion(ruleId, version);
+        if (v.vetoed) revert RuleBook_AlreadyVetoed(ruleId, version);
+        if (v.contentHash != contentHash) revert RuleBook_ContentMismatch(ruleId, version, contentHash);
+    }
+
+    /// @dev Of the newest version that was not vetoed. What was vetoed does not hold up what corrects it.
+    function _effectiveTimeOfLast(Rule storage rule) private view returns (uint64) {
+        uint32 version = rule.latest;
+        while (rule.versions[version].vetoed) --version;
+        return rule.versions[version].effectiveFrom;
+    }
+
     /// @dev Puts an approved version in its place among the approved ones. Only the approver pays for the walk.
     function _link(Rule storage rule, Version storage v, uint32 version) private {
         uint32 newer;
@@ -184,11 +240,22 @@ contract RuleBook is IRuleBook, AccessManaged, EIP712 {
         else rule.versions[newer].olderApproved = version;
     }
 
+    /// @dev Takes an approved version out again.
+    function _unlink(Rule storage rule, Version storage v, uint32 version) private {
+        uint32 newer = rule.newestApproved;
+        if (newer == version) {
+            rule.newestApproved = v.olderApproved;
+            return;
+        }
+        while (rule.versions[newer].olderApproved != version) newer = rule.versions[newer].olderApproved;
+        rule.versions[newer].olderApproved = v.olderApproved;
+    }
+
     /// @dev In force: approved, effective, not retired, and no later approved version is effective. Effective times
     /// never decrease, so this passes only over approved versions that are not effective yet.
     function _stateOf(Rule storage rule, uint32 version) private view returns (RuleState) {
         Version storage v = rule.versions[version];
-        if (!v.approved) return RuleState.PROPOSED;
+        if (!v.approved) return v.vetoed ? RuleState.VETOED : RuleState.PROPOSED;
         if (rule.retired) return RuleState.RETIRED;
         if (v.effectiveFrom > block.timestamp) return RuleState.NOT_EFFECTIVE;
         for (uint32 later = rule.newestApproved; later > version; later = rule.versions[later].olderApproved) {
@@ -220,7 +287,8 @@ contract RuleBook is IRuleBook, AccessManaged, EIP712 {
                 proposal.ruleId,
                 proposal.version,
                 proposal.effectiveFrom,
-                keccak256(abi.encodePacked(legs))
+                keccak256(abi.encodePacked(legs)),
+                keccak256(abi.encode(TERMS_TYPEHASH, proposal.terms))
             )
         );
     }

@@ -20,18 +20,21 @@ import {
     RecordKind
 } from "./interfaces/ISplitLedger.sol";
 import {BatchRoot} from "./libraries/BatchRoot.sol";
+import {Freezes} from "./libraries/Freezes.sol";
 import {OrderSlot} from "./libraries/OrderSlot.sol";
 import {Roles} from "./libraries/Roles.sol";
-import {Run, Runs} from "./libraries/Runs.sol";
+import {Cursor, Run, Runs} from "./libraries/Runs.sol";
 import {Settlement} from "./libraries/Settlement.sol";
 import {Typed} from "./libraries/Typed.sol";
 import {Words} from "./libraries/Words.sol";
 
-/// @title The ledger of captures, splits, releases and returns
+/// @title The ledger of captures, splits, releases, returns and refunds
 /// @notice See ISplitLedger.
 /// @dev This contract decides who may do what and once; Settlement decides what an instruction does to an order.
 contract SplitLedger is ISplitLedger, AccessManaged, EIP712 {
+    using OrderSlot for uint256;
     using Runs for Run;
+    using Runs for Cursor;
 
     /// @dev Gas for the question whether a contract account (ERC-1271) takes a signature. A settle must keep that much
     /// and its overhead (a call forwards at most 63/64) for each, or it reverts.
@@ -82,6 +85,32 @@ contract SplitLedger is ISplitLedger, AccessManaged, EIP712 {
     }
 
     /// @inheritdoc ISplitLedger
+    function expire(OrderWitness[] calldata orders) external returns (uint256 batch) {
+        Run memory run = Runs.openForExpiry(orders.length, registry);
+        for (uint256 i = 0; i < orders.length; ++i) {
+            Settlement.witness(_books, run, orders[i]);
+            bytes memory reason = Settlement.expire(_books, run);
+            if (reason.length != 0) emit ExpiryPassedOver(run.cursor.captureOf().orderId, reason);
+        }
+        batch = _seal(run);
+    }
+
+    /// @inheritdoc ISplitLedger
+    function setFrozen(bytes32 orderId, bytes32 splitId, bool frozen, bytes32 reason) external restricted {
+        uint256 slot = _books.orders[orderId].slot;
+        if (slot == 0) revert SplitLedger_UnknownOrder(orderId);
+        Freezes.change(_books.freezes[orderId][splitId], frozen, reason);
+        if (splitId == bytes32(0)) _books.orders[orderId].slot = slot.toggled();
+        emit FreezeChanged(orderId, splitId, msg.sender, frozen, reason);
+    }
+
+    /// @inheritdoc ISplitLedger
+    function freezeOf(bytes32 orderId, bytes32 splitId) external view returns (address guardian, bytes32 reason) {
+        Freezes.Freeze storage found = _books.freezes[orderId][splitId];
+        return (found.guardian, found.reason);
+    }
+
+    /// @inheritdoc ISplitLedger
     function setCurrencies(bytes3[] calldata currencies, bool enabled) external restricted {
         for (uint256 i = 0; i < currencies.length; ++i) {
             _books.enabled[currencies[i]] = enabled;
@@ -101,18 +130,30 @@ contract SplitLedger is ISplitLedger, AccessManaged, EIP712 {
     function positions(bytes3 currency, bytes32[] calldata participants)
         external
         view
-        returns (uint256[] memory amounts)
+        returns (int256[] memory amounts)
     {
-        amounts = new uint256[](participants.length);
+        amounts = new int256[](participants.length);
         for (uint256 i = 0; i < participants.length; ++i) {
             amounts[i] = _books.positions[currency][participants[i]];
         }
     }
 
     /// @inheritdoc ISplitLedger
-    function totals(bytes3 currency) external view returns (uint256 captured, uint256 held, bool enabled) {
+    function sharedOut(bytes32[] calldata orderIds) external view returns (uint256[] memory amounts) {
+        amounts = new uint256[](orderIds.length);
+        for (uint256 i = 0; i < orderIds.length; ++i) {
+            amounts[i] = _books.sharedOut[orderIds[i]];
+        }
+    }
+
+    /// @inheritdoc ISplitLedger
+    function totals(bytes3 currency)
+        external
+        view
+        returns (uint256 captured, uint256 held, uint256 refunded, bool enabled)
+    {
         Settlement.Totals storage t = _books.totals[currency];
-        return (t.captured, t.held, _books.enabled[currency]);
+        return (t.captured, t.held, _books.refunded[currency], _books.enabled[currency]);
     }
 
     /// @inheritdoc ISplitLedger
@@ -171,13 +212,19 @@ contract SplitLedger is ISplitLedger, AccessManaged, EIP712 {
         bytes32 digest = _hashTypedDataV4(Typed.hash(authorization));
         // check
         {
-            (ParticipantStatus status, address authority_) = registry.participantOf(platform);
+            ParticipantStatus status;
+            address authority_;
+            (status, authority_, run.maxShareOut) = registry.platformOf(platform);
+            run.caps |= run.maxShareOut;
+            bool active = status == ParticipantStatus.ACTIVE && authority_ != address(0);
+            bytes4 mayNot =
+                active ? SplitLedger_ParticipantFrozen.selector : SplitLedger_PlatformNotActive.selector;
             bytes memory reason = _refusal(
                 authority_,
                 platform,
                 authorization.instructions.length,
-                status == ParticipantStatus.ACTIVE && authority_ != address(0),
-                abi.encodeWithSelector(SplitLedger_PlatformNotActive.selector, platform),
+                active && !run.isFrozen(platform),
+                abi.encodeWithSelector(mayNot, platform),
                 digest,
                 authorization.nonce,
                 authorization.deadline,
@@ -227,7 +274,7 @@ contract SplitLedger is ISplitLedger, AccessManaged, EIP712 {
                 bytes memory reason =
                     Settlement.execute(_books, run, platform, instruction, Runs.indexAt(orderIndex, i));
                 if (reason.length != 0) {
-                    RecordKind kind = RecordKind(uint8(instruction.kind) + 1);
+                    RecordKind kind = Settlement.recordOf(instruction);
                     _reject(run, platform, instruction.id, instruction.orderId, kind, instruction.amount, reason);
                 }
             }

@@ -14,6 +14,7 @@ import typer
 from fenzhang import __version__
 from fenzhang.commands import app as apps
 from fenzhang.commands import (
+    approvallock,
     bench,
     db,
     demo,
@@ -39,7 +40,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Split rules and settlement records on a consortium chain, clearing off it.",
 )
-for command in (up, demo, replay, quote, whatif, verify, reconcile, deploy, bench):
+for command in (up, demo, replay, quote, whatif, verify, reconcile, deploy, approvallock, bench):
     command.register(app)
 app.add_typer(devnet.app, name="devnet")
 app.add_typer(serve.app, name="serve")

@@ -5,6 +5,8 @@ import {IParticipantRegistry} from "./IParticipantRegistry.sol";
 import {IRuleBook, RuleState} from "./IRuleBook.sol";
 
 /// @notice What the attestor (bank) signs about one order: its money was received.
+/// Before `holdUntil` the order can be refunded and nothing else. From `expiresAt` on it is not split any more, and anyone
+/// may release what it holds. Both are Unix seconds, 0 for none; when both are set, `holdUntil` is the earlier one.
 /// `bindings` are participants in the order of the rule version's roles; zero leaves a role open for the split to bind.
 struct Capture {
     bytes32 orderId;
@@ -14,6 +16,8 @@ struct Capture {
     uint32 ruleVersion;
     bytes3 currency;
     uint96 amount;
+    uint64 holdUntil;
+    uint64 expiresAt;
     bytes32[] bindings;
 }
 
@@ -29,7 +33,8 @@ struct Attestation {
 enum InstructionKind {
     SPLIT,
     RELEASE,
-    RETURN
+    RETURN,
+    REFUND
 }
 
 /// @notice One instruction of a platform. `id` names it in events; keep ids distinct (derive them from platform and
@@ -37,6 +42,7 @@ enum InstructionKind {
 /// SPLIT: `amount`, `bindings` for roles that the order left open (empty, or one entry per role), and in `amounts` what
 /// each GIVEN leg of the rule takes, in leg order (empty for a rule without).
 /// RELEASE: nothing else. RETURN: `splitId`, `amount`, and optionally `amounts` per leaf, which sum to `amount`.
+/// REFUND: `amount`.
 struct Instruction {
     InstructionKind kind;
     bytes32 id;
@@ -67,11 +73,12 @@ enum RecordKind {
     SPLIT,
     RELEASE,
     RETURN,
-    REJECTION
+    REJECTION,
+    REFUND
 }
 
-/// @notice A settled record of an order, opened: what SPLIT, RELEASE and RETURN events carry.
-/// `splitId` is used by RETURN only.
+/// @notice A settled record of an order, opened: what SPLIT, RELEASE, RETURN and REFUND events carry.
+/// `splitId` is used by RETURN only; a REFUND has its takes as `allocations`, the rest of its amount came from held money.
 struct PastRecord {
     RecordKind kind;
     bytes32 id;
@@ -82,32 +89,43 @@ struct PastRecord {
 
 /// @notice The known past of an order that an instruction touches, for an order not captured in the same transaction.
 /// It is evidence, not authority: it is checked against the order's slot. `head` is the hash chain over the order's
-/// records so far; `past` opens that chain and is needed only when a RETURN comes first for that order.
+/// records so far; `past` opens that chain and is needed only when a RETURN or REFUND comes first for that order.
 struct OrderWitness {
     Capture capture;
     bytes32 head;
     PastRecord[] past;
 }
 
-/// @title Captures, splits, releases and returns
+/// @title Captures, splits, releases, returns and refunds
 /// @notice What holds, whoever calls:
 /// 1. Authority: a capture carries an attestor's signature, every instruction its platform's. Relaying needs no role.
 /// 2. Exactly once: an authorization takes effect once, by its nonce; an order id is captured once, for ever.
-/// 3. Conservation: split + released - returned <= captured per order; returned <= allocated per allocation.
+/// 3. Conservation: split + released + refunded from held - returned <= captured per order; per allocation, and per release,
+/// what was returned and refunded from it <= what it was.
+/// And while a rule version or a platform has a cap: what an order's splits give to others than its merchant, less what was
+/// returned, is at most that share of what was captured, rounded down.
 /// 4. Determinism: amounts are computed here from the stored rule version. No caller supplies them. What a GIVEN leg takes,
 /// the platform signs, within the bounds that the approved version sets.
 /// 5. A bad instruction is rejected by an event; its neighbours settle.
-/// 6. Per currency: positions + held = captured.
+/// 6. Per currency: positions + held + refunded = captured. Positions count with their sign.
 /// 7. Evidence: each transaction that records anything seals a batch, the Merkle root of its records.
 ///
-/// An order is one slot: `held` (low 96 bits) and a 160-bit commitment to keccak256(captureHash, head), where
-/// captureHash is the EIP-712 struct hash of its Capture, and head starts at zero and becomes
+/// An order is one slot: `held` (low 95 bits), whether it is frozen (bit 95), and a 160-bit commitment to
+/// keccak256(captureHash, head), where captureHash is the EIP-712 struct hash of its Capture, and head starts at zero and becomes
 /// keccak256(head, leaf) with each settled record. Callers supply the past as a witness.
 ///
 /// A record's leaf is keccak256(keccak256(abi.encode(uint8 kind, bytes32 id, bytes32 orderId, uint256 amount,
 /// bytes32 content))), content being: CAPTURE the captureHash; SPLIT keccak256(abi.encode(Allocation[])); RELEASE the
-/// merchant; RETURN keccak256(abi.encode(splitId, Allocation[])); REJECTION keccak256(reason). The batch tree
-/// is a StandardMerkleTree with leaves in event order (not sorted).
+/// merchant; RETURN keccak256(abi.encode(splitId, Allocation[])); REFUND keccak256(abi.encode(Allocation[])) of its
+/// takes; REJECTION keccak256(reason). The batch tree is a StandardMerkleTree with leaves in event order (not sorted).
+///
+/// A REFUND gives `amount` of the order back to its buyer, all of it or nothing. The order's held money is taken first, then
+/// the leaves of the order give the rest: those of all its splits, and for each release one that is its merchant, in the
+/// order of their records. Each gives in proportion to what it still has (allocated or released, less what was returned and
+/// refunded from it), by one cumulative floor over all of them, as in a RETURN. What was refunded is no longer the order's.
+///
+/// A RETURN or REFUND may take more than a recipient's position has. By a rule version whose terms say `mayOwe` the position
+/// then becomes negative: a debt, which the recipient's next allocations pay. By any other it is rejected.
 ///
 /// An attestation or authorization that lists nothing is refused, and its nonce stays free.
 ///
@@ -122,12 +140,14 @@ struct OrderWitness {
 /// whoever relayed it in that order.
 /// Warning: an outdated or missing witness is the relayer's mistake and never the signer's: the authorization is
 /// skipped, stays valid, and can be relayed again.
-/// Warning: a RETURN opens the order's past as it was before its authorization, so it stands before any other
+/// Warning: a RETURN or REFUND opens the order's past as it was before its authorization, so it stands before any other
 /// instruction of the same order in that authorization; behind one that settled it is rejected.
 /// Warning: positions and totals are written at the end of a transaction. A contract account that is asked for a
 /// signature in the middle of it sees some orders moved on and their money not yet.
 /// Warning: money released or returned is only moved between held and positions; paying out is not done here.
 interface ISplitLedger {
+    /// @notice Times of the order that the next event captures. Orders without any have no such event.
+    event OrderTerms(bytes32 indexed orderId, uint64 holdUntil, uint64 expiresAt);
     /// @notice An order's money was attested and is now held.
     event OrderCaptured(
         bytes32 indexed orderId,
@@ -141,8 +161,10 @@ interface ISplitLedger {
     );
     /// @notice `amount` of the order was split; one allocation per leaf, in leg order, zeros included.
     event OrderSplit(bytes32 indexed orderId, bytes32 indexed splitId, uint96 amount, Allocation[] allocations);
-    /// @notice What was still held went to the merchant of the order.
+    /// @notice What was still held went to the merchant of the order. A release by expiry has the order's id as its own.
     event OrderReleased(bytes32 indexed orderId, bytes32 indexed releaseId, bytes32 merchant, uint96 amount);
+    /// @notice An order given to `expire` was left as it is. `reason` is the ABI encoding of one of the custom errors below.
+    event ExpiryPassedOver(bytes32 indexed orderId, bytes reason);
     /// @notice `amount` was taken back from the leaves of `splitId` and is held again; one allocation per leaf.
     event SplitReturned(
         bytes32 indexed orderId,
@@ -150,6 +172,15 @@ interface ISplitLedger {
         bytes32 indexed splitId,
         uint96 amount,
         Allocation[] allocations
+    );
+    /// @notice `amount` of the order is its buyer's again: `fromHeld` of what it held, and from each leaf of its splits and
+    /// releases what `takes` says, one entry per leaf in the order of their records, zeros included.
+    event OrderRefunded(
+        bytes32 indexed orderId,
+        bytes32 indexed refundId,
+        uint96 amount,
+        uint96 fromHeld,
+        Allocation[] takes
     );
     /// @notice An authorised instruction (or attested capture, then `id` is the order id) was refused. `reason` is the
     /// ABI encoding of one of the custom errors below.
@@ -168,6 +199,10 @@ interface ISplitLedger {
     event AuthorizationSkipped(bytes32 indexed signer, bytes32 indexed digest, uint256 nonce, bytes32 orderId);
     /// @notice The records of this transaction, in event order, were sealed under `root`.
     event BatchSealed(uint256 indexed batch, bytes32 root, uint256 records);
+    /// @notice A guardian froze an order (`splitId` zero) or a split of it, or another one undid that.
+    event FreezeChanged(
+        bytes32 indexed orderId, bytes32 indexed splitId, address indexed guardian, bool frozen, bytes32 reason
+    );
     /// @notice A currency was opened or closed for captures.
     event CurrencyChanged(bytes3 indexed currency, bool enabled);
 
@@ -187,6 +222,7 @@ interface ISplitLedger {
     error SplitLedger_BindingCount(uint256 count, uint256 expected);
     error SplitLedger_RecipientNotActive(bytes32 recipient);
     error SplitLedger_RecipientNotConsented(bytes32 recipient, bytes32 platform);
+    error SplitLedger_HoldBeyondExpiry(uint64 holdUntil, uint64 expiresAt);
     // Instructions
     error SplitLedger_UnknownOrder(bytes32 orderId);
     error SplitLedger_NotOrderPlatform(bytes32 orderId, bytes32 platform);
@@ -197,12 +233,23 @@ interface ISplitLedger {
     error SplitLedger_LegExceedsRemaining(uint256 leg, uint256 taken, uint256 remaining);
     error SplitLedger_GivenCount(uint256 count, uint256 expected);
     error SplitLedger_GivenOutOfBounds(uint256 leg, uint256 amount, uint256 least, uint256 most);
+    error SplitLedger_ShareOutAboveCap(bytes32 orderId, uint256 leaving, uint256 left);
     error SplitLedger_NothingHeld(bytes32 orderId);
+    error SplitLedger_OnHold(bytes32 orderId, uint64 holdUntil);
+    error SplitLedger_OrderExpired(bytes32 orderId, uint64 expiresAt);
     error SplitLedger_ReturnNotFirst(bytes32 orderId);
     error SplitLedger_UnknownSplit(bytes32 orderId, bytes32 splitId);
     error SplitLedger_InsufficientReturnable(bytes32 splitId, uint256 amount, uint256 returnable);
     error SplitLedger_LeafNotReturnable(bytes32 splitId, uint256 leaf, uint256 amount, uint256 returnable);
-    error SplitLedger_InsufficientPosition(bytes32 recipient, uint256 amount, uint256 position);
+    error SplitLedger_InsufficientRefundable(bytes32 orderId, uint256 amount, uint256 refundable);
+    error SplitLedger_InsufficientPosition(bytes32 recipient, uint256 amount, int256 position);
+    // Freezes
+    error SplitLedger_OrderFrozen(bytes32 orderId);
+    error SplitLedger_SplitFrozen(bytes32 orderId, bytes32 splitId);
+    error SplitLedger_ParticipantFrozen(bytes32 participant);
+    // Expiry
+    error SplitLedger_OrderNotExpired(bytes32 orderId, uint64 expiresAt);
+    error SplitLedger_OutdatedWitness(bytes32 orderId);
     // The transaction as a whole
     error SplitLedger_OrderChanged(bytes32 orderId);
     error SplitLedger_IndexCount(uint256 length, uint256 expected);
@@ -221,8 +268,22 @@ interface ISplitLedger {
         bytes calldata orderIndex
     ) external returns (uint256 batch);
 
+    /// @notice Releases what expired orders still hold to their merchants. Anyone may call it, and no platform can prevent it.
+    /// Each order that has expired, matches its witness, holds something and has an ACTIVE merchant is released, with the order
+    /// id as the release's id, and the records are sealed; the others are passed over (ExpiryPassedOver).
+    /// @return batch the number of the sealed batch, 0 when nothing was released.
+    function expire(OrderWitness[] calldata orders) external returns (uint256 batch);
+
     /// @notice Whether a contract account takes a signature, asked as `settle` asks: with 200,000 gas for this call.
     function isWalletSignature(address wallet, bytes32 digest, bytes calldata signature) external view returns (bool);
+
+    /// @notice Freezes an order (`splitId` zero): nothing moves its held money, and no split of it is returned. Or one of its
+    /// splits: nothing is returned from it. Or undoes that, for which it takes another account than the one that froze.
+    /// Guardians only. `reason` is an ASCII name, left aligned.
+    function setFrozen(bytes32 orderId, bytes32 splitId, bool frozen, bytes32 reason) external;
+
+    /// @notice Who froze an order or split, and why; zero when it is not frozen.
+    function freezeOf(bytes32 orderId, bytes32 splitId) external view returns (address guardian, bytes32 reason);
 
     /// @notice Opens or closes currencies for new captures. Administration only.
     function setCurrencies(bytes3[] calldata currencies, bool enabled) external;
@@ -230,14 +291,22 @@ interface ISplitLedger {
     function registry() external view returns (IParticipantRegistry);
     function ruleBook() external view returns (IRuleBook);
 
-    /// @notice The slots of orders: commitment << 96 | held. Zero means never captured.
+    /// @notice The slots of orders: commitment << 96 | frozen << 95 | held. Zero means never captured.
     function orderSlots(bytes32[] calldata orderIds) external view returns (uint256[] memory);
 
-    /// @notice What is payable to each participant in a currency, in minor units.
-    function positions(bytes3 currency, bytes32[] calldata participants) external view returns (uint256[] memory);
+    /// @notice What is payable to each participant in a currency, in minor units; what it owes where negative.
+    function positions(bytes3 currency, bytes32[] calldata participants) external view returns (int256[] memory);
 
-    /// @notice Totals of a currency in minor units: ever captured, and held on open orders.
-    function totals(bytes3 currency) external view returns (uint256 captured, uint256 held, bool enabled);
+    /// @notice Totals of a currency in minor units: ever captured, held on open orders, and ever refunded to buyers.
+    function totals(bytes3 currency)
+        external
+        view
+        returns (uint256 captured, uint256 held, uint256 refunded, bool enabled);
+    /// @notice What splits gave to others than the order's merchant, less what was returned, in minor units. It is kept for
+    /// orders under a cap only, from their first split under it, and while the last of them left money on the order: a
+    /// return adds it up anew from the order's past.
+    function sharedOut(bytes32[] calldata orderIds) external view returns (uint256[] memory);
+
 
     /// @notice Root of a sealed batch; batches count up from 1.
     function batchRoot(uint256 batch) external view returns (bytes32);

@@ -183,21 +183,20 @@ library Allocator {
         }
     }
 
-    /// @notice Spreads `amount` over leaves in proportion to `returnable`, by cumulative floor.
-    /// @dev Requires amount <= sum of `returnable`, each below 2^96 and at most 20 of them, so products stay below 2^256.
-    function takeBackDown(uint256[] memory returnable, uint256 total, uint256 amount)
-        internal
-        pure
-        returns (uint256[] memory takes)
-    {
-        takes = new uint256[](returnable.length);
-        uint256 weights;
-        uint256 given;
-        for (uint256 k = 0; k < returnable.length; ++k) {
-            weights += returnable[k];
-            uint256 upToHere = weights * amount / total;
-            takes[k] = upToHere - given;
-            given = upToHere;
+    /// @notice Spreads `amount` over leaves in proportion to what they have, by cumulative floor.
+    /// @param leaf position of the first, recipient and what it has; that is replaced by what it gives.
+    /// @param total what they have together, at least `amount` and below 2^96, so that products stay below 2^256.
+    function takeBackDown(uint256 leaf, uint256 count, uint256 total, uint256 amount) internal pure {
+        unchecked {
+            if (amount == 0) total = 1; // nothing is taken, also from leaves that have nothing
+            uint256 weights;
+            uint256 given;
+            for (uint256 end = leaf + count * PAIR; leaf != end; leaf += PAIR) {
+                weights += Words.ofMemory(leaf + 32);
+                uint256 upToHere = weights * amount / total;
+                Words.put(leaf + 32, upToHere - given);
+                given = upToHere;
+            }
         }
     }
 

@@ -93,7 +93,8 @@ library Recipients {
     /// @param positions slot of the mapping from participant to position.
     /// @param list position of pairs of recipient and amount. An amount of 0 touches nobody.
     /// @return the first entry with something pending from now on.
-    /// @dev Positions of a currency add up to at most what was captured in it, so they do not overflow. The early return
+    /// @dev Positions are signed: an addition pays a debt first. They stay far below 2^128 on both sides, for what is taken
+    /// back was given before, and all that was given is part of what was captured. The early return
     /// keeps the optimizer from inlining the loop into a function with too many variables for the stack.
     function credit(uint256 entries, uint256 mask, uint256 pending, uint256 positions, uint256 list, uint256 count)
         internal

@@ -2,7 +2,7 @@
 pragma solidity 0.8.37;
 
 import {IParticipantRegistry, ParticipantStatus} from "../interfaces/IParticipantRegistry.sol";
-import {IRuleBook, Leg, RuleState} from "../interfaces/IRuleBook.sol";
+import {IRuleBook, Leg, RuleState, RuleTerms} from "../interfaces/IRuleBook.sol";
 import {
     Attestation,
     Authorization,
@@ -41,6 +41,7 @@ struct LoadedRule {
     bytes32 ruleId;
     uint256 version;
     RuleState state;
+    RuleTerms terms;
     bytes32[] roles;
     bytes32[] recipients;
     uint256[] legs;
@@ -53,7 +54,10 @@ struct LoadedRule {
 /// `platformNumber` is what Recipients knows the platform by (0 if it has no number), `platformActive` whether it was
 /// seen to be. `positions` is the slot of the currency's mapping of positions; its totals are written back when
 /// another currency's turn comes, `totals` is what storage holds; and so are positions that have something `pending`.
-/// `cursors`, `leavesEnd`, `lastLeaf`, `recipients` and `pending` are positions in memory.
+/// `freezes` is 1 when no participant is frozen, 2 when some are, 0 while nobody asked.
+/// `cursors`, `leavesEnd`, `lastLeaf`, `recipients` and `pending` are positions in memory. `maxShareOut` is the cap of the
+/// platform whose authorization is carried out; while `caps` is 0, no rule or platform so far had one, and splits need not
+/// be looked at more closely.
 struct Run {
     Cursor cursor; // the first field, see selectCursor
     LoadedRule rule;
@@ -82,6 +86,9 @@ struct Run {
     uint256 ruleCount;
     bytes32[] platforms;
     uint256 platformCount;
+    uint256 freezes;
+    uint256 maxShareOut;
+    uint256 caps;
 }
 
 /// @title Working memory of a transaction: orders by index, leaves, and what registry and rule book said
@@ -111,15 +118,25 @@ library Runs {
         for (uint256 i = 0; i < authorizations.length; ++i) {
             run.instructions += authorizations[i].instructions.length;
         }
-        run.registry = registry;
         run.ruleBook = ruleBook;
-        run.cursors = _cleared((captures + witnesses) * (CURSOR / 32));
-        run.lastLeaf = run.leavesEnd = BatchRoot.allocate(captures + run.instructions);
-        run.currency = NO_CURRENCY;
         run.rules = _rules();
-        run.platforms = new bytes32[](MAX_PLATFORMS);
         run.witnessed = witnesses != 0;
-        (run.recipients, run.recipientsMask) = Recipients.create(captures + run.instructions);
+        _prepare(run, registry, captures + witnesses, captures + run.instructions);
+    }
+
+    /// @notice For `expire`: neither captures nor instructions, and a record for each order at most.
+    function openForExpiry(uint256 orders, IParticipantRegistry registry) internal pure returns (Run memory run) {
+        _prepare(run, registry, orders, orders);
+    }
+
+    /// @param records how many there are at most.
+    function _prepare(Run memory run, IParticipantRegistry registry, uint256 orders, uint256 records) private pure {
+        run.registry = registry;
+        run.cursors = _cleared(orders * (CURSOR / 32));
+        run.lastLeaf = run.leavesEnd = BatchRoot.allocate(records);
+        run.currency = NO_CURRENCY;
+        run.platforms = new bytes32[](MAX_PLATFORMS);
+        (run.recipients, run.recipientsMask) = Recipients.create(records);
     }
 
     // ---------------------------------------------------------------------- orders
@@ -138,7 +155,7 @@ library Runs {
         cursor.capture = position;
     }
 
-    /// @notice How many of the leading instructions are no RETURN and of orders that are known at their index.
+    /// @notice How many of the leading instructions need no past (SPLIT, RELEASE) and are of orders that are known at their index.
     function countReady(Run memory run, Instruction[] calldata instructions, bytes calldata orderIndex)
         internal
         pure
@@ -146,7 +163,7 @@ library Runs {
     {
         uint256 cursors = run.cursors;
         uint256 known = run.cursorCount;
-        uint256 returning = uint256(InstructionKind.RETURN);
+        uint256 last = uint256(InstructionKind.RELEASE);
         if (instructions.length == 0) return 0; // not to be inlined, see Recipients.credit
         assembly ("memory-safe") {
             for {} lt(count, instructions.length) { count := add(count, 1) } {
@@ -157,7 +174,7 @@ library Runs {
                 let orderId := calldataload(mload(add(cursor, 0x60)))
                 if or(
                     iszero(mload(cursor)),
-                    or(xor(calldataload(add(instruction, 0x40)), orderId), eq(calldataload(instruction), returning))
+                    or(xor(calldataload(add(instruction, 0x40)), orderId), gt(calldataload(instruction), last))
                 ) { break }
             }
         }
@@ -267,6 +284,27 @@ library Runs {
         return known != 0 ? known : _ask(run, recipient, place);
     }
 
+    /// @notice Whether a guardian has frozen a participant; of zero, whether anybody is frozen.
+    function isFrozen(Run memory run, bytes32 participant) internal view returns (bool frozen) {
+        IParticipantRegistry registry = run.registry;
+        bytes4 selector = IParticipantRegistry.isFrozen.selector;
+        bool answered;
+        assembly ("memory-safe") {
+            mstore(0, selector)
+            mstore(0x04, participant)
+            answered := staticcall(gas(), registry, 0, 0x24, 0, 0x20)
+            answered := and(answered, eq(returndatasize(), 0x20))
+            frozen := mload(0)
+        }
+        require(answered);
+    }
+
+    /// @notice Whether anybody is frozen. The registry is asked once per transaction.
+    function mayBeFrozen(Run memory run) internal view returns (bool) {
+        if (run.freezes == 0) run.freezes = isFrozen(run, bytes32(0)) ? 2 : 1;
+        return run.freezes == 2;
+    }
+
     /// @notice Whether a standing is that of an ACTIVE participant.
     function isActive(uint256 standing_) internal pure returns (bool) {
         return standing_ & ~CONSENTED == uint256(ParticipantStatus.ACTIVE) << 1 | 1;
@@ -344,8 +382,9 @@ library Runs {
         rule.ruleId = c.ruleId;
         rule.version = c.ruleVersion;
         Leg[] memory legs;
-        (rule.state, legs, rule.roles) = run.ruleBook.load(c.platform, c.ruleId, c.ruleVersion);
+        (rule.state, legs, rule.roles, rule.terms) = run.ruleBook.load(c.platform, c.ruleId, c.ruleVersion);
         if (rule.state == RuleState.UNKNOWN) return rule;
+        run.caps |= rule.terms.maxShareOut;
         uint256 inner = RuleTree.innerLegs(legs);
         uint256[] memory payees = new uint256[](legs.length);
         bytes32[] memory recipients = new bytes32[](legs.length);

@@ -1,19 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
+import {Math} from "@openzeppelin/contracts/utils/math/Math.sol";
 import {RuleState} from "../interfaces/IRuleBook.sol";
 import {
-    Allocation,
     Capture,
     ISplitLedger,
     Instruction,
     InstructionKind,
     OrderWitness,
+    PastRecord,
     RecordKind
 } from "../interfaces/ISplitLedger.sol";
 import {Allocations} from "./Allocations.sol";
 import {Allocator} from "./Allocator.sol";
 import {BatchRoot} from "./BatchRoot.sol";
+import {Freezes} from "./Freezes.sol";
 import {OrderSlot} from "./OrderSlot.sol";
 import {Past} from "./Past.sol";
 import {Cursor, LoadedRule, Run, Runs} from "./Runs.sol";
@@ -43,9 +45,12 @@ library Settlement {
 
     struct Books {
         mapping(bytes32 orderId => Order) orders;
-        mapping(bytes3 currency => mapping(bytes32 participant => uint256 amount)) positions;
+        mapping(bytes3 currency => mapping(bytes32 participant => int256 amount)) positions;
         mapping(bytes3 currency => Totals) totals;
         mapping(bytes3 currency => bool) enabled;
+        mapping(bytes3 currency => uint256 amount) refunded;
+        mapping(bytes32 orderId => uint256 amount) sharedOut;
+        mapping(bytes32 orderId => mapping(bytes32 splitId => Freezes.Freeze)) freezes;
     }
 
     /// @notice Takes up a witness. One that does not match the order's slot leaves the order unknown to this transaction.
@@ -97,6 +102,10 @@ library Settlement {
         }
         reason = _checkCaptureParties(run, c);
         if (reason.length != 0) return reason;
+        if (Typed.timesOf(c) != 0) {
+            reason = _tellTerms(c);
+            if (reason.length != 0) return reason;
+        }
         // effect
         uint256 slot = OrderSlot.pack(cursor.captureHash, bytes32(0), amount);
         cursor.slot = slot;
@@ -110,7 +119,7 @@ library Settlement {
     }
 
     /// @notice Whether this transaction knows enough of the order to decide an instruction: its state, or that it has
-    /// none; and for a RETURN its opened past.
+    /// none; and for a RETURN or REFUND its opened past.
     function isReady(Books storage books, Run memory run, Instruction calldata i, uint256 index)
         internal
         view
@@ -121,7 +130,7 @@ library Settlement {
         Cursor memory cursor = run.cursor;
         if (cursor.captureOf().orderId != i.orderId) return false;
         if (cursor.slot == 0) return books.orders[i.orderId].slot == 0;
-        return Typed.kindOf(i) != uint256(InstructionKind.RETURN) || Past.head(cursor) == cursor.head;
+        return Typed.kindOf(i) <= uint256(InstructionKind.RELEASE) || Past.head(cursor) == cursor.head;
     }
 
     /// @notice Carries out one instruction that isReady, of the platform that was selected.
@@ -139,9 +148,57 @@ library Settlement {
             return abi.encodeWithSelector(ISplitLedger.SplitLedger_NotOrderPlatform.selector, i.orderId, platform);
         }
         uint256 kind = Typed.kindOf(i);
+        if (Typed.timesOf(cursor.captureOf()) | cursor.slot.frozen() != 0) {
+            bytes memory reason = _stopped(cursor, kind);
+            if (reason.length != 0) return reason;
+        }
         if (kind == uint256(InstructionKind.SPLIT)) return _split(books, run, i);
         if (kind == uint256(InstructionKind.RELEASE)) return _release(books, run, i);
-        return _return(books, run, i);
+        if (kind == uint256(InstructionKind.RETURN)) return _return(books, run, i);
+        return _refund(books, run, i);
+    }
+
+    /// @notice Kind of the record that an instruction makes when it settles.
+    function recordOf(Instruction calldata i) internal pure returns (RecordKind) {
+        uint256 kind = Typed.kindOf(i);
+        return kind == uint256(InstructionKind.REFUND) ? RecordKind.REFUND : RecordKind(kind + 1);
+    }
+
+    /// @notice Releases the order whose witness was taken up last, if it has expired.
+    function expire(Books storage books, Run memory run) internal returns (bytes memory reason) {
+        Cursor memory cursor = run.cursor;
+        Capture calldata c = cursor.captureOf();
+        if (cursor.slot == 0) {
+            if (books.orders[c.orderId].slot == 0) return _unknownOrder(c.orderId);
+            return abi.encodeWithSelector(ISplitLedger.SplitLedger_OutdatedWitness.selector, c.orderId);
+        }
+        if (!_hasExpired(c)) {
+            return _timed(ISplitLedger.SplitLedger_OrderNotExpired.selector, c.orderId, Typed.expiresAtOf(c));
+        }
+        if (cursor.slot.frozen() != 0) return _orderFrozen(c.orderId);
+        run.selectPlatform(c.platform);
+        return _releaseHeld(books, run, c.orderId);
+    }
+
+    /// @dev Why nothing of this kind may be done on the order now: it is frozen, on hold or expired.
+    function _stopped(Cursor memory cursor, uint256 kind) private view returns (bytes memory reason) {
+        Capture calldata c = cursor.captureOf();
+        if (cursor.slot.frozen() != 0) return _orderFrozen(c.orderId);
+        if (block.timestamp < Typed.holdUntilOf(c) && kind != uint256(InstructionKind.REFUND)) {
+            return _timed(ISplitLedger.SplitLedger_OnHold.selector, c.orderId, Typed.holdUntilOf(c));
+        }
+        if (kind == uint256(InstructionKind.SPLIT) && _hasExpired(c)) {
+            return _timed(ISplitLedger.SplitLedger_OrderExpired.selector, c.orderId, Typed.expiresAtOf(c));
+        }
+    }
+
+    function _hasExpired(Capture calldata c) private view returns (bool) {
+        uint256 expiresAt = Typed.expiresAtOf(c);
+        return expiresAt != 0 && block.timestamp >= expiresAt;
+    }
+
+    function _timed(bytes4 selector, bytes32 orderId, uint256 time) private pure returns (bytes memory) {
+        return abi.encodeWithSelector(selector, orderId, time);
     }
 
     /// @notice Writes back what is pending in the currency that was worked on, and its totals.
@@ -170,6 +227,10 @@ library Settlement {
         uint256 list;
         (list, reason) = _allocate(run, i);
         if (reason.length != 0) return reason;
+        if (run.caps != 0) {
+            reason = _shareOut(books, run, i, list, held - amount);
+            if (reason.length != 0) return reason;
+        }
         // effect
         _selectCurrency(books, run, cursor.captureOf());
         run.credit(list);
@@ -177,7 +238,7 @@ library Settlement {
             run.held -= amount;
         }
         bytes32 content = Allocations.emitOrderSplit(list, i.orderId, i.id);
-        _record(books, run, RecordKind.SPLIT, i, amount, content, held - amount);
+        _record(books, run, RecordKind.SPLIT, i.id, amount, content, held - amount);
         Words.rewind(mark);
     }
 
@@ -209,6 +270,33 @@ library Settlement {
         }
     }
 
+    /// @dev Counts what a split of a capped order gives to others than its merchant, or tells that it is too much. While the
+    /// order holds nothing there is nothing to count for: what makes it hold money again is a return, which recounts.
+    function _shareOut(Books storage books, Run memory run, Instruction calldata i, uint256 list, uint256 held)
+        private
+        returns (bytes memory reason)
+    {
+        uint256 cap = _cap(run);
+        if (cap == 0) return reason;
+        Capture calldata c = run.cursor.captureOf();
+        uint256 leaving = i.amount - Allocations.amountOf(list, c.merchant);
+        uint256 out = books.sharedOut[i.orderId];
+        uint256 left = c.amount * cap / Allocator.BASIS_POINTS;
+        left = left > out ? left - out : 0;
+        if (leaving > left) {
+            return abi.encodeWithSelector(
+                ISplitLedger.SplitLedger_ShareOutAboveCap.selector, i.orderId, leaving, left
+            );
+        }
+        if (leaving != 0 && held | out != 0) books.sharedOut[i.orderId] = out + leaving;
+    }
+
+    /// @dev The smaller one of the caps of the selected rule and of the platform; 0 for none.
+    function _cap(Run memory run) private pure returns (uint256 cap) {
+        cap = run.rule.terms.maxShareOut;
+        if (cap == 0 || (run.maxShareOut != 0 && run.maxShareOut < cap)) cap = run.maxShareOut;
+    }
+
     /// @dev One amount for each GIVEN leg of the rule.
     function _give(LoadedRule memory rule, uint96[] calldata amounts) private pure returns (bytes memory reason) {
         if (amounts.length != rule.given) {
@@ -235,20 +323,25 @@ library Settlement {
         private
         returns (bytes memory reason)
     {
+        uint256 words = Typed.bindingsOf(i).length + Typed.amountsOf(i).length;
+        if (i.splitId != bytes32(0) || i.amount != 0 || words != 0) return _malformed(i.id);
+        return _releaseHeld(books, run, i.id);
+    }
+
+    /// @dev What the order holds goes to its merchant, as the release `id`.
+    function _releaseHeld(Books storage books, Run memory run, bytes32 id) private returns (bytes memory reason) {
         Cursor memory cursor = run.cursor;
         Capture calldata c = cursor.captureOf();
         uint256 held = cursor.slot.held();
         // check
-        uint256 words = Typed.bindingsOf(i).length + Typed.amountsOf(i).length;
-        if (i.splitId != bytes32(0) || i.amount != 0 || words != 0) return _malformed(i.id);
-        if (held == 0) return abi.encodeWithSelector(ISplitLedger.SplitLedger_NothingHeld.selector, i.orderId);
+        if (held == 0) return abi.encodeWithSelector(ISplitLedger.SplitLedger_NothingHeld.selector, c.orderId);
         if (!Runs.isActive(run.standing(c.merchant))) return _notActive(c.merchant);
         // effect
-        books.positions[c.currency][c.merchant] += held;
+        books.positions[c.currency][c.merchant] += int256(held);
         _selectCurrency(books, run, c);
         run.held -= held;
-        emit ISplitLedger.OrderReleased(i.orderId, i.id, c.merchant, uint96(held));
-        _record(books, run, RecordKind.RELEASE, i, held, c.merchant, 0);
+        emit ISplitLedger.OrderReleased(c.orderId, id, c.merchant, uint96(held));
+        _record(books, run, RecordKind.RELEASE, id, held, c.merchant, 0);
     }
 
     function _return(Books storage books, Run memory run, Instruction calldata i)
@@ -259,24 +352,43 @@ library Settlement {
         Capture calldata c = cursor.captureOf();
         // check
         if (Typed.bindingsOf(i).length != 0) return _malformed(i.id);
-        if (Past.head(cursor) != cursor.head) {
-            return abi.encodeWithSelector(ISplitLedger.SplitLedger_ReturnNotFirst.selector, i.orderId);
-        }
-        Allocation[] memory takes;
+        uint256 takes;
         (takes, reason) = Past.takeBack(cursor, i);
-        if (reason.length != 0) return reason;
-        run.flush();
-        reason = _checkPositions(books, c.currency, takes);
+        if (reason.length == 0) reason = _debit(books, run, i, takes);
         if (reason.length != 0) return reason;
         // effect
-        for (uint256 k = 0; k < takes.length; ++k) {
-            if (takes[k].amount != 0) books.positions[c.currency][takes[k].recipient] -= takes[k].amount;
+        _selectRule(run);
+        if (_cap(run) != 0) {
+            books.sharedOut[i.orderId] =
+                Past.sharedOut(cursor) - (i.amount - Allocations.amountOf(takes, c.merchant));
         }
         _selectCurrency(books, run, c);
         run.held += i.amount;
-        emit ISplitLedger.SplitReturned(i.orderId, i.id, i.splitId, i.amount, takes);
-        bytes32 content = keccak256(abi.encode(i.splitId, takes));
-        _record(books, run, RecordKind.RETURN, i, i.amount, content, cursor.slot.held() + i.amount);
+        bytes32 content = Allocations.emitSplitReturned(takes, i.orderId, i.id, i.splitId, i.amount);
+        _record(books, run, RecordKind.RETURN, i.id, i.amount, content, cursor.slot.held() + i.amount);
+    }
+
+    function _refund(Books storage books, Run memory run, Instruction calldata i)
+        private
+        returns (bytes memory reason)
+    {
+        Cursor memory cursor = run.cursor;
+        Capture calldata c = cursor.captureOf();
+        uint256 held = cursor.slot.held();
+        uint256 fromHeld = Math.min(held, i.amount);
+        // check
+        uint256 words = Typed.bindingsOf(i).length + Typed.amountsOf(i).length;
+        if (i.splitId != bytes32(0) || words != 0) return _malformed(i.id);
+        uint256 takes;
+        (takes, reason) = Past.takeForRefund(cursor, i, held);
+        if (reason.length == 0 && fromHeld != i.amount) reason = _debit(books, run, i, takes);
+        if (reason.length != 0) return reason;
+        // effect
+        _selectCurrency(books, run, c);
+        run.held -= fromHeld;
+        books.refunded[c.currency] += i.amount;
+        bytes32 content = Allocations.emitOrderRefunded(takes, i.orderId, i.id, i.amount, fromHeld);
+        _record(books, run, RecordKind.REFUND, i.id, i.amount, content, held - fromHeld);
     }
 
     /// @dev Writes the order's slot and adds the record's leaf to its chain and to the batch.
@@ -284,19 +396,30 @@ library Settlement {
         Books storage books,
         Run memory run,
         RecordKind kind,
-        Instruction calldata i,
+        bytes32 id,
         uint256 amount,
         bytes32 content,
         uint256 held
     ) private {
-        bytes32 leaf = BatchRoot.leaf(kind, i.id, i.orderId, amount, content);
-        run.addLeaf(leaf);
         Cursor memory cursor = run.cursor;
+        bytes32 orderId = cursor.captureOf().orderId;
+        bytes32 leaf = BatchRoot.leaf(kind, id, orderId, amount, content);
+        run.addLeaf(leaf);
         bytes32 head = OrderSlot.advance(cursor.head, leaf);
         cursor.head = head;
         uint256 slot = OrderSlot.pack(cursor.captureHash, head, held);
         cursor.slot = slot;
-        books.orders[i.orderId].slot = slot;
+        books.orders[orderId].slot = slot;
+    }
+
+    /// @dev Checks the times of an order that is about to be captured, and tells them before it is.
+    function _tellTerms(Capture calldata c) private returns (bytes memory reason) {
+        uint64 holdUntil = uint64(Typed.holdUntilOf(c));
+        uint64 expiresAt = uint64(Typed.expiresAtOf(c));
+        if (expiresAt != 0 && holdUntil >= expiresAt) {
+            return abi.encodeWithSelector(ISplitLedger.SplitLedger_HoldBeyondExpiry.selector, holdUntil, expiresAt);
+        }
+        emit ISplitLedger.OrderTerms(c.orderId, holdUntil, expiresAt);
     }
 
     /// @dev Notes in the cursor by which rule the order is captured, and whether all its recipients were looked at.
@@ -343,25 +466,66 @@ library Settlement {
         }
     }
 
-    /// @dev A recipient may stand on several leaves, so what it must give is added up leaf by leaf.
-    function _checkPositions(Books storage books, bytes3 currency, Allocation[] memory takes)
+    /// @dev Takes from positions leaf by leaf, or from none. Those that fall short become negative if the order's rule lets
+    /// its recipients owe. Else the first is named, with what it must give up to there, for it may stand on several leaves.
+    /// Leaves of 0 touch nobody.
+    function _debit(Books storage books, Run memory run, Instruction calldata i, uint256 takes)
+        private
+        returns (bytes memory reason)
+    {
+        reason = _checkNotFrozen(books, run, i, takes);
+        if (reason.length != 0) return reason;
+        run.flush();
+        mapping(bytes32 participant => int256 amount) storage positions =
+            books.positions[run.cursor.captureOf().currency];
+        uint256 count = Allocations.count(takes);
+        for (uint256 k = 0; k < count; ++k) {
+            uint256 needed = Allocations.amountAt(takes, k);
+            if (needed == 0) continue;
+            bytes32 recipient = Allocations.recipientAt(takes, k);
+            int256 left = positions[recipient] - int256(needed);
+            if (left >= 0 || _mayOwe(run)) {
+                positions[recipient] = left;
+                continue;
+            }
+            for (uint256 j = 0; j < k; ++j) {
+                uint256 taken = Allocations.amountAt(takes, j);
+                positions[Allocations.recipientAt(takes, j)] += int256(taken);
+                if (Allocations.recipientAt(takes, j) == recipient) needed += taken;
+            }
+            return abi.encodeWithSelector(
+                ISplitLedger.SplitLedger_InsufficientPosition.selector, recipient, needed, positions[recipient]
+            );
+        }
+    }
+
+    /// @dev Whether money may be taken from these positions. A RETURN names the split that gave it, a REFUND takes from all.
+    function _checkNotFrozen(Books storage books, Run memory run, Instruction calldata i, uint256 takes)
         private
         view
         returns (bytes memory reason)
     {
-        for (uint256 k = 0; k < takes.length; ++k) {
-            bytes32 recipient = takes[k].recipient;
-            uint256 needed = takes[k].amount;
-            for (uint256 j = 0; j < k; ++j) {
-                if (takes[j].recipient == recipient) needed += takes[j].amount;
-            }
-            uint256 position = books.positions[currency][recipient];
-            if (needed > position) {
-                return abi.encodeWithSelector(
-                    ISplitLedger.SplitLedger_InsufficientPosition.selector, recipient, needed, position
-                );
+        PastRecord[] calldata past = run.cursor.pastOf();
+        for (uint256 k = 0; k < past.length; ++k) {
+            bytes32 id = past[k].id;
+            if (past[k].kind != RecordKind.SPLIT || (i.splitId != bytes32(0) && i.splitId != id)) continue;
+            if (books.freezes[i.orderId][id].guardian != address(0)) {
+                return abi.encodeWithSelector(ISplitLedger.SplitLedger_SplitFrozen.selector, i.orderId, id);
             }
         }
+        if (!run.mayBeFrozen()) return reason;
+        uint256 count = Allocations.count(takes);
+        for (uint256 k = 0; k < count; ++k) {
+            bytes32 recipient = Allocations.recipientAt(takes, k);
+            if (Allocations.amountAt(takes, k) != 0 && run.isFrozen(recipient)) {
+                return abi.encodeWithSelector(ISplitLedger.SplitLedger_ParticipantFrozen.selector, recipient);
+            }
+        }
+    }
+
+    function _mayOwe(Run memory run) private view returns (bool) {
+        _selectRule(run);
+        return run.rule.terms.mayOwe;
     }
 
     /// @dev All recipients of a split, in leg order.
@@ -388,6 +552,10 @@ library Settlement {
         return abi.encodeWithSelector(ISplitLedger.SplitLedger_RecipientNotActive.selector, recipient);
     }
 
+    function _orderFrozen(bytes32 orderId) private pure returns (bytes memory) {
+        return abi.encodeWithSelector(ISplitLedger.SplitLedger_OrderFrozen.selector, orderId);
+    }
+
     function _unknownOrder(bytes32 orderId) private pure returns (bytes memory) {
         return abi.encodeWithSelector(ISplitLedger.SplitLedger_UnknownOrder.selector, orderId);
     }
@@ -398,7 +566,7 @@ library Settlement {
         close(books, run);
         bytes3 currency = c.currency;
         Totals storage totals = books.totals[currency];
-        mapping(bytes32 participant => uint256 amount) storage positions = books.positions[currency];
+        mapping(bytes32 participant => int256 amount) storage positions = books.positions[currency];
         uint256 slot;
         assembly ("memory-safe") {
             slot := positions.slot
@@ -416,10 +584,10 @@ library Settlement {
         bytes32 topic = ISplitLedger.OrderCaptured.selector;
         assembly ("memory-safe") {
             let m := mload(0x40)
-            let bindings := shl(5, add(calldataload(add(c, 0x100)), 1))
+            let bindings := shl(5, add(calldataload(add(c, 0x140)), 1))
             calldatacopy(m, add(c, 0x40), 0xa0)
             mstore(add(m, 0xa0), 0xc0)
-            calldatacopy(add(m, 0xc0), add(c, 0x100), bindings)
+            calldatacopy(add(m, 0xc0), add(c, 0x140), bindings)
             log3(m, add(0xc0, bindings), topic, calldataload(c), calldataload(add(c, 0x20)))
         }
     }

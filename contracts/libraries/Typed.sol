@@ -17,11 +17,11 @@ import {Words} from "./Words.sol";
 /// words at fixed distances. Other calldata reverts: it is no record of what was signed.
 library Typed {
     bytes32 private constant CAPTURE = keccak256(
-        "Capture(bytes32 orderId,bytes32 platform,bytes32 merchant,bytes32 ruleId,uint32 ruleVersion,bytes3 currency,uint96 amount,bytes32[] bindings)"
+        "Capture(bytes32 orderId,bytes32 platform,bytes32 merchant,bytes32 ruleId,uint32 ruleVersion,bytes3 currency,uint96 amount,uint64 holdUntil,uint64 expiresAt,bytes32[] bindings)"
     );
     bytes32 private constant ATTESTATION = keccak256(
         "Attestation(address attestor,uint256 nonce,uint64 deadline,Capture[] captures)"
-        "Capture(bytes32 orderId,bytes32 platform,bytes32 merchant,bytes32 ruleId,uint32 ruleVersion,bytes3 currency,uint96 amount,bytes32[] bindings)"
+        "Capture(bytes32 orderId,bytes32 platform,bytes32 merchant,bytes32 ruleId,uint32 ruleVersion,bytes3 currency,uint96 amount,uint64 holdUntil,uint64 expiresAt,bytes32[] bindings)"
     );
     bytes32 private constant INSTRUCTION = keccak256(
         "Instruction(uint8 kind,bytes32 id,bytes32 orderId,bytes32 splitId,uint96 amount,bytes32[] bindings,uint96[] amounts)"
@@ -32,28 +32,32 @@ library Typed {
     );
 
     /// @notice Hash of a capture, and how many bytes of calldata it takes.
-    /// @dev Head: orderId, platform, merchant, ruleId, ruleVersion, currency, amount, offset of bindings. Then bindings.
+    /// @dev Head: orderId, platform, merchant, ruleId, ruleVersion, currency, amount, holdUntil, expiresAt, offset of bindings. Then
+    /// bindings.
     function hash(Capture calldata c) internal pure returns (bytes32 result, uint256 size) {
         bytes32 typeHash = CAPTURE;
         uint256 irregular;
         assembly ("memory-safe") {
-            let count := calldataload(add(c, 0x100))
+            let count := calldataload(add(c, 0x140))
             let bindings := shl(5, count)
-            size := add(0x120, bindings)
+            size := add(0x160, bindings)
             irregular := or(
-                or(shr(32, or(calldataload(add(c, 0x80)), count)), shl(24, calldataload(add(c, 0xa0)))),
                 or(
-                    or(shr(96, calldataload(add(c, 0xc0))), xor(0x100, calldataload(add(c, 0xe0)))),
+                    or(shr(32, or(calldataload(add(c, 0x80)), count)), shl(24, calldataload(add(c, 0xa0)))),
+                    shr(64, or(calldataload(add(c, 0xe0)), calldataload(add(c, 0x100))))
+                ),
+                or(
+                    or(shr(96, calldataload(add(c, 0xc0))), xor(0x140, calldataload(add(c, 0x120)))),
                     gt(add(c, size), calldatasize())
                 )
             )
             let m := mload(0x40)
             if iszero(irregular) {
                 mstore(m, typeHash)
-                calldatacopy(add(m, 0x20), c, 0xe0)
-                calldatacopy(add(m, 0x120), add(c, 0x120), bindings)
-                mstore(add(m, 0x100), keccak256(add(m, 0x120), bindings))
-                result := keccak256(m, 0x120)
+                calldatacopy(add(m, 0x20), c, 0x120)
+                calldatacopy(add(m, 0x160), add(c, 0x160), bindings)
+                mstore(add(m, 0x140), keccak256(add(m, 0x160), bindings))
+                result := keccak256(m, 0x160)
             }
         }
         if (irregular != 0) revert ISplitLedger.SplitLedger_IrregularCalldata();
@@ -72,7 +76,7 @@ library Typed {
             let amounts := shl(5, others)
             size := add(add(place, 0x20), amounts)
             irregular := or(
-                or(gt(calldataload(i), 2), shr(96, calldataload(add(i, 0x80)))),
+                or(gt(calldataload(i), 3), shr(96, calldataload(add(i, 0x80)))),
                 or(
                     or(xor(0xe0, calldataload(add(i, 0xa0))), xor(place, calldataload(add(i, 0xc0)))),
                     or(shr(32, or(count, others)), gt(add(i, size), calldatasize()))
@@ -182,6 +186,25 @@ library Typed {
         }
     }
 
+    function holdUntilOf(Capture calldata c) internal pure returns (uint256 time) {
+        assembly ("memory-safe") {
+            time := calldataload(add(c, 0xe0))
+        }
+    }
+
+    function expiresAtOf(Capture calldata c) internal pure returns (uint256 time) {
+        assembly ("memory-safe") {
+            time := calldataload(add(c, 0x100))
+        }
+    }
+
+    /// @notice 0 for an order with neither holdUntil nor expiresAt.
+    function timesOf(Capture calldata c) internal pure returns (uint256 times) {
+        assembly ("memory-safe") {
+            times := or(calldataload(add(c, 0xe0)), calldataload(add(c, 0x100)))
+        }
+    }
+
     function kindOf(Instruction calldata i) internal pure returns (uint256 kind) {
         assembly ("memory-safe") {
             kind := calldataload(i)
@@ -196,15 +219,15 @@ library Typed {
 
     function bindingsOf(Capture calldata c) internal pure returns (bytes32[] calldata bindings) {
         assembly ("memory-safe") {
-            bindings.offset := add(c, 0x120)
-            bindings.length := calldataload(add(c, 0x100))
+            bindings.offset := add(c, 0x160)
+            bindings.length := calldataload(add(c, 0x140))
         }
     }
 
     /// @dev There must be one.
     function lastBindingOf(Capture calldata c) internal pure returns (bytes32 last) {
         assembly ("memory-safe") {
-            let count := add(c, 0x100)
+            let count := add(c, 0x140)
             last := calldataload(add(count, shl(5, calldataload(count))))
         }
     }

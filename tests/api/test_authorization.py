@@ -339,6 +339,28 @@ async def test_return_cannot_stand_behind_another_instruction_of_its_order_under
     assert problem["field"] == "items[1]"
 
 
+async def test_refund_is_signed_like_a_return_and_stands_first_as_well(shop: Api) -> None:
+    number, order_no = identifiers.refund_id(SHOP, "f-1"), identifiers.order_id(SHOP, "o-1")
+    refund = Instruction(InstructionKind.REFUND, number, order_no, amount=10)
+    item = {"type": "REFUND", "out_refund_no": "f-1", "out_order_no": "o-1", "amount": 10}
+    behind = {
+        "items": [{"type": "SPLIT", **body("s-1")}, item],
+        "authorization": shop.authorize(SHOP_KEY, SHOP, split_of("s-1", "o-1", 100), refund),
+    }
+    answer = await shop.shop.post("/v1/instructions/batch", json=behind)
+    problem = await _refused(shop, answer, 422, "return_not_first", 10)
+    assert problem["field"] == "items[1]"
+    alone = {"items": [item], "authorization": shop.authorize(SHOP_KEY, SHOP, refund)}
+    answer = await shop.shop.post("/v1/instructions/batch", json=alone)
+    assert (answer.status_code, answer.json()["items"][0]["type"]) == (202, "REFUND")
+    other = shop.authorize(SHOP_KEY, SHOP, Instruction(InstructionKind.REFUND, number, order_no, amount=11))
+    answer = await shop.shop.post(
+        "/v1/refunds",
+        json={"out_refund_no": "f-2", "out_order_no": "o-1", "amount": 10, "authorization": other},
+    )
+    assert (answer.status_code, answer.json()["code"]) == (403, "invalid_signature")
+
+
 async def test_signature_must_cover_something(api: Api) -> None:
     items = [{"type": "CAPTURE", **sale("o-1")}]
     signed = api.authorize(SHOP_KEY, SHOP)

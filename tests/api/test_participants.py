@@ -9,6 +9,7 @@ import pytest
 from sqlalchemy import select
 
 from fenzhang.chain.keystore import decrypt_key, encrypt_key
+from fenzhang.domain.places import TOP
 from fenzhang.store import keys, payloads, tables
 from fenzhang.store.tables import Instruction, InstructionState, KeystoreKey, Participant
 from support.api import MALL, SHOP, Api, participant
@@ -116,6 +117,65 @@ async def test_request_to_suspend_is_repeated_safely_and_followed_by_its_number(
     assert followed.json() == again.json()
     other = await api.mall.post("/v1/participants/logistics-001/suspend", json=body)
     assert (other.status_code, other.json()["code"]) == (409, "reference_conflict")
+
+
+# ------------------------------------------------------------------------------ places
+
+
+async def test_a_participant_is_placed_and_taken_to_the_top(api: Api) -> None:
+    path = "/v1/participants/merchant-001/place"
+    for number, parent in (("q-1", "logistics-001"), ("q-2", None)):
+        body = {"out_request_no": number, "out_parent_no": parent}
+        first, again = [await api.mall.post(path, json=body) for _ in range(2)]
+        assert (first.status_code, again.status_code) == (202, 200), first.text
+        placement = payloads.placement_from(await _payload(api, "PLACE", number))
+        above = TOP if parent is None else participant(parent)
+        assert (placement.participant, placement.parent) == (participant("merchant-001"), above)
+    other = await api.mall.post(path, json={"out_request_no": "q-2", "out_parent_no": "mall"})
+    assert (other.status_code, other.json()["code"]) == (409, "reference_conflict")
+
+
+@pytest.mark.parametrize(
+    ("name", "parent", "status", "code"),
+    [
+        ("nobody", "mall", 404, "unknown_participant"),
+        ("merchant-001", "nobody", 404, "unknown_participant"),
+        ("pending-001", "mall", 409, "participant_not_active"),
+        ("merchant-001", "pending-001", 409, "participant_not_active"),
+        ("merchant-001", "merchant-001", 409, "place_not_possible"),
+        ("merchant-001", "logistics-001", 409, "place_not_possible"),
+        ("logistics-001", None, 409, "place_not_possible"),
+    ],
+)
+async def test_places_that_the_chain_would_refuse(
+    api: Api, name: str, parent: str | None, status: int, code: str
+) -> None:
+    async with api.database.write() as session:
+        courier = await session.get_one(Participant, participant("logistics-001"))
+        courier.level = 4
+        (await session.get_one(Participant, participant("suspended-001"))).parent_id = courier.id
+    body = {"out_request_no": "q-1", "out_parent_no": parent}
+    answer = await api.mall.post(f"/v1/participants/{name}/place", json=body)
+    assert (answer.status_code, answer.json()["code"]) == (status, code), answer.text
+
+
+async def test_levels_page_by_page(api: Api) -> None:
+    async with api.database.write() as session:
+        for name in ("merchant-001", "logistics-001", "suspended-001"):
+            found = await session.get_one(Participant, participant(name))
+            found.parent_id, found.level = MALL, 2
+    pages = [(await api.mall.get("/v1/levels", params={"below": "mall", "limit": 2})).json()]
+    pages.append(
+        (await api.mall.get("/v1/levels", params={"below": "mall", "after": pages[0]["next"]})).json()
+    )
+    names = [rung["out_participant_no"] for page in pages for rung in page["participants"]]
+    assert names == ["logistics-001", "merchant-001", "suspended-001"]
+    assert [page["next"] for page in pages] == ["merchant-001", None]
+    assert pages[0]["above"]["below"] == 3
+    assert [level["participants"] for level in pages[0]["levels"]][1] == 3
+    unknown = await api.mall.get("/v1/levels", params={"below": "nobody"})
+    assert (unknown.status_code, unknown.json()["code"]) == (404, "unknown_participant")
+    assert (await api.operator.get("/v1/levels")).status_code == 403
 
 
 # ------------------------------------------------------------------------------ platforms

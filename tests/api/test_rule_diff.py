@@ -62,6 +62,7 @@ async def test_a_diff_tells_both_versions_and_all_that_makes_one_of_the_other(ch
     read = (await changed.mall.get("/v1/rules/retail-standard/versions/2")).json()
     assert found["after"]["content_hash"] == read["content_hash"]
     assert not found["same_legs"]
+    assert found["terms"] == [{"field": "max_share_out", "before": 0, "after": 4_000}]
     assert [(leg["index"], leg["leg"]["kind"]) for leg in found["added"]] == [(0, "FIXED"), (1, "REMAINDER")]
     assert [leg["leg"]["role"] for leg in found["removed"]] == ["logistics"]
     rates = {

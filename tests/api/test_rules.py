@@ -13,7 +13,7 @@ from fenzhang.api.schemas.governance import CONTENT_HASH_EXAMPLE
 from fenzhang.chain.eip712 import proposal_digest, proposal_hash, retirement_digest, rule_book_domain
 from fenzhang.chain.signer import LocalKey
 from fenzhang.domain.identifiers import rule_id
-from fenzhang.domain.rules import Leg, LegKind
+from fenzhang.domain.rules import Leg, LegKind, RuleTerms
 from fenzhang.intake.actor import Scope
 from fenzhang.store import payloads
 from fenzhang.store.session import Database
@@ -65,6 +65,34 @@ async def test_proposal_is_the_next_version_with_the_hash_that_its_approver_name
     assert (again.status_code, again.json()) == (200, answer.json())
     conflict = await api.mall.post("/v1/rules", json=proposal(legs=LEGS[1:]))
     assert (conflict.status_code, conflict.json()["code"]) == (409, "reference_conflict")
+
+
+async def test_terms_are_proposed_shown_and_part_of_the_hash(api: Api) -> None:
+    terms = {"max_share_out": 3_000, "may_owe": True}
+    answer = await api.mall.post("/v1/rules", json=proposal(terms=terms))
+    assert answer.status_code == 202, answer.text
+    version = (await api.mall.get("/v1/rules/new/versions/1")).json()
+    assert version["terms"] == terms
+    content = proposal_hash(MALL, rule_id(MALL, "new"), 1, 0, SIMPLE, RuleTerms(3_000, may_owe=True))
+    assert version["content_hash"] == "0x" + content.hex()
+    assert (await _stored(api, "p-1")).terms == RuleTerms(3_000, may_owe=True)
+    conflict = await api.mall.post("/v1/rules", json=proposal(terms=terms | {"may_owe": False}))
+    assert (conflict.status_code, conflict.json()["code"]) == (409, "reference_conflict")
+
+
+@pytest.mark.parametrize(
+    ("terms", "field"),
+    [
+        ({"max_share_out": 10_001}, "terms.max_share_out"),
+        ({"max_share_out": -1}, "terms.max_share_out"),
+        ({"may_owe": 1}, "terms.may_owe"),
+        ({"else": True}, "terms.else"),
+    ],
+)
+async def test_bad_terms_are_named(api: Api, terms: dict[str, Any], field: str) -> None:
+    answer = await api.mall.post("/v1/rules", json=proposal(terms=terms))
+    assert (answer.status_code, answer.json()["code"]) == (422, "invalid_input")
+    assert field in answer.text
 
 
 async def test_versions_count_up_and_do_not_come_into_force_before_the_one_they_follow(api: Api) -> None:

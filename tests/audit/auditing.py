@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 
+import httpx
+
 from fenzhang.audit.differences import Code, Difference
 from fenzhang.audit.verification import AuditReport, verify
 from fenzhang.chain.keccak import keccak
@@ -22,6 +24,40 @@ async def verified(world: World, order: str | None = None) -> AuditReport:
     """Verify the world's chain through its node."""
     async with NodeClient(world.node.url) as node:
         return await verify(node, world.system.deployment, order=order)
+
+
+class LyingNode(httpx.AsyncBaseTransport):
+    """A node in front of the real one that says one text for another in the answers to some methods."""
+
+    def __init__(self, truth: str, claim: str, *methods: str) -> None:
+        self._real = httpx.AsyncHTTPTransport()
+        self._truth, self._claim = truth.encode(), claim.encode()
+        self._methods = [method.encode() for method in methods]
+        self.lies = 0
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Pass a request on, and its answer back, true or not."""
+        asked = await request.aread()
+        response = await self._real.handle_async_request(request)
+        body = await response.aread()
+        await response.aclose()
+        if any(method in asked for method in self._methods):
+            self.lies += body.count(self._truth)
+            body = body.replace(self._truth, self._claim)
+        return httpx.Response(200, content=body, headers={"Content-Type": "application/json"})
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._real.aclose()
+
+
+async def lied_to_about(world: World, truth: str, claim: str, *methods: str) -> AuditReport:
+    """What an auditor finds that asks a node which lies in the answers to these methods."""
+    node_in_front = LyingNode(truth, claim, *methods)
+    async with NodeClient(world.node.url, transport=node_in_front) as node:
+        report = await verify(node, world.system.deployment)
+    assert node_in_front.lies > 0
+    return report
 
 
 def codes(report: AuditReport) -> Counter[Code]:
@@ -53,14 +89,19 @@ class Slots:
 
     PARTICIPANTS = 1
     CONSENTS = 2
+    FROZEN_COUNT = 6
+    PLACES = 7
     RULES = 3
     ORDERS = 3
     POSITIONS = 4
     TOTALS = 5
     ENABLED = 6
-    NONCES = 7
-    BATCH_ROOTS = 8
-    BATCH_COUNT = 9
+    REFUNDED = 7
+    SHARED_OUT = 8
+    FREEZES = 9
+    NONCES = 10
+    BATCH_ROOTS = 11
+    BATCH_COUNT = 12
     MANAGER_ROLES = 1
 
 
@@ -118,7 +159,7 @@ def market_slot(offset: int) -> int:
 
 
 def market_version_slot(offset: int) -> int:
-    """Slot of version 1 of MARKET: 0 holds the content hash, 1 the legs' address, effective time and approval."""
+    """Slot of version 1 of MARKET: 0 holds the content hash, 1 legs' address, effective time, approval and terms."""
     return mapped(market_slot(1), word(1)) + offset
 
 

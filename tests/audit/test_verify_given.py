@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 
-import httpx
 import pytest
 
 from audit.auditing import (
@@ -15,6 +13,7 @@ from audit.auditing import (
     codes,
     forwarded,
     install_forwarder,
+    lied_to_about,
     mapped,
     only,
     peek,
@@ -22,11 +21,10 @@ from audit.auditing import (
 )
 from audit.auditing import word as key_word
 from fenzhang.audit.differences import Code
-from fenzhang.audit.verification import AuditReport, verify
+from fenzhang.audit.verification import AuditReport
 from fenzhang.chain.abi import word
 from fenzhang.chain.codec import encode_settle
 from fenzhang.chain.events import AuthorizationRejected, InstructionRejected, OrderSplit
-from fenzhang.chain.node import NodeClient
 from fenzhang.chain.reverts import decode_revert
 from fenzhang.domain.errors import GivenOutOfBounds
 from fenzhang.domain.records import Authorization, Capture
@@ -66,37 +64,9 @@ async def test_a_history_of_given_amounts_and_of_refused_ones_holds(agency: Worl
     assert (report.counts["splits"], report.counts["rejections"]) == (1, len(bad))
 
 
-class LyingNode(httpx.AsyncBaseTransport):
-    """A node in front of the real one that tells one given amount otherwise in the answers to some methods."""
-
-    def __init__(self, *methods: str) -> None:
-        self._real = httpx.AsyncHTTPTransport()
-        self._methods = [method.encode() for method in methods]
-        self.lies = 0
-
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Pass a request on, and its answer back, true or not."""
-        asked = await request.aread()
-        response = await self._real.handle_async_request(request)
-        body = await response.aread()
-        await response.aclose()
-        if any(method in asked for method in self._methods):
-            body, lies = re.subn(word(GIVEN).hex().encode(), word(CLAIMED).hex().encode(), body)
-            self.lies += lies
-        return httpx.Response(200, content=body, headers={"Content-Type": "application/json"})
-
-    async def aclose(self) -> None:
-        """Close the connections."""
-        await self._real.aclose()
-
-
 async def lied_to(world: World, *methods: str) -> AuditReport:
-    """What an auditor finds that asks a node which lies in these answers."""
-    node_in_front = LyingNode(*methods)
-    async with NodeClient(world.node.url, transport=node_in_front) as node:
-        report = await verify(node, world.system.deployment)
-    assert node_in_front.lies > 0
-    return report
+    """What an auditor finds that asks a node which tells one given amount otherwise in these answers."""
+    return await lied_to_about(world, word(GIVEN).hex(), word(CLAIMED).hex(), *methods)
 
 
 @pytest.fixture

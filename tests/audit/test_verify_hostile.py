@@ -98,20 +98,24 @@ async def test_a_past_that_no_instruction_needs_may_be_anything(
     await nothing_is_found(world)
 
 
-async def test_allocations_of_a_release_in_the_past_may_be_anything(world: World, order: Capture) -> None:
+@pytest.mark.parametrize("refunds", [False, True], ids=["return", "refund"])
+async def test_allocations_of_a_release_in_the_past_may_be_anything(
+    world: World, order: Capture, *, refunds: bool
+) -> None:
     """The contract hashes the merchant for a RELEASE and leaves unread where its allocations should be."""
     world.did(world.release(order.order_id))
     true = world.twin.witness(order.order_id, opened=True)
     split, release = true.past
     witness = replace(true, past=(split, replace(release, allocations=(Allocation(b"\xee" * 32, 1),))))
-    data = call_data(world, world.give_back(order.order_id, split.id, 100), witness=witness)
+    back = world.give_back(order.order_id, split.id, 100)
+    data = call_data(world, world.refund(order.order_id, 100) if refunds else back, witness=witness)
     allocations = word(1) + b"\xee" * 32
     spoiled = data.replace(allocations, word(2**255) + b"\xee" * 32)
     assert spoiled != data
 
     sent(world, spoiled)
 
-    assert world.held(order.order_id) == 100
+    assert (world.held(order.order_id), world.refunded()) == ((0, 100) if refunds else (100, 0))
     await nothing_is_found(world)
 
 

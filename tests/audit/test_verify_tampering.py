@@ -109,8 +109,8 @@ async def test_totals(world: World) -> None:
 
     difference = only(report, Code.TOTALS)
     assert difference.currency == "CNY"
-    assert difference.expected == {"captured": 1_000, "held": 600}
-    assert difference.found == {"captured": 1_001, "held": 600}
+    assert difference.expected == {"captured": 1_000, "held": 600, "refunded": 0}
+    assert difference.found == {"captured": 1_001, "held": 600, "refunded": 0}
     assert codes(report)[Code.CURRENCY_NOT_CONSERVED] == 1
 
 
@@ -215,6 +215,14 @@ async def test_a_rule_header(world: World, offset: int) -> None:
     assert difference.participant == MALL.id
 
 
+@pytest.mark.parametrize("bit", [232, 248], ids=["cap", "may owe"])
+async def test_the_terms_of_a_rule(world: World, bit: int) -> None:
+    slot = market_version_slot(1)
+    poke(world, "RuleBook", slot, peek(world, "RuleBook", slot) ^ 1 << bit)
+
+    assert only(await verified(world), Code.RULE_LEGS).rule == MARKET.rule_id
+
+
 async def test_the_legs_of_a_rule(world: World) -> None:
     replace_fee(world, 30, 100)
 
@@ -255,3 +263,14 @@ async def test_the_immutables_of_a_contract(world: World) -> None:
 
     assert only(report, Code.WIRING_DIFFERS).found == OUTSIDER.address
     assert "deployment file" in only(report, Code.CODE_DIFFERS).message
+
+
+async def test_a_place(world: World) -> None:
+    world.register("place", PROMOTER.id, MERCHANT.id)
+    slot = mapped(Slots.PLACES, PROMOTER.id)
+    poke(world, "ParticipantRegistry", slot + 1, int.from_bytes(MALL.id, "big"))
+
+    report = await verified(world)
+
+    assert codes(report) == {Code.PLACE: 1}
+    assert only(report, Code.PLACE).participant == PROMOTER.id

@@ -17,6 +17,7 @@ from fenzhang.client import (
     NewInstruction,
     NewRelease,
     NewReturn,
+    NewRule,
     NewSplit,
     NotFound,
     Refused,
@@ -25,6 +26,7 @@ from fenzhang.client import (
     WaitTimeout,
     WrongNetwork,
 )
+from fenzhang.domain.rules import RuleTerms
 from fenzhang.testing.system import LocalSystem
 from support.shops import FEE, Shop
 
@@ -188,6 +190,17 @@ def test_a_signed_rule_is_retired_with_a_signature(signing_shop: Shop, fenzhang_
         client.wait_for(InstructionType.RETIRE, "retire-short-lived")
 
         assert client.get_rule("short-lived").retired
+
+
+def test_signed_terms_are_shown_with_the_version(signing_shop: Shop) -> None:
+    terms = RuleTerms(2_500, may_owe=True)
+    rule = NewRule(out_request_no="capped-1", out_rule_no="capped", legs=FEE, terms=terms, version=1)
+    with signing_shop.client() as client:
+        client.propose_rule(rule)
+        client.wait_for(InstructionType.PROPOSE, "capped-1")
+
+        [version] = client.get_rule("capped").versions
+    assert (version.state, version.terms) == ("PROPOSED", terms)
 
 
 def test_a_dry_run_agrees(keystore_shop: Shop) -> None:

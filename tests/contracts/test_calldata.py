@@ -71,11 +71,14 @@ CAPTURE_FIELDS = {
     "a currency with dirt at its end": (5, 1),
     "an amount of more than 96 bits": (6, 1 << 96),
     "an amount with its highest bit": (6, 1 << 255),
-    "bindings elsewhere": (7, WORD),
-    "bindings before": (7, -WORD),
-    "more bindings than calldata": (8, 1 << 20),
-    "a count of bindings that wraps": (8, 1 << 251),
-    "a count of bindings beyond memory": (8, 1 << 32),
+    "a hold of more than 64 bits": (7, 1 << 64),
+    "an expiry of more than 64 bits": (8, 1 << 64),
+    "an expiry with its highest bit": (8, 1 << 255),
+    "bindings elsewhere": (9, WORD),
+    "bindings before": (9, -WORD),
+    "more bindings than calldata": (10, 1 << 20),
+    "a count of bindings that wraps": (10, 1 << 251),
+    "a count of bindings beyond memory": (10, 1 << 32),
 }
 
 
@@ -90,7 +93,7 @@ def test_a_capture_with(
 
 
 INSTRUCTION_FIELDS = {
-    "a kind that does not exist": (0, 3),
+    "a kind that does not exist": (0, 4),
     "a kind with a high bit": (0, 1 << 255),
     "an amount of more than 96 bits": (4, 1 << 96),
     "bindings elsewhere": (5, WORD),

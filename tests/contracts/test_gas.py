@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from fenzhang.chain.events import OrderCaptured, OrderReleased, OrderSplit, SplitReturned
+from fenzhang.chain.events import OrderCaptured, OrderRefunded, OrderReleased, OrderSplit, SplitReturned
 from fenzhang.domain.records import Attestation, Authorization, Capture, Instruction, InstructionKind
 from fenzhang.domain.rules import Leg, LegKind
 from support.node import GAS_LIMIT
@@ -63,7 +63,7 @@ GIVEN_TWO = RuleRef(
 BATCH = 100
 FULL = 200
 """Orders of a full batch, captured and split in one transaction."""
-TARGET = 50_000
+TARGET = 50_600
 """Gas that an order of a full batch may cost, captured and split five ways."""
 
 
@@ -164,6 +164,20 @@ def measure(world: World) -> dict[str, int]:
     settled = world.settle(market.authorized(returns))
     assert len(settled.all(SplitReturned)) == BATCH
     found[f"return of one split, {BATCH} in a transaction, per order"] = settled.mined.gas_used // BATCH
+    refunds = [
+        Instruction(
+            InstructionKind.REFUND,
+            short("gas refund", capture.order_id),
+            capture.order_id,
+            amount=capture.amount // 2,
+        )
+        for capture in given
+    ]
+    settled = world.settle(market.authorized(refunds))
+    assert len(settled.all(OrderRefunded)) == BATCH
+    found[f"refund of an order split once, {BATCH} in a transaction, per order"] = (
+        settled.mined.gas_used // BATCH
+    )
     releases = [
         Instruction(InstructionKind.RELEASE, short("gas release", capture.order_id), capture.order_id)
         for capture in captures

@@ -1,7 +1,7 @@
 """The numbered invariants of SplitLedger, after every step of random histories on a real chain.
 
-1 authority, 2 exactly once, 3 conservation, 4 determinism, 5 isolation, 6 positions and held add up to captured,
-7 evidence.
+1 authority, 2 exactly once, 3 conservation, 4 determinism, 5 isolation, 6 positions, held and refunded add up to
+captured, 7 evidence.
 
 The Python twin decides each batch beforehand; ghosts know the events and nothing else; what both say is compared with
 what the contracts hold.
@@ -25,35 +25,47 @@ from fenzhang.chain.events import (
     Event,
     InstructionRejected,
     OrderCaptured,
+    OrderRefunded,
     OrderReleased,
     OrderSplit,
     SplitReturned,
 )
 from fenzhang.domain.allocation import allocate
 from fenzhang.domain.errors import FenzhangError
-from fenzhang.domain.records import InstructionKind, ParticipantStatus
-from fenzhang.domain.rules import leaf_indices
+from fenzhang.domain.records import InstructionKind, ParticipantStatus, RecordKind
+from fenzhang.domain.rules import RuleTerms, leaf_indices
 from fenzhang.domain.settlement import attestor_signer
-from support.ghosts import Ghosts, capture_of
-from support.parties import AGENCY, MALL, MARKET, PAIR, SHOP, VENDING, RuleRef, party
+from fenzhang.domain.world import WHOLE_ORDER
+from support.ghosts import Ghosts, RecordEvent, capture_of
+from support.parties import AGENCY, MALL, MARKET, PAIR, SHOP, VENDING, Party, RuleRef, ident, party
 from support.plans import RECEIVERS, Plan, Planner, openings, plans
+from support.positions import write_position
+from support.system import ADMIN, GUARDIAN
 from support.trees import EXPLORE
 from support.world import Settled, World
 
-EXAMPLES, STEPS = (200, 50) if EXPLORE else (25, 30)
-MAX_VERSIONS = 4
+EXAMPLES, STEPS = (200, 50) if EXPLORE else (70, 30)
+MAX_VERSIONS = 5
+SLACK = 60
+"""Seconds that no step takes."""
+LENIENT = replace(PAIR, rule_id=ident("rule", "lenient"), terms=RuleTerms(may_owe=True))
 EVERYTHING = {
-    # Events.
-    *("OrderCaptured", "OrderSplit", "OrderReleased", "SplitReturned", "InstructionRejected"),
-    *("AuthorizationRejected", "AuthorizationSkipped", "BatchSealed"),
+    # Events. An order with times, and an expiry of each outcome.
+    *("OrderCaptured", "OrderSplit", "OrderReleased", "SplitReturned", "OrderRefunded"),
+    *("InstructionRejected", "AuthorizationRejected", "AuthorizationSkipped", "BatchSealed"),
+    *("timed", "ExpiryPassedOver", "expired", "outdated_witness", "order_not_expired"),
     # Reasons for which an authorization, a capture or an instruction was turned away.
     *("invalid_signature", "deadline_passed", "nonce_used", "not_attestor", "platform_not_active"),
     *("zero_amount", "amount_above_limit", "currency_not_enabled", "order_already_captured"),
     *("rule_not_in_force", "binding_count", "recipient_not_active", "recipient_not_consented"),
     *("unknown_order", "not_order_platform", "malformed_instruction", "insufficient_held"),
     *("role_not_bound", "role_already_bound", "leg_exceeds_remaining", "nothing_held", "return_not_first"),
-    *("given_count", "given_out_of_bounds"),
-    *("unknown_split", "insufficient_returnable", "leaf_not_returnable"),
+    *("order_frozen", "split_frozen", "participant_frozen"),
+    *("given_count", "given_out_of_bounds", "hold_beyond_expiry", "on_hold", "order_expired"),
+    *("unknown_split", "insufficient_returnable", "leaf_not_returnable", "insufficient_refundable"),
+    # What only happens to positions that fall short: by a rule that lets nobody owe, and by one that does.
+    *("insufficient_position", "debt"),
+    "share_out_above_cap",
     # The one error that reverts a whole transaction whose calldata is well formed.
     "order_changed",
 }
@@ -72,7 +84,12 @@ class Change:
 changes = st.builds(
     Change,
     st.sampled_from(
-        ["nothing"] * 10 + ["standing", "standing", "consent", "version", "authority", "currency"]
+        ["nothing"] * 6
+        + ["standing", "standing", "standing", "consent", "version", "version", "authority", "currency"]
+        + ["assignment", "assignment"]
+        + ["cap", "lock", "veto"]
+        + ["time", "expiry", "expiry"]
+        + ["freeze", "freeze", "freeze"]
     ),
     st.integers(0, 40),
     st.integers(0, 11),
@@ -95,7 +112,10 @@ class Histories(RuleBasedStateMachine):
         self.effective: Counter[tuple[bytes, int]] = Counter()
         """How often each signer's nonce took effect."""
         self.world.put_in_force(AGENCY)
-        self.planner = Planner(self.world, [MARKET, PAIR, AGENCY, VENDING], self.keys)
+        self.world.put_in_force(LENIENT)
+        self.planner = Planner(
+            self.world, [MARKET, PAIR, AGENCY, VENDING, LENIENT, LENIENT], self.keys
+        )
 
     def teardown(self) -> None:
         """Back to the beginning."""
@@ -121,12 +141,58 @@ class Histories(RuleBasedStateMachine):
             self.seen[outcome.code] += 1
             assert outcome.contract_error == "SplitLedger_OrderChanged"
             return
-        self.seen.update(type(event).__name__ for event in outcome.events)
-        self.seen.update(error.code for error in (*outcome.reasons, *outcome.refusals))
+        self._note(outcome)
         self._check_authority(outcome)
         self._check_isolation(call, outcome)
         self._check_determinism(outcome)
         self.ghosts.see(outcome.events)  # 7: each batch's root is that of its records
+        self.seen["debt"] += min(self.ghosts.positions.values(), default=0) < 0
+
+    def _note(self, outcome: Settled) -> None:
+        self.seen.update(type(event).__name__ for event in outcome.events)
+        self.seen.update(error.code for error in (*outcome.reasons, *outcome.refusals, *outcome.passed_over))
+        self.seen["timed"] += sum(event.expires_at > 0 for event in outcome.all(OrderCaptured))
+        self.seen["expired"] += sum(event.by_expiry for event in outcome.all(OrderReleased))
+
+    def _time(self, change: Change) -> None:
+        """The next block is mined some seconds later."""
+        self.world.node.next_block_at(self.world.node.now + 1 + change.which % 16)
+
+    def _expiry(self, change: Change) -> None:
+        """Anybody expires some orders: only expired ones move, and all they hold goes to their merchants."""
+        orders = self.world.twin.world.orders
+        held = {order_id: order.held for order_id, order in orders.items()}
+        outcome = self.world.expire(*self.planner.expiring(change.number + change.which))
+        self._note(outcome)
+        for released in outcome.all(OrderReleased):
+            capture = orders[released.order_id].capture
+            assert released.by_expiry
+            assert 0 < capture.expires_at <= outcome.mined.timestamp
+            assert (released.merchant, released.amount) == (capture.merchant, held[released.order_id])
+        self.ghosts.see(outcome.events)
+
+    def _freeze(self, change: Change) -> None:
+        """A guardian freezes a party, an order or a split; most times what is frozen is thawed by the other one."""
+        world = self.world.twin.world
+        frozen: list[tuple[Party | bytes, bytes]] = [*world.frozen_orders]
+        frozen += [(who, WHOLE_ORDER) for who in (*RECEIVERS, SHOP) if who.id in world.frozen_participants]
+        if frozen and change.number % 3:
+            what, split_id = frozen[change.which % len(frozen)]
+            self.ghosts.see(self.world.unfreeze(what, split_id))
+            return
+        orders = list(world.orders.items())[-6:]
+        known: list[tuple[Party | bytes, bytes]] = [
+            (order_id, record.id)
+            for order_id, order in orders
+            for record in order.past
+            if record.kind is RecordKind.SPLIT
+        ]
+        if change.which % 2 or not known:
+            known = [(who, WHOLE_ORDER) for who in (*RECEIVERS, SHOP)]
+            known += [(order_id, WHOLE_ORDER) for order_id, _ in orders]
+        fresh = [each for each in known if each not in frozen]
+        if fresh:
+            self.ghosts.see(self.world.freeze(*fresh[-1 - change.which // 2 % len(fresh)]))
 
     def _nothing(self, change: Change) -> None:
         """Most steps change nothing."""
@@ -156,16 +222,37 @@ class Histories(RuleBasedStateMachine):
         if world.status_of(MALL.id) is not ParticipantStatus.ACTIVE or market.retired:
             return
         following = len(market.versions) + 1
-        version = RuleRef(replace(MALL, key=self.keys[MALL.id]), MARKET.rule_id, following, MARKET.legs)
+        terms = RuleTerms((0, 2_000, 0, 9_000)[change.number % 4])
+        platform = replace(MALL, key=self.keys[MALL.id])
+        version = RuleRef(platform, MARKET.rule_id, following, MARKET.legs, terms)
         if following > MAX_VERSIONS:
             self.world.retire(version)
             return
-        effective_from = max(self.world.node.now, market.versions[following - 1].effective_from)
-        effective_from += change.which
+        effective_from = max(self.world.node.now, market.earliest_effect()) + change.which
+        if world.approval_lock:
+            effective_from += world.approval_lock + SLACK
         self.world.propose(version, effective_from)
         if change.number % 2:
             self.world.approve(version, effective_from)
         self.planner.rules.append(replace(version, platform=MALL))
+
+    def _cap(self, change: Change) -> None:
+        cap = (0, 3_000, 0, 7_777)[change.number % 4]
+        self.world.act(GUARDIAN, "ParticipantRegistry", "setMaxShareOut", MALL.id, cap)
+
+    def _lock(self, change: Change) -> None:
+        self.world.act(ADMIN, "RuleBook", "setApprovalLock", (0, 10)[change.number % 2])
+
+    def _veto(self, _: Change) -> None:
+        """A guardian takes out a version of the market's rule that is not effective, if there is one."""
+        versions = self.world.twin.world.rules[MALL.id, MARKET.rule_id].versions
+        for number, version in versions.items():
+            waiting = not version.approved or version.effective_from > self.world.node.now + SLACK
+            if waiting and not version.vetoed:
+                rule = RuleRef(MALL, MARKET.rule_id, number, MARKET.legs, version.terms)
+                approval = self.world.approval(rule, version.effective_from)
+                self.world.act(GUARDIAN, "RuleBook", "veto", *approval, b"why".ljust(32, b"\0"))
+                return
 
     def _authority(self, change: Change) -> None:
         """A platform changes its key: what the old one signed is worth nothing from now on."""
@@ -176,6 +263,16 @@ class Histories(RuleBasedStateMachine):
 
     def _currency(self, change: Change) -> None:
         self.world.set_currency(("CNY", "JPY")[change.which % 2], enabled=change.number % 4 > 0)
+
+    def _assignment(self, change: Change) -> None:
+        """Everybody's money goes to one of them, as no function of the contract does: so positions fall short."""
+        taker = RECEIVERS[change.which % len(RECEIVERS)]
+        held = {who.id: (who, max(self.world.position(who), 0)) for who in RECEIVERS if who is not taker}
+        moves = [(who, 0) for who, amount in held.values() if amount]
+        moves.append((taker, self.world.position(taker) + sum(amount for _, amount in held.values())))
+        for who, left in moves:
+            write_position(self.world, who, left)
+            self.ghosts.positions["CNY", who.id] = left
 
     # -------------------------------------------------------------------------- invariants of one batch
 
@@ -190,6 +287,7 @@ class Histories(RuleBasedStateMachine):
             assert (instruction.order_id, instruction.amount) == (split.order_id, split.amount)
             assert platform == orders[split.order_id].capture.platform
         for release in settled.all(OrderReleased):
+            assert not release.by_expiry
             platform, instruction = self.planner.authorized[release.release_id]
             assert instruction.kind is InstructionKind.RELEASE
             assert instruction.order_id == release.order_id
@@ -200,6 +298,11 @@ class Histories(RuleBasedStateMachine):
             assert (instruction.order_id, instruction.split_id) == (returned.order_id, returned.split_id)
             assert instruction.amount == returned.amount
             assert platform == orders[returned.order_id].capture.platform
+        for refunded in settled.all(OrderRefunded):
+            platform, instruction = self.planner.authorized[refunded.refund_id]
+            assert instruction.kind is InstructionKind.REFUND
+            assert (instruction.order_id, instruction.amount) == (refunded.order_id, refunded.amount)
+            assert platform == orders[refunded.order_id].capture.platform
 
     def _check_isolation(self, call: SettleCall, settled: Settled) -> None:
         """2. What was signed takes effect once. 5. Then each capture and instruction of it has exactly one outcome."""
@@ -248,12 +351,31 @@ class Histories(RuleBasedStateMachine):
 
     @invariant()
     def no_order_gives_more_than_it_got(self) -> None:
-        """3. Per order split + released - returned <= captured; per leaf returned <= allocated."""
+        """3. Per order split + released - returned and what was refunded of it; per leaf what it gave back."""
         for order in self.ghosts.orders.values():
-            assert 0 <= order.split + order.released - order.returned <= order.capture.amount
+            assert (
+                0 <= order.split + order.released - order.returned <= order.capture.amount - order.from_held
+            )
+            assert order.refunded <= order.capture.amount
+            given = list(order.refunded_leaves)
             for split_id, taken in order.taken_back.items():
-                given = [allocation.amount for allocation in order.allocated[split_id]]
-                assert all(0 <= back <= had for back, had in zip(taken, given, strict=True))
+                first = order.places[split_id]
+                for place, back in enumerate(taken, first):
+                    given[place] += back
+            assert all(0 <= back <= leaf.amount for back, leaf in zip(given, order.leaves, strict=True))
+
+    @invariant()
+    def no_capped_order_gives_too_much_away(self) -> None:
+        """3. What left the merchant of an order under a rule's cap is within it; the chain keeps the twin's sums."""
+        world = self.world.twin.world
+        orders = list(self.ghosts.orders)
+        kept = list(self.world.system.call("SplitLedger", "sharedOut", orders))
+        assert kept == [world.shared_out[order_id] for order_id in orders]
+        for ghost, stored in zip(self.ghosts.orders.values(), kept, strict=True):
+            cap = world.version_of(ghost.capture).terms.max_share_out
+            if cap:
+                assert ghost.to_others <= ghost.capture.amount * cap // 10_000
+                assert stored == ghost.to_others or (stored == 0 and not ghost.held)
 
     @invariant()
     def every_slot_follows_from_the_events(self) -> None:
@@ -266,14 +388,17 @@ class Histories(RuleBasedStateMachine):
 
     @invariant()
     def the_books_balance(self) -> None:
-        """6. Per currency positions + held = captured, and each of them is what the events add up to."""
+        """6. Per currency positions + held + refunded = captured, and each is what the events add up to."""
         parties = [who.id for who in (*RECEIVERS, SHOP)]
         currencies = ("CNY", "JPY", "XYZ")
         arguments = [(currency.encode(), parties) for currency in currencies]
         positions = self._asked("positions", arguments)
         totals = self._asked("totals", [(currency.encode(),) for currency in currencies])
-        for currency, payable, (captured, held, _) in zip(currencies, positions, totals, strict=True):
-            assert sum(payable) + held == captured == self.ghosts.captured[currency]
+        for currency, payable, (captured, held, refunded, _) in zip(
+            currencies, positions, totals, strict=True
+        ):
+            assert sum(payable) + held + refunded == captured == self.ghosts.captured[currency]
+            assert refunded == self.ghosts.refunded[currency]
             assert list(payable) == [self.ghosts.positions[currency, who] for who in parties]
             orders = self.ghosts.orders.values()
             assert held == sum(order.held for order in orders if order.capture.currency == currency)
@@ -292,7 +417,7 @@ class Histories(RuleBasedStateMachine):
 
 def is_outcome(event: Event) -> bool:
     """Whether an event tells what became of one capture or instruction."""
-    return isinstance(event, OrderCaptured | OrderSplit | OrderReleased | SplitReturned | InstructionRejected)
+    return isinstance(event, RecordEvent)
 
 
 def outcome_of(event: Event) -> bytes:
@@ -306,6 +431,8 @@ def outcome_of(event: Event) -> bytes:
             return event.release_id
         case SplitReturned():
             return event.return_id
+        case OrderRefunded():
+            return event.refund_id
         case InstructionRejected():
             return event.id
         case _:
@@ -328,5 +455,5 @@ def test_the_invariants_hold_in_every_history(built_world: World) -> None:
             suppress_health_check=list(HealthCheck),
         ),
     )
-    missed = EVERYTHING - set(Histories.seen)
+    missed = EVERYTHING - set(+Histories.seen)
     assert not missed, dict(Histories.seen)

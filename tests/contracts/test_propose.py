@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -11,7 +13,7 @@ from fenzhang.chain.eip712 import SigningDomain, proposal_hash, rule_book_domain
 from fenzhang.chain.events import RuleProposed
 from fenzhang.chain.signer import LocalKey
 from fenzhang.domain.records import RuleState
-from fenzhang.domain.rules import Leg, LegKind, roles_of
+from fenzhang.domain.rules import Leg, LegKind, RuleTerms, roles_of
 from support.parties import MALL, MARKET, MERCHANT, PAIR, PROMOTER, SHOP, RuleRef, ident, party
 from support.system import ADMIN, APPROVER, OUTSIDER, SUBMITTER
 from support.twin import NOWHERE
@@ -23,8 +25,23 @@ NOON = 2_000_000_000
 
 
 def load(world: World, rule: RuleRef) -> tuple[RuleState, list[object], list[bytes]]:
-    state, legs, roles = world.system.call("RuleBook", "load", rule.platform.id, rule.rule_id, rule.version)
+    state, legs, roles, terms = world.system.call(
+        "RuleBook", "load", rule.platform.id, rule.rule_id, rule.version
+    )
+    assert RuleTerms(*terms) == (RuleTerms() if state == RuleState.UNKNOWN else rule.terms)
     return RuleState(state), list(legs), list(roles)
+
+
+TERMS = (
+    RuleTerms(max_share_out=10_000),
+    RuleTerms(max_share_out=1),
+    RuleTerms(may_owe=True),
+    RuleTerms(3_000, may_owe=True),
+)
+
+
+def with_legs(values: Any, legs: Sequence[Any]) -> Any:
+    return (*values[:4], legs, values[5])
 
 
 def refused(world: World, rule: RuleRef, **how: object) -> tuple[str | None, dict[str, object]]:
@@ -46,6 +63,24 @@ def test_a_proposed_version_can_be_read_but_is_not_in_force(world: World) -> Non
     world.propose(RULE)
     roles = [role.encode().ljust(32, b"\0") for role in roles_of(RULE.legs)]
     assert load(world, RULE) == (RuleState.PROPOSED, [leg_values(leg) for leg in RULE.legs], roles)
+
+
+@pytest.mark.parametrize("terms", TERMS, ids=str)
+def test_terms_are_signed_recorded_and_read_back(world: World, terms: RuleTerms) -> None:
+    rule = replace(RULE, terms=terms)
+    content = proposal_hash(MALL.id, RULE.rule_id, 1, NOON, RULE.legs, terms)
+    assert world.propose(rule, NOON) == [
+        RuleProposed(NOWHERE, MALL.id, RULE.rule_id, 1, NOON, content, RULE.legs, terms)
+    ]
+    assert world.system.call("RuleBook", "header", MALL.id, RULE.rule_id, 1)[0] == content
+    assert load(world, rule)[0] is RuleState.PROPOSED
+    world.approve(rule, NOON)
+    assert load(world, rule)[0] is RuleState.NOT_EFFECTIVE
+
+
+def test_a_cap_above_the_whole_is_refused(world: World) -> None:
+    too_much = replace(RULE, terms=RuleTerms(max_share_out=10_001))
+    assert refused(world, too_much) == ("RuleBook_ShareOutAboveWhole", {"maxShareOut": 10_001})
 
 
 def test_an_unknown_version_reads_as_nothing(world: World) -> None:
@@ -87,15 +122,18 @@ def test_a_signature_for_another_chain_contract_or_name_is_worth_nothing_here(wo
 CHANGES = {
     "the platform": lambda values: (SHOP.id, *values[1:]),
     "the rule": lambda values: (values[0], ident("other"), *values[2:]),
-    "the effective time": lambda values: (*values[:3], 1, values[4]),
-    "a leg's value": lambda values: (*values[:4], [(-1, 0, 31, *values[4][0][3:]), *values[4][1:]]),
-    "a recipient": lambda values: (
-        *values[:4],
-        [(*values[4][0][:5], PROMOTER.id, bytes(32)), *values[4][1:]],
+    "the effective time": lambda values: (*values[:3], 1, *values[4:]),
+    "a leg's value": lambda values: with_legs(values, [(-1, 0, 31, *values[4][0][3:]), *values[4][1:]]),
+    "a recipient": lambda values: with_legs(
+        values, [(*values[4][0][:5], PROMOTER.id, bytes(32)), *values[4][1:]]
     ),
-    "a role": lambda values: (*values[:4], [*values[4][:4], (*values[4][4][:6], b"thief".ljust(32, b"\0"))]),
-    "the legs' order": lambda values: (*values[:4], [values[4][1], values[4][0], *values[4][2:]]),
-    "the number of legs": lambda values: (*values[:4], values[4][1:2] + values[4][4:]),
+    "a role": lambda values: with_legs(
+        values, [*values[4][:4], (*values[4][4][:6], b"thief".ljust(32, b"\0"))]
+    ),
+    "the legs' order": lambda values: with_legs(values, [values[4][1], values[4][0], *values[4][2:]]),
+    "the number of legs": lambda values: with_legs(values, values[4][1:2] + values[4][4:]),
+    "the cap": lambda values: (*values[:5], (1, False)),
+    "whether returns may leave debts": lambda values: (*values[:5], (0, True)),
 }
 
 

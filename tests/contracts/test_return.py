@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 
 import pytest
 
-from fenzhang.chain.artifacts import artifacts_folder
 from fenzhang.chain.events import OrderReleased, OrderSplit, SplitReturned
-from fenzhang.chain.keccak import keccak
 from fenzhang.domain.allocation import Allocation
 from fenzhang.domain.errors import (
     InsufficientPosition,
@@ -38,6 +35,7 @@ from support.parties import (
     RuleRef,
     ident,
 )
+from support.positions import write_position
 from support.world import World
 
 THIRDS = RuleRef(
@@ -325,27 +323,9 @@ def test_an_amount_per_leaf_that_is_no_amount_is_malformed_and_blocks_nobody(
 # ------------------------------------------------------------------------------ positions
 
 
-def lower_position(world: World, who: Party, amount: int) -> None:
-    """Write a position into storage, as no function of the contract does."""
-    layout = json.loads((artifacts_folder() / "SplitLedger.json").read_text(encoding="utf-8"))[
-        "storageLayout"
-    ]
-    [books] = [entry for entry in layout["storage"] if entry["label"] == "_books"]
-    [positions] = [
-        member for member in layout["types"][books["type"]]["members"] if member["label"] == "positions"
-    ]
-    slot = int(books["slot"]) + int(positions["slot"])
-    outer = keccak(b"CNY".ljust(32, b"\0") + slot.to_bytes(32, "big"))
-    inner = keccak(who.id + outer)
-    ledger = "0x" + world.system.deployment.split_ledger.hex()
-    value = "0x" + amount.to_bytes(32, "big").hex()
-    world.node.request("anvil_setStorageAt", ledger, "0x" + inner.hex(), value)
-    world.twin.world.positions["CNY", who.id] = amount
-
-
 def test_a_position_never_goes_below_zero(world: World, order: Capture) -> None:
     split = split_of(world, order, 900)
-    lower_position(world, COURIER, 99)
+    write_position(world, COURIER, 99)
     assert world.position(COURIER) == 99
     instruction = world.give_back(order.order_id, split, 300)
     assert rejected(world, instruction) == InsufficientPosition(COURIER.id, 100, 99)
@@ -354,7 +334,7 @@ def test_a_position_never_goes_below_zero(world: World, order: Capture) -> None:
 def test_a_party_on_several_leaves_must_have_what_all_of_them_give(world: World) -> None:
     both_leaves = world.captured(1_000, rule=PAIR, bindings=(MERCHANT.id, MERCHANT.id))
     split = split_of(world, both_leaves, 1_000)
-    lower_position(world, MERCHANT, 999)
+    write_position(world, MERCHANT, 999)
     instruction = world.give_back(both_leaves.order_id, split, 1_000)
     assert rejected(world, instruction) == InsufficientPosition(MERCHANT.id, 1_000, 999)
     assert taken(world, world.give_back(both_leaves.order_id, split, 999)) == [499, 500]

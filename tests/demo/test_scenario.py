@@ -68,10 +68,11 @@ def _drop(name: str) -> Change:
         (_set("merchant", to="nobody"), "merchant: there is no participant 'nobody' in participants.json"),
         (_set("bindings", "logistics", to="nobody"), "bindings.logistics: there is no participant 'nobody'"),
         (_set("order_ref", to="with space"), 'order_ref: "with space" is no reference'),
-        (_set("steps", 0, "op", to="refund"), "steps[0].op: a step is one of split, return, release"),
+        (_set("steps", 0, "op", to="payout"), "steps[0].op: a step is one of split, return, release, refund"),
         (_set("steps", 0, "amount", to=None), "steps[0].amount: null is not a whole number"),
         (_set("steps", 0, "given", to=[1, "2"]), 'steps[0].given[1]: "2" is not a whole number'),
         (_set("steps", to={}), "steps: {} is not an array"),
+        (_set("expires_at", to="tomorrow"), 'expires_at: "tomorrow" is not a whole number'),
     ],
 )
 def test_a_mistake_in_an_order_is_named_with_its_line(tmp_path: Path, change: Change, said: str) -> None:
@@ -86,6 +87,18 @@ def test_a_mistake_in_an_order_is_named_with_its_line(tmp_path: Path, change: Ch
 
     [line] = invalid.value.lines
     assert line.startswith(f"orders.jsonl line 2: {said}")
+
+
+def test_an_order_may_have_times(tmp_path: Path) -> None:
+    cut(MARKET_DAY, tmp_path, [1, 0])
+    lines = (tmp_path / "orders.jsonl").read_text().splitlines()
+    timed = json.loads(lines[1]) | {"hold_until": 7, "expires_at": 9}
+    (tmp_path / "orders.jsonl").write_text(lines[0] + "\n" + json.dumps(timed) + "\n")
+
+    plain, order = load_scenario(tmp_path).orders
+
+    assert (plain.hold_until, plain.expires_at) == (None, None)
+    assert (order.hold_until, order.expires_at) == (7, 9)
 
 
 def test_a_line_that_is_no_json_is_named(tmp_path: Path) -> None:

@@ -19,7 +19,6 @@ from fenzhang.domain.records import (
     Authorization,
     Capture,
     Instruction,
-    InstructionKind,
     OrderWitness,
     ParticipantStatus,
 )
@@ -48,7 +47,7 @@ from support.parties import (
     VENDOR,
     RuleRef,
 )
-from support.system import APPROVER, BANK, OUTSIDER, REGISTRAR, SUBMITTER
+from support.system import APPROVER, BANK, GUARDIAN, OUTSIDER, REGISTRAR, SECOND_GUARDIAN, SUBMITTER
 from support.world import World
 
 What = Capture | Instruction
@@ -57,11 +56,6 @@ FAST = SubmissionConfig(
     rebroadcast_s=0.0, lost_after_s=0.0, first_backoff_s=0.05, longest_backoff_s=0.1, poll_interval_s=0.02
 )
 """Does at once what patience would put off."""
-_KINDS = {
-    InstructionKind.SPLIT: InstructionType.SPLIT,
-    InstructionKind.RELEASE: InstructionType.RELEASE,
-    InstructionKind.RETURN: InstructionType.RETURN,
-}
 
 
 def keyring(chain_id: int) -> Keyring:
@@ -70,6 +64,8 @@ def keyring(chain_id: int) -> Keyring:
         keys.SUBMITTER: SUBMITTER,
         keys.REGISTRAR: REGISTRAR,
         keys.APPROVER: APPROVER,
+        keys.GUARDIAN: GUARDIAN,
+        keys.SECOND_GUARDIAN: SECOND_GUARDIAN,
         keys.ATTESTOR: BANK,
         **{keys.platform_label(each.id): each.key for each in (MALL, SHOP)},
     }
@@ -146,9 +142,10 @@ class Pipeline:
                         version=rule.version,
                         reference=rule.rule_id.hex(),
                         legs=payloads.legs_to_json(rule.legs),
+                        terms=payloads.terms_to_json(rule.terms),
                         effective_from=0,
                         content_hash=proposal_hash(
-                            rule.platform.id, rule.rule_id, rule.version, 0, rule.legs
+                            rule.platform.id, rule.rule_id, rule.version, 0, rule.legs, rule.terms
                         ),
                     )
                 )
@@ -192,7 +189,11 @@ class Pipeline:
         if isinstance(what, Capture):
             kind, number, platform = InstructionType.CAPTURE, what.order_id, what.platform
         else:
-            kind, number, platform = _KINDS[what.kind], what.id, self._platform_of(what.order_id)
+            kind, number, platform = (
+                InstructionType[what.kind.name],
+                what.id,
+                self._platform_of(what.order_id),
+            )
         row = self._instruction(kind, number, platform, what)
         row.order_id = what.order_id
         if authorization_id is not None:

@@ -8,12 +8,15 @@ import random
 import pytest
 
 from fenzhang.domain.records import Capture
-from fenzhang.domain.rules import Leg, LegKind, given_indices
+from fenzhang.domain.rules import Leg, LegKind, RuleTerms, given_indices
+from fenzhang.store import tables
+from fenzhang.store.tables import TransactionState
 from fenzhang.submission import building
 from fenzhang.submission.config import TRANSACTION_GAS_CAP, SubmissionConfig
 from fenzhang.submission.planning import Plan
 from pipeline.harness import FAST, Pipeline, What
-from support.parties import MALL, RuleRef, ident, party
+from support.parties import MALL, STRANGER, RuleRef, ident, party
+from support.system import GUARDIAN
 
 WIDE = RuleRef(
     MALL,
@@ -48,6 +51,8 @@ GIVING = RuleRef(
     ),
 )
 """Nearly as many given amounts as there can be."""
+CAPPED = RuleRef(MALL, ident("rule", "capped"), 1, WIDE.legs, RuleTerms(max_share_out=9_999))
+"""As wide, under a cap."""
 
 
 pytestmark = pytest.mark.parametrize("database_kind", ["sqlite"], indirect=True)
@@ -68,7 +73,7 @@ async def measured(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> dict[
     pipeline.restart()
     people = [party(f"person {n}") for n in range(60)]
     pipeline.world.enroll(*people, consenting_to=MALL)
-    for rule in (WIDE, DEEP, GIVING):
+    for rule in (WIDE, DEEP, GIVING, CAPPED):
         pipeline.world.put_in_force(rule)
         await pipeline.add_rules(rule)
     return expected
@@ -111,7 +116,47 @@ async def test_captures_splits_returns_and_releases(
     await _check(pipeline, measured)
 
 
-@pytest.mark.parametrize("rule", [WIDE, DEEP, GIVING], ids=["wide", "deep", "giving"])
+@pytest.mark.parametrize("count", [1, 120])
+async def test_orders_with_times_and_returns_while_somebody_is_frozen(
+    pipeline: Pipeline, measured: dict[int, tuple[int, int]], count: int
+) -> None:
+    world = pipeline.world
+    far = world.node.now + 10**6
+    captures = [world.capture(1_000, hold_until=1, expires_at=far) for _ in range(count)]
+    splits = [world.split(capture.order_id, 500) for capture in captures]
+    await _run(pipeline, *captures)
+    await _run(pipeline, *splits)
+    world.freeze(STRANGER)
+    await _run(
+        pipeline, *[world.give_back(c.order_id, s.id, 100) for c, s in zip(captures, splits, strict=True)]
+    )
+
+    await _check(pipeline, measured)
+
+
+@pytest.mark.usefixtures("measured")
+@pytest.mark.parametrize("count", [1, 60])
+async def test_expiries_that_pay_merchants_for_the_first_time(pipeline: Pipeline, count: int) -> None:
+    world = pipeline.world
+    soon = world.node.now + 200
+    captures = [
+        world.capture(1_000, merchant=party(f"person {number}"), expires_at=soon) for number in range(count)
+    ]
+    await _run(pipeline, *captures)
+    world.node.next_block_at(soon)
+    pipeline.mine()
+    await pipeline.follow()
+    await pipeline.round()
+
+    expiry = (await pipeline.transactions())[-1]
+    assert len(await pipeline.rows(tables.Expiry)) == count
+    assert (expiry.state, expiry.gas_used is not None) == (TransactionState.MINED, True)
+    assert (expiry.gas_used or 0) <= expiry.gas_limit
+    if count > 1:
+        assert expiry.gas_limit <= 1.6 * (expiry.gas_used or 0)
+
+
+@pytest.mark.parametrize("rule", [WIDE, DEEP, GIVING, CAPPED], ids=["wide", "deep", "giving", "capped"])
 async def test_large_rules_that_pay_people_for_the_first_time(
     pipeline: Pipeline, measured: dict[int, tuple[int, int]], rule: RuleRef
 ) -> None:
@@ -129,18 +174,58 @@ async def test_large_rules_that_pay_people_for_the_first_time(
     await _run(pipeline, splits[0])
     await _run(pipeline, *captures[1:])
     await _run(pipeline, *splits[1:])
-    pairs = zip(captures, splits, strict=True)
+    pairs = list(zip(captures, splits, strict=True))
+    await _run(pipeline, *[world.give_back(c.order_id, s.id, 1_000) for c, s in pairs])
+    world.freeze(STRANGER)
     await _run(pipeline, *[world.give_back(c.order_id, s.id, 1_000) for c, s in pairs])
 
     await _check(pipeline, measured)
 
 
-async def test_a_return_with_a_long_past(pipeline: Pipeline, measured: dict[int, tuple[int, int]]) -> None:
+@pytest.mark.parametrize("capped", [False, True], ids=["free", "capped"])
+async def test_a_return_with_a_long_past(
+    pipeline: Pipeline,
+    measured: dict[int, tuple[int, int]],
+    capped: bool,  # noqa: FBT001 - a parameter of the test
+) -> None:
     world = pipeline.world
+    if capped:
+        world.act(GUARDIAN, "ParticipantRegistry", "setMaxShareOut", MALL.id, 9_000)
+        await pipeline.follow()
     capture = world.capture(10_000)
     splits = [world.split(capture.order_id, 100) for _ in range(40)]
     await _run(pipeline, capture, *splits)
     for split in splits[:4]:
         await _run(pipeline, world.give_back(capture.order_id, split.id, 50))
+
+    await _check(pipeline, measured)
+
+
+@pytest.mark.parametrize("count", [1, 20, 100])
+async def test_refunds_from_splits_and_releases(
+    pipeline: Pipeline, measured: dict[int, tuple[int, int]], count: int
+) -> None:
+    world = pipeline.world
+    captures = [world.capture(1_000) for _ in range(count)]
+    await _run(pipeline, *captures)
+    await _run(pipeline, *[world.refund(capture.order_id, 10) for capture in captures])
+    await _run(pipeline, *[world.split(capture.order_id, 500) for capture in captures])
+    await _run(pipeline, *[world.refund(capture.order_id, 600) for capture in captures])
+    together = [world.capture(1_000) for _ in range(count)]
+    await _run(pipeline, *together, *[world.refund(capture.order_id, 500) for capture in together])
+    await _run(pipeline, *[world.release(capture.order_id) for capture in together])
+    await _run(pipeline, *[world.refund(capture.order_id, 400) for capture in together])
+
+    await _check(pipeline, measured)
+
+
+async def test_refunds_of_an_order_with_a_long_past(
+    pipeline: Pipeline, measured: dict[int, tuple[int, int]]
+) -> None:
+    world = pipeline.world
+    capture = world.capture(10_000)
+    await _run(pipeline, capture, *[world.split(capture.order_id, 100) for _ in range(30)])
+    for amount in (7_100, 30, 40, 50, 60):
+        await _run(pipeline, world.refund(capture.order_id, amount))
 
     await _check(pipeline, measured)

@@ -114,6 +114,32 @@ async def test_a_lane_follows_its_own_transactions_only(pipeline: Pipeline) -> N
     assert states == {SUBMITTER.address: "MINED", SECOND.address: "SENT"}
 
 
+async def test_a_lane_expires_the_orders_of_its_own_platforms(pipeline: Pipeline) -> None:
+    world = pipeline.world
+    soon = world.node.now + 100
+    mall, shop = world.capture(1_000, expires_at=soon), world.capture(500, rule=VENDING, expires_at=soon)
+    lanes = [_lane(pipeline, number) for number in range(2)]
+    await pipeline.accept(mall, shop)
+    for lane in lanes * 2:
+        await lane.tick()
+        pipeline.mine()
+        await pipeline.follow()
+    world.node.next_block_at(soon)
+    pipeline.mine()
+    await pipeline.follow()
+
+    for lane in lanes:
+        await lane.tick()
+        await lane.tick()
+    pipeline.mine()
+    await pipeline.follow()
+
+    senders = {transaction.id: transaction.sender for transaction in await pipeline.transactions()}
+    tried = {row.order_id: senders[row.transaction_id] for row in await pipeline.rows(tables.Expiry)}
+    assert tried == {order.order_id: _key_of(order.platform).address for order in (mall, shop)}
+    assert [row.held for row in await pipeline.rows(tables.Order)] == [0, 0]
+
+
 async def test_a_key_that_was_added_shares_the_work_without_a_pause(pipeline: Pipeline) -> None:
     """The process that has not heard of it still sends everything; nothing is sent twice and no order out of turn."""
     old, new = _lane(pipeline, 0, second=None), _lane(pipeline, 1)

@@ -105,7 +105,7 @@ def release(reference: str = "release-1", order_no: str = "order-1") -> dict[str
 
 @dataclass(slots=True)
 class Api:
-    """A running API. `mall`, `shop` (platforms), `operator`, `approver` and `auditor` are clients of their apps."""
+    """A running API, and clients of apps: `mall` and `shop` are platforms, the others have the scope of their name."""
 
     url: str
     database: Database
@@ -116,6 +116,7 @@ class Api:
     shop: httpx.AsyncClient = field(init=False)
     operator: httpx.AsyncClient = field(init=False)
     approver: httpx.AsyncClient = field(init=False)
+    guardian: httpx.AsyncClient = field(init=False)
     auditor: httpx.AsyncClient = field(init=False)
 
     def client(self, client_id: str, scopes: list[Scope], platform: bytes | None = None) -> httpx.AsyncClient:
@@ -232,9 +233,10 @@ async def running_api(
             api.shop = api.client("app_shop", [Scope.PLATFORM], SHOP)
             api.operator = api.client("app_operator", [Scope.OPERATOR])
             api.approver = api.client("app_approver", [Scope.APPROVER])
+            api.guardian = api.client("app_guardian", [Scope.GUARDIAN])
             api.auditor = api.client("app_auditor", [Scope.AUDITOR])
             try:
-                async with api.mall, api.shop, api.operator, api.approver, api.auditor:
+                async with api.mall, api.shop, api.operator, api.approver, api.auditor, api.guardian:
                     yield api
             finally:
                 serving.end()

@@ -29,6 +29,7 @@ COLUMNS = (
     "out_split_no",
     "out_return_no",
     "out_release_no",
+    "out_refund_no",
     "amounts",
     "given",
 )

@@ -10,8 +10,10 @@ from fenzhang.chain.eip712 import capture_hash
 from fenzhang.chain.events import (
     BatchSealed,
     Event,
+    FreezeChanged,
     InstructionRejected,
     OrderCaptured,
+    OrderRefunded,
     OrderReleased,
     OrderSplit,
     SplitReturned,
@@ -19,6 +21,7 @@ from fenzhang.chain.events import (
 from fenzhang.chain.evidence import (
     ZERO_HEAD,
     capture_leaf,
+    content_of_refund,
     content_of_rejection,
     content_of_release,
     content_of_return,
@@ -30,8 +33,10 @@ from fenzhang.chain.evidence import (
 )
 from fenzhang.domain.allocation import Allocation
 from fenzhang.domain.records import Capture, RecordKind
+from fenzhang.domain.world import WHOLE_ORDER
 
-RecordEvent = OrderCaptured | OrderSplit | OrderReleased | SplitReturned | InstructionRejected
+SettledEvent = OrderSplit | OrderReleased | SplitReturned | OrderRefunded
+RecordEvent = OrderCaptured | SettledEvent | InstructionRejected
 
 
 def capture_of(event: OrderCaptured) -> Capture:
@@ -45,6 +50,8 @@ def capture_of(event: OrderCaptured) -> Capture:
         currency=event.currency,
         amount=event.amount,
         bindings=event.bindings,
+        hold_until=event.hold_until,
+        expires_at=event.expires_at,
     )
 
 
@@ -60,6 +67,8 @@ def leaf_of(event: RecordEvent) -> bytes:
         case SplitReturned():
             content = content_of_return(event.split_id, event.allocations)
             return _leaf(event, RecordKind.RETURN, event.return_id, content)
+        case OrderRefunded():
+            return _leaf(event, RecordKind.REFUND, event.refund_id, content_of_refund(event.takes))
         case InstructionRejected():
             return _leaf(event, RecordKind.REJECTION, event.id, content_of_rejection(event.reason))
 
@@ -82,20 +91,41 @@ class GhostOrder:
     split: int = 0
     released: int = 0
     returned: int = 0
-    allocated: dict[bytes, tuple[Allocation, ...]] = field(default_factory=dict)
-    """By split id."""
+    refunded: int = 0
+    from_held: int = 0
+    """Of `refunded`, what was held."""
+    places: dict[bytes, int] = field(default_factory=dict)
+    """Where the leaves of a split begin among those of the order, by split id."""
+    frozen: bool = False
     taken_back: dict[bytes, list[int]] = field(default_factory=dict)
     """By split id, per leaf."""
+    leaves: list[Allocation] = field(default_factory=list)
+    """What each leaf got, in the order of records."""
+    refunded_leaves: list[int] = field(default_factory=list)
+    """What each of them gave to refunds."""
 
     @property
     def held(self) -> int:
         """What is left on the order."""
-        return self.capture.amount - self.split - self.released + self.returned
+        return self.capture.amount - self.split - self.released + self.returned - self.from_held
+
+    @property
+    def to_others(self) -> int:
+        """What left its merchant by splits and was neither returned nor refunded."""
+        left = [leaf.amount - gone for leaf, gone in zip(self.leaves, self.refunded_leaves, strict=True)]
+        for split_id, taken in self.taken_back.items():
+            for place, amount in enumerate(taken, self.places[split_id]):
+                left[place] -= amount
+        return sum(
+            amount
+            for leaf, amount in zip(self.leaves, left, strict=True)
+            if leaf.recipient != self.capture.merchant
+        )
 
     @property
     def slot(self) -> int:
         """Its storage slot."""
-        return order_slot(capture_hash(self.capture), self.head, self.held)
+        return order_slot(capture_hash(self.capture), self.head, self.held, frozen=self.frozen)
 
 
 @dataclass(slots=True)
@@ -105,6 +135,7 @@ class Ghosts:
     orders: dict[bytes, GhostOrder] = field(default_factory=dict)
     positions: defaultdict[tuple[str, bytes], int] = field(default_factory=lambda: defaultdict(int))
     captured: Counter[str] = field(default_factory=Counter)
+    refunded: Counter[str] = field(default_factory=Counter)
     settled: Counter[bytes] = field(default_factory=Counter)
     """How often an instruction id settled, an order id was captured."""
     rejected: Counter[bytes] = field(default_factory=Counter)
@@ -128,16 +159,20 @@ class Ghosts:
                 self.settled[event.order_id] += 1
                 self.captured[event.currency] += event.amount
                 self.orders[event.order_id] = GhostOrder(capture_of(event))
+            case FreezeChanged(split_id=split) if split == WHOLE_ORDER:
+                self.orders[event.order_id].frozen = event.frozen
             case OrderSplit():
                 order = self._record(event, event.split_id)
                 order.split += event.amount
-                order.allocated.setdefault(event.split_id, event.allocations)
+                order.places.setdefault(event.split_id, len(order.leaves))
                 order.taken_back.setdefault(event.split_id, [0] * len(event.allocations))
                 self._pay(order, event.allocations, 1)
+                self._grow(order, event.allocations)
             case OrderReleased():
-                order = self._record(event, event.release_id)
+                order = self._record(event, None if event.by_expiry else event.release_id)
                 order.released += event.amount
                 self._pay(order, [Allocation(event.merchant, event.amount)], 1)
+                self._grow(order, [Allocation(event.merchant, event.amount)])
             case SplitReturned():
                 order = self._record(event, event.return_id)
                 order.returned += event.amount
@@ -145,16 +180,33 @@ class Ghosts:
                 for leaf, allocation in enumerate(event.allocations):
                     taken[leaf] += allocation.amount
                 self._pay(order, event.allocations, -1)
+            case OrderRefunded():
+                order = self._record(event, event.refund_id)
+                assert event.amount == event.from_held + sum(take.amount for take in event.takes)
+                order.refunded += event.amount
+                order.from_held += event.from_held
+                self.refunded[order.capture.currency] += event.amount
+                for leaf, take in enumerate(event.takes):
+                    assert take.recipient == order.leaves[leaf].recipient
+                    order.refunded_leaves[leaf] += take.amount
+                self._pay(order, event.takes, -1)
             case InstructionRejected():
                 self.rejected[event.id] += 1
             case _:
                 pass
 
-    def _record(self, event: OrderSplit | OrderReleased | SplitReturned, record_id: bytes) -> GhostOrder:
-        self.settled[record_id] += 1
+    def _record(self, event: SettledEvent, instruction: bytes | None) -> GhostOrder:
+        """`instruction` is None for an expiry, which nobody instructed and which may happen again."""
+        if instruction is not None:
+            self.settled[instruction] += 1
         order = self.orders[event.order_id]
         order.head = next_head(order.head, leaf_of(event))
         return order
+
+    @staticmethod
+    def _grow(order: GhostOrder, leaves: Iterable[Allocation]) -> None:
+        order.leaves += leaves
+        order.refunded_leaves += [0] * (len(order.leaves) - len(order.refunded_leaves))
 
     def _pay(self, order: GhostOrder, allocations: Iterable[Allocation], sign: int) -> None:
         for allocation in allocations:

@@ -43,5 +43,5 @@ def check_page(name: str, system: LocalSystem, home: Path) -> None:
         check=False,
     )
 
-    assert (ended.returncode, ended.stderr) == (0, "")
+    assert (ended.returncode, ended.stderr) == (0, ""), ended.stderr
     assert ended.stdout == blocks["text"]

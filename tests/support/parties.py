@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from fenzhang.chain.keccak import keccak
 from fenzhang.chain.signer import LocalKey
-from fenzhang.domain.rules import Leg, LegKind
+from fenzhang.domain.rules import NO_TERMS, Leg, LegKind, RuleTerms
 
 NOBODY = bytes(32)
 """A binding that leaves its role open."""
@@ -51,6 +51,7 @@ class RuleRef:
     rule_id: bytes
     version: int
     legs: tuple[Leg, ...]
+    terms: RuleTerms = NO_TERMS
 
 
 MARKET_LEGS = (

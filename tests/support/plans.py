@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 
 from fenzhang.chain.codec import SettleCall
 from fenzhang.domain.allocation import given_ranges
+from fenzhang.domain.past import order_leaves, returnable
 from fenzhang.domain.records import Attestation, Authorization, Capture, Instruction, OrderWitness, RecordKind
 from fenzhang.domain.rules import Leg, given_indices, roles_of
-from fenzhang.domain.settlement import returnable
 from support.parties import (
     BOTH,
     COURIER,
@@ -114,7 +114,7 @@ class Plan:
 _numbers = st.integers(0, 255)
 _instructions = st.builds(
     Act,
-    st.sampled_from(["split", "split", "split", "return", "return", "release"]),
+    st.sampled_from(["split", "split", "split", "return", "return", "refund", "release"]),
     _numbers,
     _numbers,
     _numbers,
@@ -236,6 +236,7 @@ class Planner:
         if act.which >> 4 == 7 and self.world.twin.world.orders:
             orders = list(self.world.twin.world.orders)
             order_id = orders[act.which % len(orders)]
+        hold_until, expires_at = self._times(act)
         return self.world.capture(
             AMOUNTS[act.amount % len(AMOUNTS)],
             rule=rule,
@@ -243,7 +244,38 @@ class Planner:
             merchant=merchant,
             currency=CURRENCIES[act.extra >> 4],
             order_id=order_id,
+            hold_until=hold_until,
+            expires_at=expires_at,
         )
+
+    def _times(self, act: Act) -> tuple[int, int]:
+        """Half of the orders have no times; the others' are not far ahead, now and then the wrong way round."""
+        now = self.world.node.now
+        match (act.amount >> 4) % 8:
+            case 4:
+                return now + act.which % 8, 0
+            case 5:
+                return 0, now + act.which % 32
+            case 6:
+                return now + act.which % 8, now + act.which % 8 + 1 + act.extra % 32
+            case 7:
+                return now + act.which % 8, now + act.which % 12
+            case _:
+                return 0, 0
+
+    def expiring(self, number: int) -> list[bytes | OrderWitness]:
+        """Orders to be expired: some of the last, with fresh witnesses, a wrong one, and one that nobody captured."""
+        orders = list(self.world.twin.world.orders)
+        chosen: list[bytes | OrderWitness] = [
+            order for order in orders[-8:] if number & 3 or order == orders[-1]
+        ]
+        if chosen and number % 3 == 1:
+            chosen.append(
+                replace(self.world.twin.witness(orders[-1], opened=False), head=ident("another head"))
+            )
+        if number % 3 == 2:
+            chosen.append(OrderWitness(self.world.capture(5, expires_at=1), bytes(32)))
+        return chosen
 
     def _instruction(self, act: Act, platform: Party, fresh: Sequence[Capture]) -> Instruction:
         capture = self._order(act, platform, fresh)
@@ -253,6 +285,8 @@ class Planner:
         if act.kind == "release":
             release = self.world.release(order_id)
             return replace(release, amount=1) if act.extra % 16 == 7 else release
+        if act.kind == "refund":
+            return self._refund(act, order_id, held)
         has_split = order is not None and any(record.kind is RecordKind.SPLIT for record in order.past)
         if act.kind == "split" or not (has_split or act.extra % 8 == 5):
             return self._split(act, order_id, capture, held)
@@ -275,7 +309,7 @@ class Planner:
         order = self.world.twin.world.orders.get(capture.order_id)
         if act.kind == "return":
             return order is not None and any(record.kind is RecordKind.SPLIT for record in order.past)
-        return order is None or order.held > 0
+        return act.kind == "refund" or order is None or order.held > 0
 
     def _split(self, act: Act, order_id: bytes, capture: Capture | None, held: int) -> Instruction:
         match act.amount % 16:
@@ -323,6 +357,26 @@ class Planner:
                 amount = max(1, sum(leaves) * act.amount // 256)
         return self.world.give_back(order_id, split_id, amount, takes)
 
+    def _refund(self, act: Act, order_id: bytes, held: int) -> Instruction:
+        order = self.world.twin.world.orders.get(order_id)
+        leaves = [] if order is None else order_leaves(order.past, order.capture.merchant)
+        refundable = held + sum(leaf.amount for leaf in leaves)
+        match act.amount % 16:
+            case 7:
+                amount = refundable + 1
+            case 8:
+                amount = 0
+            case 0:
+                amount = refundable
+            case 1 | 2:
+                amount = held
+            case 3 | 4 | 5:
+                amount = max(1, held * act.amount // 256)
+            case _:
+                amount = max(1, refundable * act.amount // 256)
+        refund = self.world.refund(order_id, amount)
+        return replace(refund, amounts=(amount,)) if act.extra % 32 == 13 else refund
+
 
 def _given(legs: Sequence[Leg], amount: int, act: Act) -> list[int]:
     """What a split gives: as much as may be, as little, or in between; now and then too much, or one too few."""
@@ -340,7 +394,7 @@ def _given(legs: Sequence[Leg], amount: int, act: Act) -> list[int]:
             case _:
                 taken = max(found.least, most * act.which // 256)
         given.append(taken)
-    return given[:-1] if act.which % 16 == 9 else given
+    return given[:-1] if act.which % 8 == 1 else given
 
 
 def _tampered(item: Signed, trick: Trick) -> Signed:

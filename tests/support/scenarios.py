@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from fenzhang.domain.allocation import Allocation, allocate, take_back
+from fenzhang.domain.allocation import Allocation, allocate, spread_takes, take_back
 from fenzhang.domain.errors import Rejection
 from fenzhang.replay.scenario import Operation, Scenario, ScenarioOrder, Step, load_scenario
 
@@ -39,11 +39,22 @@ def expected_of(scenario: Scenario) -> Expected:
     return expected
 
 
+_REFUNDED = 3
+_COUNTED = {
+    Operation.SPLIT: "settled",
+    Operation.RETURN: "returned",
+    Operation.RELEASE: "released",
+    Operation.REFUND: "refunded",
+}
+
+
 def _play(scenario: Scenario, order: ScenarioOrder, expected: Expected) -> None:
     money = expected.positions[order.currency]
     money["(captured)"] += order.amount
+    money["(refunded)"] += 0
     money["(held)"] += order.amount
     expected.counts["captured"] += 1
+    expected.counts["refunded"] += 0
     held = order.amount
     splits: dict[str, list[Allocation]] = {}
     for step in order.steps:
@@ -56,8 +67,9 @@ def _play(scenario: Scenario, order: ScenarioOrder, expected: Expected) -> None:
         money["(held)"] -= taken
         for allocation in allocations:
             money[allocation.recipient.decode()] += allocation.amount
-        kind = {Operation.SPLIT: "settled", Operation.RETURN: "returned", Operation.RELEASE: "released"}
-        expected.counts[kind[step.operation]] += 1
+        expected.counts[_COUNTED[step.operation]] += 1
+        if step.operation is Operation.REFUND:
+            money["(refunded)"] += step.amount
 
 
 class _Refused(Rejection):
@@ -79,7 +91,10 @@ def _step(
         case Operation.RELEASE:
             if held == 0:
                 raise _Refused
-            return held, [Allocation(order.merchant.encode(), held)]
+            splits[step.reference] = [Allocation(order.merchant.encode(), held)]
+            return held, splits[step.reference]
+        case Operation.REFUND:
+            return _refund(step, held, splits)
         case Operation.RETURN:
             if step.split not in splits:
                 raise _Refused
@@ -93,9 +108,22 @@ def _step(
             ]
 
 
+def _refund(step: Step, held: int, splits: dict[str, list[Allocation]]) -> tuple[int, list[Allocation]]:
+    leaves = [leaf for split in splits.values() for leaf in split]
+    from_held = min(held, step.amount)
+    if step.amount > held + sum(leaf.amount for leaf in leaves):
+        raise _Refused
+    takes = spread_takes([leaf.amount for leaf in leaves], step.amount - from_held)
+    given = iter(takes)
+    for name, split in splits.items():
+        splits[name] = [Allocation(leaf.recipient, leaf.amount - next(given)) for leaf in split]
+    return from_held, [Allocation(leaf.recipient, -take) for leaf, take in zip(leaves, takes, strict=True)]
+
+
 def cut(source: Path, target: Path, lines: Iterable[int], prefix: str = "") -> Scenario:
     """A smaller scenario: some orders (indices into the file) of another one, with three participants of each kind.
 
+    Half of every third order is refunded in the end.
     With a prefix its platforms have names of their own, so that several can be played on one system.
     """
     target.mkdir(parents=True, exist_ok=True)
@@ -114,6 +142,9 @@ def cut(source: Path, target: Path, lines: Iterable[int], prefix: str = "") -> S
                 role: platforms.get(name) or _one_of_three(name) for role, name in order["bindings"].items()
             }
             order["merchant"] = _one_of_three(order["merchant"])
+            if index % _REFUNDED == 0:
+                name, amount = f"{order['order_ref']}-F", order["amount"] // 2
+                order["steps"].append({"op": "refund", "ref": name, "amount": amount})
             file.write(json.dumps(order) + "\n")
     return load_scenario(target)
 

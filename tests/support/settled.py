@@ -8,8 +8,8 @@ from fenzhang.domain.allocation import Allocation, allocate
 from fenzhang.domain.identifiers import order_id, rule_id
 from fenzhang.domain.money import MAX_AMOUNT
 from fenzhang.domain.records import RecordKind
-from fenzhang.domain.rules import ROOT, Leg, LegKind, roles_of
-from fenzhang.store import tables
+from fenzhang.domain.rules import ROOT, Leg, LegKind, RuleTerms, roles_of
+from fenzhang.store import payloads, tables
 from support.api import MALL, RETAIL, SHOP, SIMPLE, Api, order, participant, rule_row
 
 NET = (
@@ -51,14 +51,18 @@ class Mirror:
         name: str = "",
         split: str | None = None,
         leaves: tuple[Allocation, ...] = (),
+        instruction_id: bytes | None = None,
     ) -> None:
-        """A settled record; `name` is the instruction's reference, `split` that of the split it takes back from."""
+        """A settled record; `name` is the instruction's reference, `split` that of the split it takes back from.
+
+        `instruction_id` is its real id, where that matters.
+        """
         self.last += 1
         number = order_id(MALL, order_no)
         row = tables.Record(
             id=self.last,
             kind=int(kind),
-            instruction_id=order_id(MALL, name) if name else number,
+            instruction_id=instruction_id or (order_id(MALL, name) if name else number),
             order_id=number,
             split_id=None if split is None else order_id(MALL, split),
             amount=amount,
@@ -109,7 +113,8 @@ class Mirror:
 async def settle_a_day(api: Api) -> None:
     """The retail rule with a second version proposed, and orders of the day: two of the first version, one huge."""
     chain = Mirror(api)
-    second = rule_row(MALL, "retail-standard", 2, NET, approved=False, effective_from=DAY)
+    terms = payloads.terms_to_json(RuleTerms(max_share_out=4_000))
+    second = rule_row(MALL, "retail-standard", 2, NET, approved=False, effective_from=DAY, terms=terms)
     await api.add(second, rule_row(MALL, "big", legs=SIMPLE), rule_row(SHOP, "retail-standard"))
     for number, time in ((1, DAY - 1), (2, DAY), (3, DAY + 86_399), (4, DAY + 86_400)):
         await chain.block(number, time)

@@ -9,11 +9,12 @@ from typing import Any
 from fenzhang.chain.abitypes import canonical_type
 from fenzhang.chain.artifacts import artifact
 from fenzhang.chain.codec import decode_result, encode_call, encode_deployment
+from fenzhang.chain.deploy import GUARDIAN_FUNCTIONS
 from fenzhang.chain.deployments import Deployment
 from fenzhang.chain.events import Event, decode_logs
 from fenzhang.chain.keccak import keccak
 from fenzhang.chain.signer import LocalKey
-from fenzhang.chain.views import ATTESTOR_ROLE, REGISTRAR_ROLE, RULE_APPROVER_ROLE
+from fenzhang.chain.views import ATTESTOR_ROLE, GUARDIAN_ROLE, REGISTRAR_ROLE, RULE_APPROVER_ROLE
 from fenzhang.devnet import dev_account
 from fenzhang.domain.errors import FenzhangError
 from support.node import HandNode, Mined
@@ -26,6 +27,7 @@ REGISTRAR_FUNCTIONS = (
     "suspend",
     "resume",
     "close",
+    "place",
     "rotateAuthority",
     "setConsent",
 )
@@ -39,6 +41,8 @@ def dev_key(purpose: str) -> LocalKey:
 ADMIN = dev_key("admin")
 REGISTRAR = dev_key("registrar")
 APPROVER = dev_key("rule-approver")
+GUARDIAN = dev_key("guardian")
+SECOND_GUARDIAN = dev_key("second-guardian")
 BANK = dev_key("bank-attestor")
 SUBMITTER = dev_key("submitter")
 OUTSIDER = dev_key("free")
@@ -138,12 +142,31 @@ def _give_roles(system: System) -> None:
     registry, rule_book = system.deployment.participant_registry, system.deployment.rule_book
     registrar = [selector("ParticipantRegistry", name) for name in REGISTRAR_FUNCTIONS]
     approver = [selector("RuleBook", "approve")]
+    addresses = system.deployment.addresses
     for target, selectors, role in (
+        *(
+            (addresses[contract], [selector(contract, name) for name in names], GUARDIAN_ROLE)
+            for contract, names in GUARDIAN_FUNCTIONS.items()
+        ),
         (registry, registrar, REGISTRAR_ROLE),
         (rule_book, approver, RULE_APPROVER_ROLE),
+        *(
+            (
+                system.deployment.addresses[contract],
+                [selector(contract, name) for name in names],
+                GUARDIAN_ROLE,
+            )
+            for contract, names in GUARDIAN_FUNCTIONS.items()
+        ),
     ):
         _must(system.transact(ADMIN, "AccessManager", "setTargetFunctionRole", target, selectors, role))
-    for role, key in ((REGISTRAR_ROLE, REGISTRAR), (RULE_APPROVER_ROLE, APPROVER), (ATTESTOR_ROLE, BANK)):
+    for role, key in (
+        (REGISTRAR_ROLE, REGISTRAR),
+        (RULE_APPROVER_ROLE, APPROVER),
+        (ATTESTOR_ROLE, BANK),
+        (GUARDIAN_ROLE, GUARDIAN),
+        (GUARDIAN_ROLE, SECOND_GUARDIAN),
+    ):
         _must(system.transact(ADMIN, "AccessManager", "grantRole", role, key.address, 0))
 
 

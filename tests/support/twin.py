@@ -10,12 +10,14 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import TypeVar
 
 from fenzhang.chain.codec import SettleCall, encode_rejection
 from fenzhang.chain.deployments import Deployment
 from fenzhang.chain.eip712 import attestation_digest, authorization_digest, capture_hash
 from fenzhang.chain.errors import contract_error_class
 from fenzhang.chain.events import (
+    ApprovalLockChanged,
     AuthorityRotated,
     AuthorizationRejected,
     AuthorizationSkipped,
@@ -23,18 +25,25 @@ from fenzhang.chain.events import (
     ConsentChanged,
     CurrencyChanged,
     Event,
+    ExpiryPassedOver,
+    FreezeChanged,
     InstructionRejected,
     LogPosition,
+    MaxShareOutChanged,
     OrderCaptured,
+    OrderRefunded,
     OrderReleased,
     OrderSplit,
     ParticipantEnrolled,
+    ParticipantFreezeChanged,
+    ParticipantPlaced,
     ParticipantStatusChanged,
     RoleGranted,
     RoleRevoked,
     RuleApproved,
     RuleProposed,
     RuleRetired,
+    RuleVetoed,
     SplitReturned,
 )
 from fenzhang.chain.evidence import (
@@ -48,29 +57,33 @@ from fenzhang.chain.evidence import (
 )
 from fenzhang.chain.signer import recover
 from fenzhang.chain.views import ATTESTOR_ROLE
-from fenzhang.domain.errors import FenzhangError, Rejection
+from fenzhang.domain.errors import FenzhangError, OutdatedWitness, Rejection
+from fenzhang.domain.past import held_change
 from fenzhang.domain.records import (
     Attestation,
     Authorization,
     Capture,
     Instruction,
-    InstructionKind,
     OrderWitness,
     PastRecord,
     RecordKind,
 )
 from fenzhang.domain.settlement import (
     Outcome,
+    apply_instruction,
     attestor_signer,
     check_authorization,
+    decide_expiry,
+    expiry_of,
     settle_attestation,
     settle_authorization,
 )
-from fenzhang.domain.world import Participant, Rule, Version, World
-from support.ghosts import leaf_of
+from fenzhang.domain.world import Freeze, Participant, Rule, Version, World
+from support.ghosts import SettledEvent, leaf_of
 
 NOWHERE = LogPosition(0, b"", b"", 0, 0)
 """Place of an event that is only expected."""
+Key = TypeVar("Key")
 _ORDER_CHANGED = contract_error_class("SplitLedger_OrderChanged")
 _INDEX_COUNT = contract_error_class("SplitLedger_IndexCount")
 
@@ -114,7 +127,12 @@ class Twin:
         order = self.world.orders.get(order_id)
         if order is None:
             return 0
-        return order_slot(capture_hash(order.capture), self.heads[order_id], order.held)
+        return self.slot_with(order_id, self.heads[order_id], order.held)
+
+    def slot_with(self, order_id: bytes, head: bytes, held: int) -> int:
+        """The slot that a captured order would have with this head and held amount."""
+        captured = capture_hash(self.world.orders[order_id].capture)
+        return order_slot(captured, head, held, frozen=self.world.is_frozen(order_id))
 
     def witness(self, order_id: bytes, *, opened: bool) -> OrderWitness:
         """The witness of an order as it is now, with its past if `opened`."""
@@ -137,8 +155,20 @@ class Twin:
                 world.participants[participant].status = status
             case AuthorityRotated(participant=participant, next=following):
                 world.participants[participant].authority = following
+            case MaxShareOutChanged(platform=platform, max_share_out=cap):
+                world.participants[platform].max_share_out = cap
             case ConsentChanged(recipient=recipient, platform=platform, granted=granted):
                 (world.consents.add if granted else world.consents.discard)((recipient, platform))
+            case FreezeChanged() | ParticipantFreezeChanged():
+                self._freeze(event)
+            case ParticipantPlaced(participant=participant, parent=parent):
+                world.places.put(participant, parent)
+            case _:
+                self._follow_administration(event)
+
+    def _follow_administration(self, event: Event) -> None:
+        world = self.world
+        match event:
             case CurrencyChanged(currency=currency, enabled=enabled):
                 (world.currencies.add if enabled else world.currencies.discard)(currency)
             case RoleGranted() if event.role_id == ATTESTOR_ROLE:
@@ -148,15 +178,28 @@ class Twin:
             case _:
                 self._follow_rule(event)
 
+    def _freeze(self, event: FreezeChanged | ParticipantFreezeChanged) -> None:
+        freeze = Freeze(event.guardian, event.reason) if event.frozen else None
+        if isinstance(event, FreezeChanged):
+            _put(self.world.frozen_orders, (event.order_id, event.split_id), freeze)
+        else:
+            _put(self.world.frozen_participants, event.participant, freeze)
+
     def _follow_rule(self, event: Event) -> None:
         world = self.world
         match event:
             case RuleProposed():
                 rule = world.rules.setdefault((event.platform, event.rule_id), Rule())
                 proposer = world.authority_of(event.platform)
-                rule.versions[event.version] = Version(event.legs, event.effective_from, proposer=proposer)
+                rule.versions[event.version] = Version(
+                    event.legs, event.effective_from, proposer=proposer, terms=event.terms
+                )
             case RuleApproved():
                 world.rules[event.platform, event.rule_id].versions[event.version].approved = True
+            case RuleVetoed():
+                world.rules[event.platform, event.rule_id].versions[event.version].veto()
+            case ApprovalLockChanged():
+                world.approval_lock = event.lock
             case RuleRetired():
                 world.rules[event.platform, event.rule_id].retired = True
             case _:
@@ -182,10 +225,21 @@ class Twin:
                 setattr(self, name, getattr(before, name))
             raise
 
+    def expire(self, witnesses: Sequence[OrderWitness], now: int) -> list[Event]:
+        """The events of an `expire` mined at `now`, in order and without places."""
+        return _Run(self, now).expire(witnesses)
+
     def accepts(self, authority: bytes, digest: bytes, signature: bytes) -> bool:
         """Whether a signature is the authority's: a key's, or a wallet's through its owner."""
         signer = recover(digest, signature)
         return signer is not None and signer == self.wallets.get(authority, authority)
+
+
+def _put(frozen: dict[Key, Freeze], key: Key, freeze: Freeze | None) -> None:
+    if freeze is None:
+        del frozen[key]
+    else:
+        frozen[key] = freeze
 
 
 def _names_an_order_twice(call: SettleCall) -> bool:
@@ -212,6 +266,35 @@ class _Run:
         index = iter(call.order_index)
         for authorization in call.authorizations:
             self._authorize(authorization, [next(index) for _ in authorization.instructions])
+        return self._seal()
+
+    def expire(self, witnesses: Sequence[OrderWitness]) -> list[Event]:
+        for witness in witnesses:
+            self._expire(witness)
+        return self._seal()
+
+    def _expire(self, witness: OrderWitness) -> None:
+        twin, order_id = self._twin, witness.capture.order_id
+        self._witness(witness)
+        order = twin.world.orders.get(order_id)
+        try:
+            if order is not None and not self._cursors[-1].slot:
+                raise OutdatedWitness(order_id)
+            outcome = decide_expiry(twin.world, order_id, self._now)
+        except Rejection as rejection:
+            self._events.append(ExpiryPassedOver(NOWHERE, order_id, encode_rejection(rejection)))
+            return
+        assert order is not None, "only a captured order expires"
+        apply_instruction(twin.world, expiry_of(order_id), outcome)
+        self._record(order.capture, order.past[-1])
+
+    def _record(self, capture: Capture, record: PastRecord) -> None:
+        leaf = past_leaf(capture.order_id, capture, record)
+        self._twin.heads[capture.order_id] = next_head(self._twin.heads[capture.order_id], leaf)
+        self._events.append(_settled(capture, record))
+        self._leaves.append(leaf)
+
+    def _seal(self) -> list[Event]:
         if self._leaves:
             root = merkle_root(self._leaves)
             self._twin.batches.append(root)
@@ -251,7 +334,8 @@ class _Run:
         order = self._twin.world.orders.get(capture.order_id)
         if order is not None:
             slot = self._twin.slot(capture.order_id)
-            if slot == order_slot(capture_hash(capture), witness.head, order.held):
+            frozen = self._twin.world.is_frozen(capture.order_id)
+            if slot == order_slot(capture_hash(capture), witness.head, order.held, frozen=frozen):
                 cursor.slot, cursor.head = slot, witness.head
         self._cursors.append(cursor)
 
@@ -288,7 +372,7 @@ class _Run:
             return False
         if cursor.slot == 0:
             return not captured
-        return instruction.kind is not InstructionKind.RETURN or cursor.opened == cursor.head
+        return not instruction.kind.opens_past or cursor.opened == cursor.head
 
     def _carry_out(
         self,
@@ -302,12 +386,11 @@ class _Run:
         order_id = instruction.order_id
         order = self._twin.world.orders.get(order_id)
         if order is not None:
-            captured = capture_hash(order.capture)
-            slot = order_slot(captured, self._twin.heads[order_id], held[order_id])
+            slot = self._twin.slot_with(order_id, self._twin.heads[order_id], held[order_id])
             if self._cursors[at].slot != slot:
                 raise _ORDER_CHANGED("", orderId=order_id)
         if isinstance(decision, Rejection):
-            kind = RecordKind(instruction.kind + 1)
+            kind = instruction.kind.record
             reason = encode_rejection(decision)
             self._reject(
                 InstructionRejected(
@@ -319,14 +402,11 @@ class _Run:
         record = PastRecord(
             decision.kind, instruction.id, decision.amount, instruction.split_id, decision.allocations
         )
-        leaf = past_leaf(order_id, order.capture, record)
-        self._twin.heads[order_id] = self._cursors[at].head = next_head(self._twin.heads[order_id], leaf)
-        held[order_id] += decision.amount if decision.kind is RecordKind.RETURN else -decision.amount
-        self._cursors[at].slot = order_slot(
-            capture_hash(order.capture), self._twin.heads[order_id], held[order_id]
-        )
-        self._events.append(_settled(order.capture, record))
-        self._leaves.append(leaf)
+        taken = sum(allocation.amount for allocation in decision.allocations)
+        held[order_id] += held_change(decision.kind, decision.amount, taken)
+        self._record(order.capture, record)
+        self._cursors[at].head = self._twin.heads[order_id]
+        self._cursors[at].slot = self._twin.slot_with(order_id, self._twin.heads[order_id], held[order_id])
 
     def _refuse(self, signer: bytes, digest: bytes, nonce: int, rejection: Rejection) -> None:
         reason = encode_rejection(rejection)
@@ -348,13 +428,18 @@ def _captured(capture: Capture) -> OrderCaptured:
         currency=capture.currency,
         amount=capture.amount,
         bindings=capture.bindings,
+        hold_until=capture.hold_until,
+        expires_at=capture.expires_at,
     )
 
 
-def _settled(capture: Capture, record: PastRecord) -> OrderSplit | OrderReleased | SplitReturned:
+def _settled(capture: Capture, record: PastRecord) -> SettledEvent:
     order_id = capture.order_id
     if record.kind is RecordKind.SPLIT:
         return OrderSplit(NOWHERE, order_id, record.id, record.amount, record.allocations)
     if record.kind is RecordKind.RELEASE:
         return OrderReleased(NOWHERE, order_id, record.id, capture.merchant, record.amount)
+    if record.kind is RecordKind.REFUND:
+        from_held = record.amount - sum(take.amount for take in record.allocations)
+        return OrderRefunded(NOWHERE, order_id, record.id, record.amount, from_held, record.allocations)
     return SplitReturned(NOWHERE, order_id, record.id, record.split_id, record.amount, record.allocations)

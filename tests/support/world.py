@@ -11,12 +11,15 @@ from dataclasses import dataclass, replace
 from itertools import count, zip_longest
 from typing import Any, TypeVar
 
+from fenzhang.chain.abi import role_bytes
 from fenzhang.chain.codec import (
     UNKNOWN_ORDER_INDEX,
     SettleCall,
     decode_revert,
+    encode_expire,
     encode_settle,
     leg_values,
+    terms_values,
 )
 from fenzhang.chain.eip712 import (
     SigningDomain,
@@ -30,9 +33,11 @@ from fenzhang.chain.events import (
     AuthorizationRejected,
     AuthorizationSkipped,
     Event,
+    ExpiryPassedOver,
     InstructionRejected,
     decode_logs,
 )
+from fenzhang.chain.evidence import held_of_slot
 from fenzhang.chain.signer import LocalKey
 from fenzhang.domain.errors import FenzhangError
 from fenzhang.domain.records import (
@@ -43,6 +48,7 @@ from fenzhang.domain.records import (
     InstructionKind,
     OrderWitness,
 )
+from fenzhang.domain.world import WHOLE_ORDER
 from support.node import HandNode, Mined
 from support.parties import (
     AGENCY,
@@ -62,7 +68,18 @@ from support.parties import (
     RuleRef,
     ident,
 )
-from support.system import ADMIN, APPROVER, BANK, REGISTRAR, SUBMITTER, System, deploy_system
+from support.system import (
+    ADMIN,
+    APPROVER,
+    BANK,
+    GUARDIAN,
+    OUTSIDER,
+    REGISTRAR,
+    SECOND_GUARDIAN,
+    SUBMITTER,
+    System,
+    deploy_system,
+)
 from support.twin import Twin, placeless
 
 FAR = 2**40
@@ -90,6 +107,11 @@ class Settled:
     def reasons(self) -> list[FenzhangError]:
         """Why captures and instructions were rejected."""
         return [decode_revert(event.reason) for event in self.all(InstructionRejected)]
+
+    @property
+    def passed_over(self) -> list[FenzhangError]:
+        """Why orders given to `expire` were left as they are."""
+        return [decode_revert(event.reason) for event in self.all(ExpiryPassedOver)]
 
     @property
     def refusals(self) -> list[FenzhangError]:
@@ -168,6 +190,27 @@ class World:
         """Attest that a recipient agrees, or no longer agrees, to receive from a platform."""
         self.register("setConsent", recipient.id, platform.id, granted)
 
+    def freeze(
+        self, what: Party | bytes, split_id: bytes = WHOLE_ORDER, *, by: LocalKey = GUARDIAN
+    ) -> list[Event]:
+        """Freeze a party, an order by its id, or a split of it."""
+        return self.act(*self.set_frozen(what, split_id, by, frozen=True))
+
+    def unfreeze(
+        self, what: Party | bytes, split_id: bytes = WHOLE_ORDER, *, by: LocalKey = SECOND_GUARDIAN
+    ) -> list[Event]:
+        """Undo a freeze."""
+        return self.act(*self.set_frozen(what, split_id, by, frozen=False))
+
+    def set_frozen(
+        self, what: Party | bytes, split_id: bytes, by: LocalKey, *, frozen: bool
+    ) -> tuple[LocalKey, str, str, bytes, *tuple[Any, ...]]:
+        """The arguments of `act` that freeze or unfreeze."""
+        how = (frozen, role_bytes("dispute"))
+        if isinstance(what, bytes):
+            return by, "SplitLedger", "setFrozen", what, split_id, *how
+        return by, "ParticipantRegistry", "setFrozen", what.id, *how
+
     def set_currency(self, currency: str, *, enabled: bool) -> None:
         """Open or close a currency."""
         self.act(ADMIN, "SplitLedger", "setCurrencies", [currency.encode()], enabled)
@@ -183,7 +226,7 @@ class World:
         """Arguments of `propose`, signed by the platform's key unless told otherwise."""
         signing = domain or self.system.deployment.rule_domain()
         digest = proposal_digest(
-            signing, rule.platform.id, rule.rule_id, rule.version, effective_from, rule.legs
+            signing, rule.platform.id, rule.rule_id, rule.version, effective_from, rule.legs, rule.terms
         )
         values = (
             rule.platform.id,
@@ -191,6 +234,7 @@ class World:
             rule.version,
             effective_from,
             [leg_values(leg) for leg in rule.legs],
+            terms_values(rule.terms),
         )
         return values, (key or rule.platform.key).sign_digest(digest)
 
@@ -200,8 +244,8 @@ class World:
 
     def approval(self, rule: RuleRef, effective_from: int = 0) -> tuple[bytes, bytes, int, bytes]:
         """Arguments of `approve`."""
-        content = proposal_hash(rule.platform.id, rule.rule_id, rule.version, effective_from, rule.legs)
-        return rule.platform.id, rule.rule_id, rule.version, content
+        identity = (rule.platform.id, rule.rule_id, rule.version)
+        return *identity, proposal_hash(*identity, effective_from, rule.legs, rule.terms)
 
     def approve(self, rule: RuleRef, effective_from: int = 0) -> list[Event]:
         """Approve a version."""
@@ -233,6 +277,8 @@ class World:
         merchant: Party | None = None,
         currency: str = "CNY",
         order_id: bytes | None = None,
+        hold_until: int = 0,
+        expires_at: int = 0,
     ) -> Capture:
         """A capture of a new order, by default with all roles of MARKET bound."""
         default = {
@@ -251,6 +297,8 @@ class World:
             currency=currency,
             amount=amount,
             bindings=tuple(default.get(rule.rule_id, ()) if bindings is None else bindings),
+            hold_until=hold_until,
+            expires_at=expires_at,
         )
 
     def split(
@@ -282,6 +330,10 @@ class World:
             amount=amount,
             amounts=tuple(amounts),
         )
+
+    def refund(self, order_id: bytes, amount: int) -> Instruction:
+        """An instruction to give a part of an order back to its buyer."""
+        return Instruction(InstructionKind.REFUND, self.fresh("refund"), order_id, amount=amount)
 
     def attest(
         self,
@@ -321,17 +373,17 @@ class World:
         witnesses: Sequence[OrderWitness] | None = None,
         order_index: Sequence[int] | None = None,
     ) -> SettleCall:
-        """A call with what a relayer adds: by default a fresh witness, opened for returns, of each order it needs."""
+        """A call with what a relayer adds: by default a fresh witness of each order it needs, opened if needed."""
         items = list(signed)
         attestations = tuple(item for item in items if isinstance(item, Attestation))
         authorizations = tuple(item for item in items if isinstance(item, Authorization))
         instructions = [i for authorization in authorizations for i in authorization.instructions]
         captured = [c.order_id for attestation in attestations for c in attestation.captures]
         if witnesses is None:
-            returned = {i.order_id for i in instructions if i.kind is InstructionKind.RETURN}
+            opened = {i.order_id for i in instructions if i.kind.opens_past}
             wanted = dict.fromkeys(i.order_id for i in instructions if i.order_id in self.twin.world.orders)
             witnesses = [
-                self.twin.witness(order_id, opened=order_id in returned)
+                self.twin.witness(order_id, opened=order_id in opened)
                 for order_id in wanted
                 if order_id not in captured
             ]
@@ -382,6 +434,21 @@ class World:
         _check_equal(placeless(events), expected)
         return Settled(mined, events)
 
+    def expire(self, *orders: bytes | OrderWitness) -> Settled:
+        """Expire orders, given by id (with a fresh witness) or by witness, by somebody without any role."""
+        witnesses = [
+            self.twin.witness(order, opened=False) if isinstance(order, bytes) else order for order in orders
+        ]
+        mined = self.node.transact(
+            OUTSIDER.address, self.system.deployment.split_ledger, encode_expire(witnesses)
+        )
+        expected = self.twin.expire(witnesses, mined.timestamp)
+        if mined.error is not None:
+            raise mined.error
+        events = self.system.events(mined)
+        _check_equal(placeless(events), expected)
+        return Settled(mined, events)
+
     def captured(self, amount: int = 1_000, **terms: Any) -> Capture:
         """An order that the chain has captured; arguments as `capture`."""
         capture = self.capture(amount, **terms)
@@ -399,7 +466,7 @@ class World:
     def held(self, order_id: bytes) -> int:
         """Held amount of an order on chain."""
         [slot] = self.system.call("SplitLedger", "orderSlots", [order_id])
-        return int(slot) & (2**96 - 1)
+        return held_of_slot(int(slot))
 
     def position(self, who: Party, currency: str = "CNY") -> int:
         """Position of a participant on chain."""
@@ -408,8 +475,13 @@ class World:
 
     def totals(self, currency: str = "CNY") -> tuple[int, int]:
         """Captured and held of a currency on chain."""
-        captured, held, _ = self.system.call("SplitLedger", "totals", currency.encode())
+        captured, held, *_ = self.system.call("SplitLedger", "totals", currency.encode())
         return captured, held
+
+    def refunded(self, currency: str = "CNY") -> int:
+        """What was ever refunded in a currency, as the chain counts it."""
+        _, _, refunded, _ = self.system.call("SplitLedger", "totals", currency.encode())
+        return int(refunded)
 
     def nonce_used(self, signer: bytes, nonce: int) -> bool:
         """Whether the chain has used up a nonce of a signer (32 bytes)."""

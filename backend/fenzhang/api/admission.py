@@ -32,6 +32,7 @@ _QUEUED = frozenset(
         "/v1/splits/batch",
         "/v1/releases",
         "/v1/returns",
+        "/v1/refunds",
         "/v1/instructions/batch",
     }
 )

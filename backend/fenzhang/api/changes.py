@@ -8,7 +8,7 @@ from typing import Any
 
 from fenzhang.api.problems import plain
 from fenzhang.domain.identifiers import hex_id
-from fenzhang.domain.rulediff import PlacedLeg, diff
+from fenzhang.domain.rulediff import FieldChange, PlacedLeg, diff, diff_terms
 from fenzhang.domain.rules import Leg
 from fenzhang.intake import rulestate
 from fenzhang.ledger.whatif import NotReplayed, Sums, Totals, WhatIf, Why
@@ -22,12 +22,14 @@ def diff_answer(
     """Two versions of a rule, compared; `siblings` are all its versions."""
     found = diff(payloads.legs_from_json(before.legs), payloads.legs_from_json(after.legs))
     legs = payloads.legs_from_json(after.legs)
+    terms = diff_terms(payloads.terms_from_json(before.terms), payloads.terms_from_json(after.terms))
     return {
         "out_rule_no": after.reference,
         "rule_id": hex_id(after.rule_id),
         "before": _compared(before, siblings, now),
         "after": _compared(after, siblings, now),
         "same_legs": found.is_empty,
+        "terms": [_field(change) for change in terms],
         "added": [_placed(leg) for leg in found.added],
         "removed": [_placed(leg) for leg in found.removed],
         "changed": [
@@ -35,10 +37,7 @@ def diff_answer(
                 "before": leg.before,
                 "after": leg.after,
                 **_receiver(legs[leg.after]),
-                "fields": [
-                    {"field": change.field, "before": plain(change.before), "after": plain(change.after)}
-                    for change in leg.fields
-                ],
+                "fields": [_field(change) for change in leg.fields],
             }
             for leg in found.changed
         ],
@@ -62,6 +61,10 @@ def _compared(version: RuleVersion, siblings: Sequence[RuleVersion], now: int) -
         "effective_from": version.effective_from,
         "content_hash": hex_id(version.content_hash),
     }
+
+
+def _field(change: FieldChange) -> dict[str, Any]:
+    return {"field": change.field, "before": plain(change.before), "after": plain(change.after)}
 
 
 def _placed(placed: PlacedLeg) -> dict[str, Any]:
@@ -121,7 +124,8 @@ def _totals(currency: str, totals: Totals, hypothetical: int, redistributed: int
         "splits": totals.splits,
         "amount": plain(totals.amount),
         "returned": plain(totals.returned),
-        "actual": plain(totals.amount - totals.returned),
+        "refunded": plain(totals.refunded),
+        "actual": plain(totals.amount - totals.returned - totals.refunded),
         "hypothetical": plain(hypothetical),
         "redistributed": plain(redistributed),
         "splits_not_replayed": totals.splits_not_replayed,

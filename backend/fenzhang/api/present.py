@@ -13,12 +13,20 @@ from fenzhang.domain.errors import FenzhangError
 from fenzhang.domain.identifiers import hex_id
 from fenzhang.domain.records import ParticipantStatus, RecordKind
 from fenzhang.domain.rules import roles_of
+from fenzhang.domain.sharing import most_share_out
 from fenzhang.intake import rulestate
 from fenzhang.intake.reading import Leaf, OrderReading, Terms
 from fenzhang.intake.rows import InstructionRow
 from fenzhang.intake.settlement import Answer, Outcome
 from fenzhang.store import feed, payloads
-from fenzhang.store.tables import Instruction, InstructionState, InstructionType, Participant, RuleVersion
+from fenzhang.store.tables import (
+    Freeze,
+    Instruction,
+    InstructionState,
+    InstructionType,
+    Participant,
+    RuleVersion,
+)
 from fenzhang.telemetry import metrics
 from fenzhang.telemetry.logs import fields
 
@@ -103,17 +111,47 @@ def leaf_answers(leaves: Sequence[Leaf], names: Mapping[bytes, str]) -> list[dic
             "out_participant_no": names.get(leaf.recipient),
             "amount": leaf.amount,
             "returned": leaf.returned,
-            "returnable": leaf.amount - leaf.returned,
+            "refunded": leaf.refunded,
+            "returnable": leaf.amount - leaf.returned - leaf.refunded,
         }
         for index, leaf in enumerate(leaves)
     ]
 
 
+def freeze_answer(found: Sequence[Freeze], order_id: bytes | None) -> dict[str, Any] | None:
+    """The freeze of an order or split of this order, or of a participant (None), among those of one id."""
+    for freeze in found:
+        if freeze.order_id == order_id:
+            return {
+                "guardian": hex_id(freeze.guardian),
+                "reason": freeze.reason,
+                "block_number": freeze.block_number,
+                "tx_hash": hex_id(freeze.tx_hash),
+            }
+    return None
+
+
+def frozen_thing(freeze: Freeze) -> dict[str, Any]:
+    """A freeze with what it is of."""
+    kind = "PARTICIPANT" if freeze.order_id is None else "SPLIT"
+    return {
+        "kind": "ORDER" if freeze.order_id == freeze.target_id else kind,
+        "id": hex_id(freeze.target_id),
+        "order_id": None if freeze.order_id is None else hex_id(freeze.order_id),
+        **(freeze_answer([freeze], freeze.order_id) or {}),
+    }
+
+
 def with_leaves(
-    instruction: Instruction, leaves: Mapping[bytes, Sequence[Leaf]], names: Mapping[bytes, str]
+    instruction: Instruction,
+    leaves: Mapping[bytes, Sequence[Leaf]],
+    names: Mapping[bytes, str],
+    freezes: Mapping[bytes, Sequence[Freeze]],
 ) -> dict[str, Any]:
-    """An instruction with its allocations; those of a release or return cannot be returned."""
+    """An instruction with its allocations; only those of a split can be returned."""
     answer = instruction_answer(instruction)
+    if instruction.type == InstructionType.SPLIT:
+        answer["frozen"] = freeze_answer(freezes.get(instruction.id, ()), instruction.order_id)
     found = leaves.get(instruction.id)
     if found is not None:
         shown = leaf_answers(found, names)
@@ -121,6 +159,8 @@ def with_leaves(
             for leaf in shown:
                 leaf["returnable"] = 0
         answer["allocations"] = shown
+        if instruction.type == InstructionType.REFUND:
+            answer["from_held"] = instruction.payload["amount"] - sum(leaf.amount for leaf in found)
     return answer
 
 
@@ -146,23 +186,52 @@ def order_answer(
             role: None if bound == _NOBODY else names.get(bound) or hex_id(bound)
             for role, bound in zip(roles, terms.bindings, strict=False)
         },
+        "hold_until": terms.hold_until or None,
+        "expires_at": terms.expires_at or None,
         "captured": 0 if order is None else order.captured,
         "held": 0 if order is None else order.held,
         # What is returned can be split again, so these may add up to more than was captured.
         "split": plain(reading.totals.get(RecordKind.SPLIT, 0)),
         "returned": plain(reading.totals.get(RecordKind.RETURN, 0)),
         "released": plain(reading.totals.get(RecordKind.RELEASE, 0)),
-        "instructions": [with_leaves(i, reading.leaves, names) for i in reading.instructions],
+        "refunded": plain(reading.totals.get(RecordKind.REFUND, 0)),
+        "released_by_expiry": plain(reading.expired),
+        "frozen": freeze_answer(reading.freezes.get(terms.order_id, ()), terms.order_id),
+        "instructions": [
+            with_leaves(i, reading.leaves, names, reading.freezes) for i in reading.instructions
+        ],
     }
 
 
-def participant_answer(participant: Participant, enrolment: InstructionRow | None) -> dict[str, Any]:
+def share_out_answer(cap: int, captured: int, shared_out: int) -> dict[str, int] | None:
+    """What may leave an order's merchant under a cap in basis points, and what did; None without one."""
+    if not cap:
+        return None
+    most = most_share_out(captured, cap)
+    return {
+        "max_share_out": cap,
+        "most": most,
+        "shared_out": shared_out,
+        "left": max(most - shared_out, 0),
+    }
+
+
+def participant_answer(
+    participant: Participant,
+    enrolment: InstructionRow | None,
+    freezes: Mapping[bytes, Sequence[Freeze]],
+) -> dict[str, Any]:
     """A participant."""
     return {
         "out_participant_no": participant.reference,
         "participant_id": hex_id(participant.id),
         "status": ParticipantStatus(participant.status).name,
         "authority": None if participant.authority is None else hex_id(participant.authority),
+        "frozen": freeze_answer(freezes.get(participant.id, ()), None),
+        "parent_id": None if participant.parent_id is None else hex_id(participant.parent_id),
+        "level": participant.level,
+        "consents": participant.consents,
+        "max_share_out": participant.max_share_out,
         "enrolment": None if enrolment is None else instruction_answer(enrolment),
     }
 
@@ -178,12 +247,15 @@ def version_answer(version: RuleVersion, siblings: Sequence[RuleVersion], now: i
         "content_hash": hex_id(version.content_hash),
         "roles": roles_of(payloads.legs_from_json(version.legs)),
         "legs": version.legs,
+        "terms": version.terms,
+        "veto": version.veto if version.vetoed else None,
     }
 
 
-def rule_answer(versions: Sequence[RuleVersion], now: int) -> dict[str, Any]:
-    """A rule with all its versions."""
+def rule_answer(versions: Sequence[RuleVersion], now: int, lock: int) -> dict[str, Any]:
+    """A rule with all its versions. `lock` is the approval lock in seconds."""
     current = rulestate.in_force(versions, now)
+    previous = max((version.effective_from for version in versions if not version.vetoed), default=0)
     return {
         "out_rule_no": versions[0].reference,
         "rule_id": hex_id(versions[0].rule_id),
@@ -191,5 +263,7 @@ def rule_answer(versions: Sequence[RuleVersion], now: int) -> dict[str, Any]:
         "retired": any(version.retired for version in versions),
         "in_force": None if current is None else current.version,
         "latest": max(version.version for version in versions),
+        "approval_lock": lock,
+        "earliest_effect": max(now + lock, previous),
         "versions": [version_answer(version, versions, now) for version in versions],
     }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,7 +12,7 @@ from fenzhang.api.problems import plain
 from fenzhang.domain.identifiers import hex_id
 from fenzhang.domain.records import RecordKind
 from fenzhang.intake.reading import own_orders, references_of_instructions
-from fenzhang.ledger.balances import TrialBalanceRow, by_kind
+from fenzhang.ledger.balances import Debt, TrialBalanceRow, by_kind
 from fenzhang.ledger.chart import NO_PARTICIPANT
 from fenzhang.ledger.entries import Entry
 from fenzhang.ledger.moments import Moment
@@ -23,6 +23,7 @@ _FIELD_OF = {
     RecordKind.SPLIT: "out_split_no",
     RecordKind.RELEASE: "out_release_no",
     RecordKind.RETURN: "out_return_no",
+    RecordKind.REFUND: "out_refund_no",
 }
 _CAPTURE = InstructionType.CAPTURE.value
 
@@ -140,6 +141,40 @@ def trial_balance_answer(rows: Sequence[TrialBalanceRow], moment: Moment) -> dic
             {"currency": currency, "debit": plain(debit), "credit": plain(credit)}
             for currency, (debit, credit) in sorted(totals.items())
         ],
+    }
+
+
+def debts_answer(
+    found: Sequence[Debt], owners: Mapping[bytes, tuple[bytes, str]], after: str, limit: int, *, named: bool
+) -> dict[str, Any]:
+    """The page of debts behind the cursor `after`, and the totals of all. References are shown if `named`."""
+    totals: dict[str, list[int]] = {}
+    for debt in found:
+        total = totals.setdefault(debt.currency, [0, 0])
+        total[0] += 1
+        total[1] += debt.amount
+    rest = [debt for debt in found if _debt_cursor(debt) > after]
+    return {
+        "debts": [_debt(debt, owners.get(debt.participant_id), named=named) for debt in rest[:limit]],
+        "totals": [
+            {"currency": currency, "participants": count, "debt": plain(amount)}
+            for currency, (count, amount) in totals.items()
+        ],
+        "next": _debt_cursor(rest[limit - 1]) if len(rest) > limit else None,
+    }
+
+
+def _debt_cursor(debt: Debt) -> str:
+    return f"{debt.currency}-{hex_id(debt.participant_id)}"
+
+
+def _debt(debt: Debt, owner: tuple[bytes, str] | None, *, named: bool) -> dict[str, Any]:
+    return {
+        "participant_id": hex_id(debt.participant_id),
+        "out_participant_no": owner[1] if named and owner is not None else None,
+        "platform_id": None if owner is None else hex_id(owner[0]),
+        "currency": debt.currency,
+        "debt": plain(debt.amount),
     }
 
 

@@ -62,8 +62,12 @@ class Code(StrEnum):
     """A rule version was approved by its own platform, or so that the chain does not show by whom."""
     PARTICIPANT_TRANSITION = "participant_transition"
     """A participant's standing, authority or consent changed in a way that the registry does not allow."""
+    FREEZE_TRANSITION = "freeze_transition"
+    """Something was frozen twice, or unfrozen that was not frozen or by the account that had frozen it."""
     RULE_INVALID = "rule_invalid"
     """A rule version is no rule, out of turn, approved as something else, or used after its retirement."""
+    RULE_LOCKED = "rule_locked"
+    """A rule version was approved later than the approval lock allows before its effect, or vetoed when it had one."""
     CONTENT_HASH_DIFFERS = "content_hash_differs"
     """The content hash of a rule version is not the hash of its content."""
     DECISION_DIFFERS = "decision_differs"
@@ -79,13 +83,15 @@ class Code(StrEnum):
     ORDER_NOT_CONSERVED = "order_not_conserved"
     """An order gave more than was captured, or a leaf more than it got."""
     CURRENCY_NOT_CONSERVED = "currency_not_conserved"
-    """Positions and held money of a currency are not what was captured."""
+    """Positions, held and refunded money of a currency are not what was captured."""
     ORDER_SLOT = "order_slot"
     """An order's slot holds another commitment or held amount."""
+    SHARED_OUT = "shared_out"
+    """What is kept of what left an order's merchant under a cap is another sum."""
     POSITION = "position"
     """A participant's position is another one."""
     TOTALS = "totals"
-    """The captured or held total of a currency is another one."""
+    """The captured, held or refunded total of a currency is another one."""
     CURRENCY_SWITCH = "currency_switch"
     """A currency is open or closed against its history."""
     BATCH_ROOT = "batch_root"
@@ -93,13 +99,19 @@ class Code(StrEnum):
     NONCES = "nonces"
     """The used nonces of a signer are others."""
     PARTICIPANT = "participant"
-    """A participant's status or authority is another one."""
+    """A participant's status, authority or cap is another one."""
+    FREEZE = "freeze"
+    """An order, split or participant is frozen, or not, against its history."""
+    PLACE = "place"
+    """A participant stands below another one, on another level, or has another number below it."""
     CONSENT = "consent"
     """A recipient's consent is another one."""
     RULE_HEADER = "rule_header"
-    """A rule's latest version or retirement, or a version's header, is another one."""
+    """A rule's latest version or retirement, or a version's header or veto, is another one."""
+    APPROVAL_LOCK = "approval_lock"
+    """The least time between the approval of a rule version and its effect is another one."""
     RULE_LEGS = "rule_legs"
-    """The stored legs or roles of a rule version are others."""
+    """The stored legs, roles or terms of a rule version are others."""
     UNREADABLE = "unreadable"
     """A view of a contract reverts, or answers what it never could."""
     ROLE = "role"
@@ -124,7 +136,9 @@ _AREAS: Mapping[Area, Sequence[Code]] = {
         Code.NOT_ALLOWED,
         Code.TWO_PARTY_RULE,
         Code.PARTICIPANT_TRANSITION,
+        Code.FREEZE_TRANSITION,
         Code.RULE_INVALID,
+        Code.RULE_LOCKED,
         Code.CONTENT_HASH_DIFFERS,
     ),
     Area.DECISIONS: (Code.DECISION_DIFFERS, Code.ALLOCATION_DIFFERS),
@@ -144,7 +158,7 @@ COUNTED: Mapping[Area, Sequence[str]] = {
     Area.HISTORY: ("blocks", "transactions", "events"),
     Area.SIGNATURES: ("signatures", "authorizations_without_effect"),
     Area.GOVERNANCE: ("governance_events", "rule_versions"),
-    Area.DECISIONS: ("captures", "splits", "releases", "returns", "rejections"),
+    Area.DECISIONS: ("captures", "splits", "releases", "returns", "refunds", "rejections"),
     Area.EVIDENCE: ("records", "batches", "proofs"),
     Area.CONSERVATION: ("orders_conserved", "currencies_conserved"),
     Area.STORAGE: (
@@ -155,6 +169,7 @@ COUNTED: Mapping[Area, Sequence[str]] = {
         "nonce_words",
         "participants",
         "consents",
+        "freezes",
         "rule_headers",
         "roles",
     ),

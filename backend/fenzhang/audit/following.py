@@ -12,16 +12,28 @@ from fenzhang.chain.eventtypes import (
     AuthorizationRejected,
     AuthorizationSkipped,
     BatchSealed,
+    ExpiryPassedOver,
     InstructionRejected,
     OrderCaptured,
+    OrderRefunded,
     OrderReleased,
     OrderSplit,
+    OrderTerms,
     SplitReturned,
 )
-from fenzhang.domain.allocation import given_of, leaf_amounts
+from fenzhang.domain.allocation import given_of, leaf_amounts, spread_takes
 from fenzhang.domain.errors import InvalidRule, Rejection
+from fenzhang.domain.past import order_leaves
+from fenzhang.domain.records import InstructionKind
 from fenzhang.domain.rules import leaf_indices, roles_of
-from fenzhang.domain.settlement import NOBODY, attestor_signer, decide_capture
+from fenzhang.domain.settlement import (
+    NOBODY,
+    attestor_signer,
+    check_movable,
+    check_not_frozen,
+    decide_capture,
+    decide_expiry,
+)
 from fenzhang.domain.world import Order
 
 SettlementEvent = (
@@ -29,12 +41,15 @@ SettlementEvent = (
     | OrderSplit
     | OrderReleased
     | SplitReturned
+    | OrderRefunded
     | InstructionRejected
     | AuthorizationRejected
     | AuthorizationSkipped
     | BatchSealed
+    | OrderTerms
+    | ExpiryPassedOver
 )
-"""Events of `settle`."""
+"""Events of `settle` and `expire`."""
 
 
 @dataclass(slots=True)
@@ -57,10 +72,23 @@ class Follower:
                 self._check_capture(event, at)
                 self.records.apply(event, at)
             case OrderSplit():
+                self._check_movable(event, InstructionKind.SPLIT, at)
                 self._check_allocations(event, at)
                 self.records.apply(event, at)
-            case _:
+            case OrderRefunded():
+                self._check_movable(event, InstructionKind.REFUND, at)
+                self._check_refund(event, at)
                 self.records.apply(event, at)
+            case OrderReleased():
+                self._check_movable(event, InstructionKind.RELEASE, at)
+                self.records.apply(event, at)
+            case SplitReturned():
+                self._check_movable(event, InstructionKind.RETURN, at)
+                self.records.apply(event, at)
+            case InstructionRejected():
+                self.records.apply(event, at)
+            case OrderTerms() | ExpiryPassedOver():
+                pass
 
     def _note_signers(self, event: SettlementEvent, at: Transaction) -> None:
         """Whose nonces may have been used without being seen."""
@@ -68,7 +96,9 @@ class Follower:
         match event:
             case OrderCaptured():
                 opaque |= {attestor_signer(each) for each in self.model.access.attestors(at.timestamp)}
-            case OrderSplit() | OrderReleased() | SplitReturned():
+            case OrderReleased(by_expiry=True):
+                pass
+            case OrderSplit() | OrderReleased() | SplitReturned() | OrderRefunded():
                 order = self.model.world.orders.get(event.order_id)
                 if order is not None:
                     opaque.add(order.capture.platform)
@@ -84,6 +114,35 @@ class Follower:
             self.findings.report(
                 Code.DECISION_DIFFERS,
                 f"order 0x{event.order_id.hex()} should not have been captured: {rejection.message}",
+                at,
+                order=event.order_id,
+                expected=rejection,
+                found=event,
+            )
+
+    def _check_movable(
+        self,
+        event: OrderSplit | OrderReleased | SplitReturned | OrderRefunded,
+        kind: InstructionKind,
+        at: Transaction,
+    ) -> None:
+        """Nothing frozen moves, nothing before a hold ends; no split after an expiry, and no expiry before its time."""
+        order = self.model.world.orders.get(event.order_id)
+        if order is None:
+            return  # reported with the record
+        try:
+            if isinstance(event, OrderReleased) and event.by_expiry:
+                decide_expiry(self.model.world, event.order_id, at.timestamp)
+            else:
+                check_movable(self.model.world, order.capture, kind, at.timestamp)
+            if isinstance(event, SplitReturned):
+                check_not_frozen(self.model.world, order, event.split_id, event.allocations)
+            if isinstance(event, OrderRefunded):
+                check_not_frozen(self.model.world, order, NOBODY, event.takes)
+        except Rejection as rejection:
+            self.findings.report(
+                Code.DECISION_DIFFERS,
+                f"{kind.name} of order 0x{event.order_id.hex()} should not have settled: {rejection.message}",
                 at,
                 order=event.order_id,
                 expected=rejection,
@@ -111,6 +170,25 @@ class Follower:
                 order=event.order_id,
                 expected=expected,
                 found=found,
+            )
+
+    def _check_refund(self, event: OrderRefunded, at: Transaction) -> None:
+        order = self.model.world.orders.get(event.order_id)
+        if order is None:
+            return  # reported with the record
+        leaves = order_leaves(order.past, order.capture.merchant)
+        from_held = max(min(order.held, event.amount), 0)
+        takes = spread_takes([leaf.amount for leaf in leaves], event.amount - from_held)
+        expected = [(leaf.recipient, take) for leaf, take in zip(leaves, takes, strict=True)]
+        found = [(take.recipient, take.amount) for take in event.takes]
+        if (event.from_held, found) != (from_held, expected):
+            self.findings.report(
+                Code.ALLOCATION_DIFFERS,
+                f"refund 0x{event.refund_id.hex()} does not take what its order makes it take",
+                at,
+                order=event.order_id,
+                expected={"from_held": from_held, "takes": expected},
+                found={"from_held": event.from_held, "takes": found},
             )
 
     def _allocations(self, order: Order, event: OrderSplit) -> list[tuple[bytes | None, int]] | None:

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cache
+from typing import Any
 
 from fenzhang.audit.calls import Call
 from fenzhang.audit.differences import Code, Findings
+from fenzhang.audit.freezing import FreezeEvent, freeze_event, take_up_freeze
 from fenzhang.audit.model import Model
 from fenzhang.audit.reading import Transaction
 from fenzhang.audit.signatures import SignatureChecker
@@ -17,40 +19,52 @@ from fenzhang.chain.calldata import decode_proposal, decode_retirement
 from fenzhang.chain.codec import decode_arguments, selector_of
 from fenzhang.chain.eip712 import proposal_digest, proposal_hash, retirement_digest
 from fenzhang.chain.eventtypes import (
+    ApprovalLockChanged,
     AuthorityRotated,
     ConsentChanged,
     CurrencyChanged,
     Event,
+    FreezeChanged,
+    MaxShareOutChanged,
     ParticipantEnrolled,
+    ParticipantPlaced,
     ParticipantStatusChanged,
     RuleApproved,
     RuleProposed,
     RuleRetired,
+    RuleVetoed,
 )
 from fenzhang.chain.wallets import WalletQuestion
 from fenzhang.domain.errors import InvalidRule
+from fenzhang.domain.places import TOP
 from fenzhang.domain.records import ParticipantStatus
-from fenzhang.domain.rules import validate
+from fenzhang.domain.rules import BASIS_POINTS, validate, validate_terms
 from fenzhang.domain.world import NO_AUTHORITY, Participant, Rule, Version
 
+RuleEvent = RuleProposed | RuleApproved | RuleVetoed | ApprovalLockChanged | RuleRetired
 GovernanceEvent = (
     ParticipantEnrolled
     | ParticipantStatusChanged
     | AuthorityRotated
     | ConsentChanged
-    | RuleProposed
-    | RuleApproved
-    | RuleRetired
+    | ParticipantPlaced
+    | MaxShareOutChanged
+    | RuleEvent
     | CurrencyChanged
+    | FreezeEvent
 )
 _REGISTRY = "ParticipantRegistry"
 _RULES = "RuleBook"
 _LEDGER = "SplitLedger"
 _FUNCTIONS = {
-    _REGISTRY: ("enroll", "enrollRecipient", "suspend", "resume", "close", "rotateAuthority", "setConsent"),
-    _RULES: ("propose", "approve", "retire"),
-    _LEDGER: ("setCurrencies",),
+    _REGISTRY: (
+        *("enroll", "enrollRecipient", "suspend", "resume", "close", "place", "setMaxShareOut"),
+        *("rotateAuthority", "setConsent", "setFrozen"),
+    ),
+    _RULES: ("propose", "approve", "retire", "veto", "setApprovalLock"),
+    _LEDGER: ("setCurrencies", "setFrozen"),
 }
+_TOLD_AS_ASKED = {"setConsent": ConsentChanged, "setMaxShareOut": MaxShareOutChanged}
 _STATUS_FUNCTIONS = {
     ParticipantStatus.ACTIVE: "resume",
     ParticipantStatus.SUSPENDED: "suspend",
@@ -86,6 +100,17 @@ def expected_events(call: Call, model: Model) -> Iterator[GovernanceEvent]:
         yield _rule_event(function, call)
         return
     arguments = decode_arguments(contract, function, call.data)
+    if function == "setFrozen":
+        yield freeze_event(arguments, call.sender)
+    elif function == "setCurrencies":
+        currencies, enabled = arguments
+        for currency in currencies:
+            yield CurrencyChanged(NOWHERE, currency_text(currency), enabled)
+    else:
+        yield from _registry_events(function, arguments, model)
+
+
+def _registry_events(function: str, arguments: tuple[Any, ...], model: Model) -> Iterator[GovernanceEvent]:
     match function:
         case "enroll":
             yield ParticipantEnrolled(NOWHERE, *arguments)
@@ -99,12 +124,12 @@ def expected_events(call: Call, model: Model) -> Iterator[GovernanceEvent]:
         case "rotateAuthority":
             participant, authority = arguments
             yield AuthorityRotated(NOWHERE, participant, model.world.authority_of(participant), authority)
-        case "setConsent":
-            yield ConsentChanged(NOWHERE, *arguments)
-        case "setCurrencies":
-            currencies, enabled = arguments
-            for currency in currencies:
-                yield CurrencyChanged(NOWHERE, currency_text(currency), enabled)
+        case "setConsent" | "setMaxShareOut":
+            yield _TOLD_AS_ASKED[function](NOWHERE, *arguments)
+        case "place":
+            participant, parent = arguments
+            level = 1 if parent == TOP else model.world.places.level_of(parent) + 1
+            yield ParticipantPlaced(NOWHERE, participant, parent, level)
 
 
 def _rule_event(function: str, call: Call) -> GovernanceEvent:
@@ -112,10 +137,16 @@ def _rule_event(function: str, call: Call) -> GovernanceEvent:
         case "propose":
             sent = decode_proposal(call.data)
             content = (sent.platform, sent.rule_id, sent.version, sent.effective_from)
-            return RuleProposed(NOWHERE, *content, proposal_hash(*content, sent.legs), sent.legs)
+            content_hash = proposal_hash(*content, sent.legs, sent.terms)
+            return RuleProposed(NOWHERE, *content, content_hash, sent.legs, sent.terms)
         case "approve":
             platform, rule_id, version, content_hash = decode_arguments(_RULES, function, call.data)
             return RuleApproved(NOWHERE, platform, rule_id, version, content_hash, call.sender)
+        case "veto":
+            platform, rule_id, version, content_hash, reason = decode_arguments(_RULES, function, call.data)
+            return RuleVetoed(NOWHERE, platform, rule_id, version, content_hash, call.sender, reason)
+        case "setApprovalLock":
+            return ApprovalLockChanged(NOWHERE, *decode_arguments(_RULES, function, call.data))
         case _:
             retired = decode_retirement(call.data)
             return RuleRetired(NOWHERE, retired.platform, retired.rule_id)
@@ -150,6 +181,9 @@ class Governance:
     ) -> None:
         """Take up one event. `actor` brought it about; `signature` is what a rule event's calldata carries."""
         self.findings.count("governance_events")
+        if isinstance(event, FreezeEvent):
+            self._frozen(event, at, actor)
+            return
         match event:
             case ParticipantEnrolled():
                 self._enrolled(event, at, actor)
@@ -159,14 +193,30 @@ class Governance:
                 self._rotated(event, at, actor)
             case ConsentChanged():
                 self._consent_changed(event, at, actor)
+            case ParticipantPlaced():
+                self._placed(event, at, actor)
+            case MaxShareOutChanged():
+                self._capped(event, at, actor)
+            case CurrencyChanged():
+                self._currency_changed(event, at, actor)
+            case _:
+                await self._apply_rule(event, at, actor, signature)
+
+    async def _apply_rule(
+        self, event: RuleEvent, at: Transaction, actor: bytes, signature: bytes | None
+    ) -> None:
+        match event:
             case RuleProposed():
                 await self._proposed(event, at, signature)
             case RuleApproved():
                 self._approved(event, at, actor)
+            case RuleVetoed():
+                self._vetoed(event, at, actor)
+            case ApprovalLockChanged():
+                self._check_role(_RULES, ("setApprovalLock",), at, actor)
+                self.model.world.approval_lock = event.lock
             case RuleRetired():
                 await self._retired(event, at, signature)
-            case CurrencyChanged():
-                self._currency_changed(event, at, actor)
 
     # -------------------------------------------------------------------------- participants
 
@@ -209,6 +259,39 @@ class Governance:
         self.model.consents_seen.add(pair)
         (world.consents.add if event.granted else world.consents.discard)(pair)
 
+    def _frozen(self, event: FreezeEvent, at: Transaction, actor: bytes) -> None:
+        contract = _LEDGER if isinstance(event, FreezeChanged) else _REGISTRY
+        # What the AccessManager carries out was its actor's doing.
+        hidden = event.guardian == self.model.deployment.access_manager
+        self._check_role(contract, ("setFrozen",), at, actor if hidden else event.guardian)
+        take_up_freeze(event, at, self.model, self.findings)
+
+    def _placed(self, event: ParticipantPlaced, at: Transaction, actor: bytes) -> None:
+        world, participant, parent = self.model.world, event.participant, event.parent
+        self._check_role(_REGISTRY, ("place",), at, actor, participant=participant)
+        if participant not in world.participants or parent not in {TOP, *world.participants}:
+            self._bad_transition(event, at, participant, "was placed, and one of the two was never enrolled")
+            return
+        problem = world.places.problem_of(participant, parent)
+        if problem is not None:
+            # A ring of parents has no levels: the model keeps its own tree, and storage is going to differ.
+            self._bad_transition(event, at, participant, f"was placed where it {problem}")
+            return
+        world.places.put(participant, parent)
+        if event.level != world.places.level_of(participant):
+            self._bad_transition(
+                event, at, participant, f"was placed on level {event.level}, which it is not"
+            )
+
+    def _capped(self, event: MaxShareOutChanged, at: Transaction, actor: bytes) -> None:
+        world, platform = self.model.world, event.platform
+        self._check_role(_REGISTRY, ("setMaxShareOut",), at, actor, participant=platform)
+        if platform not in world.participants or event.max_share_out > BASIS_POINTS:
+            self._bad_transition(
+                event, at, platform, "was given a cap, and is unknown, or the cap above the whole"
+            )
+        world.participants.setdefault(platform, Participant()).max_share_out = event.max_share_out
+
     def _bad_transition(self, event: Event, at: Transaction, participant: bytes, what: str) -> None:
         self.findings.report(
             Code.PARTICIPANT_TRANSITION,
@@ -222,7 +305,7 @@ class Governance:
 
     async def _proposed(self, event: RuleProposed, at: Transaction, signature: bytes | None) -> None:
         platform, rule_id, version = event.platform, event.rule_id, event.version
-        content = (platform, rule_id, version, event.effective_from, event.legs)
+        content = (platform, rule_id, version, event.effective_from, event.legs, event.terms)
         content_hash = proposal_hash(*content)
         if content_hash != event.content_hash:
             self.findings.report(
@@ -240,7 +323,9 @@ class Governance:
         if problem is not None:
             self._bad_rule(event, at, f"version {version} {problem}")
         proposer = self.model.world.authority_of(platform)
-        rule.versions[version] = Version(event.legs, event.effective_from, proposer=proposer)
+        rule.versions[version] = Version(
+            event.legs, event.effective_from, proposer=proposer, terms=event.terms
+        )
         self.model.content_hashes[platform, rule_id, version] = content_hash
         self.findings.count("rule_versions")
 
@@ -250,12 +335,16 @@ class Governance:
         hidden = event.approver == self.model.deployment.access_manager
         approver = actor if hidden else event.approver
         self._check_role(_RULES, ("approve",), at, approver, rule=rule_id)
-        rule = self.model.world.rules.get((platform, rule_id))
-        version = None if rule is None else rule.versions.get(number)
-        if version is None or version.approved:
-            self._bad_rule(event, at, f"version {number} was approved twice, or never proposed")
+        version = self._version(event)
+        if version is None or version.approved or version.vetoed:
+            self._bad_rule(
+                event, at, f"version {number} was approved twice, vetoed before, or never proposed"
+            )
         if version is None:
             return
+        if not self.model.world.may_be_approved(version, at.timestamp):
+            what = "was approved later than the approval lock allows before it takes effect"
+            self._locked(event, at, what, version.effective_from)
         if hidden or not self.model.world.is_second_party(approver, platform, version):
             who = "through the AccessManager" if hidden else "an authority of its own platform"
             self.findings.report(
@@ -267,13 +356,46 @@ class Governance:
                 found=approver,
             )
         version.approved = True
-        content_hash = self.model.content_hashes[platform, rule_id, number]
+        self._check_content(event, at, "approved")
+
+    def _vetoed(self, event: RuleVetoed, at: Transaction, actor: bytes) -> None:
+        hidden = event.guardian == self.model.deployment.access_manager
+        self._check_role(_RULES, ("veto",), at, actor if hidden else event.guardian, rule=event.rule_id)
+        version = self._version(event)
+        if hidden or version is None or version.vetoed:
+            self._bad_rule(
+                event, at, f"version {event.version} was vetoed twice, or unsaid by whom, or never proposed"
+            )
+        if version is None:
+            return
+        if version.approved and version.effective_from <= at.timestamp:
+            self._locked(event, at, "was vetoed when it was in effect", version.effective_from)
+        version.veto()
+        self._check_content(event, at, "vetoed")
+
+    def _version(self, event: RuleApproved | RuleVetoed) -> Version | None:
+        rule = self.model.world.rules.get((event.platform, event.rule_id))
+        return None if rule is None else rule.versions.get(event.version)
+
+    def _locked(self, event: RuleApproved | RuleVetoed, at: Transaction, what: str, found: int) -> None:
+        self.findings.report(
+            Code.RULE_LOCKED,
+            f"version {event.version} {what}",
+            at,
+            participant=event.platform,
+            rule=event.rule_id,
+            expected=at.timestamp + self.model.world.approval_lock,
+            found=found,
+        )
+
+    def _check_content(self, event: RuleApproved | RuleVetoed, at: Transaction, what: str) -> None:
+        content_hash = self.model.content_hashes[event.platform, event.rule_id, event.version]
         if event.content_hash != content_hash:
             self.findings.report(
                 Code.CONTENT_HASH_DIFFERS,
-                f"version {number} was approved under a hash that is not its content's",
+                f"version {event.version} was {what} under a hash that is not its content's",
                 at,
-                rule=rule_id,
+                rule=event.rule_id,
                 expected=content_hash,
                 found=event.content_hash,
             )
@@ -309,7 +431,9 @@ class Governance:
                 expected=authority,
             )
 
-    def _bad_rule(self, event: RuleProposed | RuleApproved | RuleRetired, at: Transaction, what: str) -> None:
+    def _bad_rule(
+        self, event: RuleProposed | RuleApproved | RuleVetoed | RuleRetired, at: Transaction, what: str
+    ) -> None:
         self.findings.report(
             Code.RULE_INVALID, what, at, participant=event.platform, rule=event.rule_id, found=event
         )
@@ -344,11 +468,12 @@ def _problem_of(event: RuleProposed, rule: Rule) -> str | None:
         return "was proposed for a retired rule"
     if event.version != latest + 1:
         return f"follows version {latest}"
-    if latest and event.effective_from < rule.versions[latest].effective_from:
+    if event.effective_from < rule.earliest_effect():
         return "takes effect before its predecessor"
     try:
         # The contract takes any role name; what a role may be called is the API's business.
         validate([leg if leg.role is None else replace(leg, role="role") for leg in event.legs])
+        validate_terms(event.terms)
     except InvalidRule as error:
         return f"is no rule: {error.message}"
     return None

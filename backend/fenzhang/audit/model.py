@@ -22,11 +22,14 @@ class Trail:
     split: int = 0
     released: int = 0
     returned: int = 0
+    refunded: int = 0
+    from_held: int = 0
+    """Of `refunded`, what was held."""
 
     @property
     def held(self) -> int:
         """What the events leave on the order."""
-        return self.captured - self.split - self.released + self.returned
+        return self.captured - self.split - self.released + self.returned - self.from_held
 
 
 @dataclass(slots=True)
@@ -59,6 +62,10 @@ class Model:
     """Recomputed, by platform, rule id and version."""
     consents_seen: set[tuple[bytes, bytes]] = field(default_factory=set)
     """Pairs of recipient and platform whose consent was ever given or taken back."""
+    freezes_seen: set[tuple[bytes, bytes]] = field(default_factory=set)
+    """Orders (with 32 zero bytes) and splits that were ever frozen: by order and split id."""
+    participant_freezes_seen: set[bytes] = field(default_factory=set)
+    """Participants that were ever frozen."""
     paid: set[bytes] = field(default_factory=set)
     """Participants that were ever allocated or released money."""
     switched: set[str] = field(default_factory=set)
@@ -74,7 +81,8 @@ class Model:
         if order is None or trail is None:
             return 0
         # Negative after a split that should have been refused; no slot can hold that, so one will differ.
-        return order_slot(trail.capture_hash, trail.head, max(order.held, 0))
+        frozen = self.world.is_frozen(order_id)
+        return order_slot(trail.capture_hash, trail.head, max(order.held, 0), frozen=frozen)
 
     def orders_of(self, currency: str) -> Iterator[Order]:
         """Orders captured in a currency."""

@@ -19,7 +19,7 @@ from fenzhang.chain.answers import (
 )
 from fenzhang.chain.deployments import Deployment
 from fenzhang.chain.errors import NodeUnavailable, RpcError, Undecodable
-from fenzhang.chain.events import decode_logs
+from fenzhang.chain.events import decode_logs, join_terms
 from fenzhang.chain.eventtypes import Event
 from fenzhang.chain.node import NodeClient
 
@@ -206,7 +206,7 @@ class HistoryReader:
                 self.findings.report(
                     Code.UNKNOWN_EVENT, error.message, block=number, transaction=tx_hash, found=log
                 )
-        return events
+        return join_terms(events)
 
 
 def _place_of(log: dict[str, Any]) -> LogPlace:

@@ -15,25 +15,32 @@ from fenzhang.chain.eventtypes import (
     BatchSealed,
     InstructionRejected,
     OrderCaptured,
+    OrderRefunded,
     OrderReleased,
     OrderSplit,
     SplitReturned,
 )
 from fenzhang.chain.evidence import (
+    HELD_BITS,
+    content_of_refund,
     content_of_rejection,
     content_of_release,
     content_of_return,
     content_of_split,
+    held_of_slot,
+    is_frozen_slot,
     merkle_root,
     next_head,
     record_leaf,
 )
 from fenzhang.domain.allocation import Allocation
+from fenzhang.domain.errors import ShareOutAboveCap
+from fenzhang.domain.past import held_change, order_leaves, returnable
 from fenzhang.domain.records import PastRecord, RecordKind
-from fenzhang.domain.settlement import returnable
+from fenzhang.domain.sharing import check_share_out, count_share_out
 from fenzhang.domain.world import Order
 
-SettledEvent = OrderSplit | OrderReleased | SplitReturned
+SettledEvent = OrderSplit | OrderReleased | SplitReturned | OrderRefunded
 
 
 @dataclass(slots=True)
@@ -64,6 +71,8 @@ class Records:
                 return self._release(event, at)
             case SplitReturned():
                 return self._return(event, at)
+            case OrderRefunded():
+                return self._refund(event, at)
             case InstructionRejected():
                 return self._rejection(event)
 
@@ -161,6 +170,23 @@ class Records:
         self.findings.count("returns")
         return leaf
 
+    def _refund(self, event: OrderRefunded, at: Transaction) -> bytes:
+        content = content_of_refund(event.takes)
+        leaf = record_leaf(RecordKind.REFUND, event.refund_id, event.order_id, event.amount, content)
+        self._check_refundable(event, at)
+        order = self.model.world.orders.get(event.order_id)
+        # What it took from leaves that are not there must not come into the way of later ones.
+        leaves = [] if order is None else order_leaves(order.past, order.capture.merchant)
+        takes = event.takes[: len(leaves)]
+        record = PastRecord(RecordKind.REFUND, event.refund_id, event.amount, allocations=takes)
+        order = self._settle(event, record, leaf, at)
+        if order is not None:
+            self.model.world.totals[order.capture.currency].refunded += event.amount
+            if order.held < 0:
+                self._broken(event, at, "a refund took more than its order held", found=order.held)
+        self.findings.count("refunds")
+        return leaf
+
     def _rejection(self, event: InstructionRejected) -> bytes:
         if event.order_id not in self.model.world.orders:
             self.model.uncaptured.add(event.order_id)
@@ -179,22 +205,44 @@ class Records:
         trail = self.model.trails[event.order_id]
         trail.head = next_head(trail.head, leaf)
         order.past.append(record)
-        sign = -1 if record.kind is RecordKind.RETURN else 1
-        order.held -= sign * record.amount
+        taken = record.amount - event.from_held if isinstance(event, OrderRefunded) else record.amount
+        change = held_change(record.kind, record.amount, taken)
+        order.held += change
         currency = order.capture.currency
-        self.model.world.totals[currency].held -= sign * record.amount
+        self.model.world.totals[currency].held += change
+        self._check_share_out(event, order, record, at)
         moved: Sequence[Allocation]
+        sign = 1
         if isinstance(event, OrderReleased):
             trail.released += event.amount
             moved = (Allocation(event.merchant, event.amount),)
         elif isinstance(event, OrderSplit):
             trail.split += event.amount
             moved = event.allocations
+        elif isinstance(event, OrderRefunded):
+            trail.refunded += event.amount
+            trail.from_held += event.from_held
+            moved, sign = event.takes, -1
         else:
             trail.returned += event.amount
-            moved = event.allocations
+            moved, sign = event.allocations, -1
         self._move(event, moved, sign, currency, at)
         return order
+
+    def _check_share_out(
+        self, event: SettledEvent, order: Order, record: PastRecord, at: Transaction
+    ) -> None:
+        """Conservation under a cap, by the events alone: also where calldata does not show what was asked."""
+        world, capture = self.model.world, order.capture
+        rule = world.rules.get((capture.platform, capture.rule_id))
+        if rule is None or capture.rule_version not in rule.versions:
+            return  # such a capture was reported already
+        if record.kind is RecordKind.SPLIT:
+            try:
+                check_share_out(world, order, record.allocations)
+            except ShareOutAboveCap as above:
+                self._broken(event, at, "a split gave more to others than the cap allows", found=above)
+        count_share_out(world, order, record)
 
     def _move(
         self, event: SettledEvent, moved: Sequence[Allocation], sign: int, currency: str, at: Transaction
@@ -206,15 +254,21 @@ class Records:
                 continue
             key = (currency, allocation.recipient)
             positions[key] += sign * allocation.amount
-            if positions[key] < 0:
+            if sign < 0 and positions[key] < 0 and not self._may_owe(event.order_id):
                 self._broken(
                     event,
                     at,
-                    "a return took more than the recipient's position",
+                    "more was taken back than the recipient's position, by a rule that lets nobody owe",
                     participant=allocation.recipient,
                     currency=currency,
                     found=positions[key],
                 )
+
+    def _may_owe(self, order_id: bytes) -> bool:
+        try:
+            return self.model.world.version_of(self.model.world.orders[order_id].capture).terms.may_owe
+        except KeyError:
+            return False  # no such rule version; its capture is reported already
 
     # -------------------------------------------------------------------------- arithmetic of one event
 
@@ -244,18 +298,46 @@ class Records:
                 )
         return True
 
+    def _check_refundable(self, event: OrderRefunded, at: Transaction) -> None:
+        """Whether a refund is the sum of its parts, and each leaf gives no more than it has."""
+        total = event.from_held + sum(take.amount for take in event.takes)
+        if total != event.amount:
+            self._broken(
+                event, at, "a refund is not the sum of what it took", expected=event.amount, found=total
+            )
+        order = self.model.world.orders.get(event.order_id)
+        leaves = [] if order is None else order_leaves(order.past, order.capture.merchant)
+        if len(leaves) != len(event.takes):
+            self._broken(
+                event,
+                at,
+                "a refund took from other leaves than its order's",
+                expected=leaves,
+                found=event.takes,
+            )
+        for leaf, taken in zip(leaves, event.takes, strict=False):
+            if leaf.recipient != taken.recipient or taken.amount > leaf.amount:
+                self._broken(
+                    event,
+                    at,
+                    "a refund took more from a leaf than it had",
+                    participant=taken.recipient,
+                    expected=leaf,
+                    found=taken,
+                )
+
     def _broken(self, event: RecordEvent, at: Transaction, message: str, **details: object) -> None:
         self.findings.report(Code.ORDER_NOT_CONSERVED, message, at, order=event.order_id, **details)
 
 
 def check_orders(model: Model, findings: Findings) -> None:
-    """Conservation of every order by the sums of its events: 0 <= split + released - returned <= captured."""
+    """Conservation of every order by the sums of its events: 0 <= captured - held <= captured."""
     for order_id, trail in model.trails.items():
         held = model.world.orders[order_id].held
         if not 0 <= trail.held <= trail.captured or trail.held != held:
             findings.report(
                 Code.ORDER_NOT_CONSERVED,
-                "split + released - returned is not what left the order",
+                "split + released + refunded from held - returned is not what left the order",
                 order=order_id,
                 expected=held,
                 found=trail.held,
@@ -264,24 +346,29 @@ def check_orders(model: Model, findings: Findings) -> None:
 
 
 def check_currencies(model: Model, findings: Findings) -> None:
-    """Conservation of every currency by the events: positions + held = captured."""
+    """Conservation of every currency by the events: positions + held + refunded = captured."""
     positions: Counter[str] = Counter()
     for (currency, _), amount in model.world.positions.items():
         positions[currency] += amount
     for currency in model.captured_currencies:
         orders = [model.trails[order.capture.order_id] for order in model.orders_of(currency)]
         captured, held = sum(trail.captured for trail in orders), sum(trail.held for trail in orders)
-        if positions[currency] + held != captured:
+        found = positions[currency] + held + sum(trail.refunded for trail in orders)
+        if found != captured:
             findings.report(
                 Code.CURRENCY_NOT_CONSERVED,
-                f"by the events, positions and held money of {currency} are not what was captured",
+                f"by the events, positions, held and refunded money of {currency} are not what was captured",
                 currency=currency,
                 expected=captured,
-                found=positions[currency] + held,
+                found=found,
             )
     findings.count("currencies_conserved", len(model.captured_currencies))
 
 
 def slot_parts(slot: int) -> dict[str, object]:
-    """An order's slot as it is shown: commitment and held amount."""
-    return {"commitment": f"0x{slot >> 96:040x}", "held": slot & (1 << 96) - 1}
+    """An order's slot as it is shown: commitment, whether it is frozen, held amount."""
+    return {
+        "commitment": f"0x{slot >> HELD_BITS:040x}",
+        "frozen": is_frozen_slot(slot),
+        "held": held_of_slot(slot),
+    }

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from fenzhang.audit.access import AccessEvent, new_access_manager
 from fenzhang.audit.calls import Call, calls_of
 from fenzhang.audit.differences import Code, Findings
+from fenzhang.audit.expiring import replay_expiry
 from fenzhang.audit.following import Follower, SettlementEvent
 from fenzhang.audit.governance import Governance, GovernanceEvent, expected_events, signature_in
 from fenzhang.audit.model import Model
@@ -16,10 +17,18 @@ from fenzhang.audit.settling import Settling
 from fenzhang.audit.signatures import SignatureChecker
 from fenzhang.audit.stories import AuthorizationEvent
 from fenzhang.audit.tape import OutOfStep, Tape
-from fenzhang.chain.calldata import decode_settle
-from fenzhang.chain.codec import SETTLE_SELECTOR
+from fenzhang.chain.calldata import decode_expire, decode_settle
+from fenzhang.chain.codec import EXPIRE_SELECTOR, SETTLE_SELECTOR
 from fenzhang.chain.errors import Undecodable
-from fenzhang.chain.eventtypes import AdministrationChanged, Event, RuleProposed, RuleRetired
+from fenzhang.chain.eventtypes import (
+    AdministrationChanged,
+    BatchSealed,
+    Event,
+    ExpiryPassedOver,
+    OrderReleased,
+    RuleProposed,
+    RuleRetired,
+)
 from fenzhang.chain.node import NodeClient
 
 
@@ -66,6 +75,9 @@ class Replay:
                 settling = Settling(self.model, self.findings, self.records, self.signatures, tape, [])
                 await settling.replay(settle)
                 return
+            if call.to == self.model.deployment.split_ledger and call.selector == EXPIRE_SELECTOR:
+                replay_expiry(decode_expire(call.data), self.model, self.records, tape)
+                return
             signature = signature_in(call, self.model)
             for expected in expected_events(call, self.model):
                 message = f"{type(expected).__name__} does not tell of what was asked for"
@@ -96,7 +108,8 @@ class Replay:
             await self._follow(tape, transaction.sender)
             return
         signed = any(
-            isinstance(each, SettlementEvent | RuleProposed | RuleRetired) for each in transaction.events
+            isinstance(each, SettlementEvent | RuleProposed | RuleRetired) and not _needs_no_signature(each)
+            for each in transaction.events
         )
         if signed and not _without_effect(transaction):
             self.findings.report(
@@ -130,6 +143,13 @@ class Replay:
                 expected=self.model.deployment.access_manager,
                 found=manager,
             )
+
+
+def _needs_no_signature(event: Event) -> bool:
+    """Whether anybody may bring an event about, so that calldata need not show what was signed."""
+    return isinstance(event, ExpiryPassedOver | BatchSealed) or (
+        isinstance(event, OrderReleased) and event.by_expiry
+    )
 
 
 def _without_effect(transaction: Transaction) -> bool:

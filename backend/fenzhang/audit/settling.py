@@ -20,6 +20,7 @@ from fenzhang.chain.eventtypes import (
     BatchSealed,
     InstructionRejected,
     OrderCaptured,
+    OrderRefunded,
     OrderReleased,
     OrderSplit,
     SplitReturned,
@@ -32,7 +33,6 @@ from fenzhang.domain.records import (
     Authorization,
     Capture,
     Instruction,
-    InstructionKind,
     ParticipantStatus,
     RecordKind,
 )
@@ -48,7 +48,7 @@ from fenzhang.domain.world import NO_AUTHORITY
 
 _BAD_SIGNATURE = encode_rejection(InvalidSignature(bytes(32)))[:4]
 """Selector with which a refusal for a bad signature begins."""
-_SETTLED = OrderSplit | OrderReleased | SplitReturned
+_SETTLED = OrderSplit | OrderReleased | SplitReturned | OrderRefunded
 
 
 @dataclass(slots=True)
@@ -85,10 +85,7 @@ class Settling:
             end = first + len(authorization.instructions)
             await self._authorize(authorization, call.order_index[first:end])
             first = end
-        if self.model.open.leaves and isinstance(self.tape.peek(), BatchSealed):
-            sealed = self.tape.take()
-            assert isinstance(sealed, BatchSealed)  # noqa: S101 -- it was looked at in the line above
-            self.records.seal(sealed, self.tape.transaction)
+        take_seal(self.model, self.records, self.tape)
 
     # -------------------------------------------------------------------------- captures
 
@@ -142,6 +139,8 @@ class Settling:
                 currency=capture.currency,
                 amount=capture.amount,
                 bindings=capture.bindings,
+                hold_until=capture.hold_until,
+                expires_at=capture.expires_at,
             )
         message = f"the capture of order 0x{capture.order_id.hex()} was decided otherwise"
         event = self.tape.expect(expected, Code.DECISION_DIFFERS, message, order=capture.order_id)
@@ -186,15 +185,10 @@ class Settling:
 
     def _witnessed(self, witness: SentWitness) -> Cursor:
         """Whether a witness opens its order's slot as it is after the captures of the call."""
-        trail = self.model.trails.get(witness.capture.order_id)
-        known = trail is not None and (trail.capture_hash, trail.head) == (
-            capture_hash(witness.capture),
-            witness.head,
-        )
-        return Cursor(witness.capture, known, witness.head, witness)
+        return Cursor(witness.capture, is_known(self.model, witness), witness.head, witness)
 
     def _is_ready(self, instruction: Instruction, place: int) -> bool:
-        """Whether the call shows enough of an order to decide: its state or that it has none, for a RETURN its past."""
+        """Whether the call shows enough of an order to decide: its state or that it has none, and a past if needed."""
         never_captured = instruction.order_id not in self.model.world.orders
         if place >= len(self.cursors):
             return never_captured
@@ -203,7 +197,7 @@ class Settling:
             return False
         if not cursor.known:
             return never_captured
-        return instruction.kind is not InstructionKind.RETURN or _opens(cursor)
+        return not instruction.kind.opens_past or _opens(cursor)
 
     def _execute(self, platform: bytes, instruction: Instruction, place: int, settled: set[bytes]) -> None:
         order, at = instruction.order_id, self.tape.transaction
@@ -211,14 +205,14 @@ class Settling:
         expected: _SETTLED | InstructionRejected
         try:
             first = order not in settled
-            outcome = decide_instruction(self.model.world, platform, instruction, first=first)
+            outcome = decide_instruction(self.model.world, platform, instruction, at.timestamp, first=first)
         except Rejection as rejection:
             expected = InstructionRejected(
                 NOWHERE,
                 signer=platform,
                 id=instruction.id,
                 order_id=order,
-                kind=RecordKind(instruction.kind + 1),
+                kind=instruction.kind.record,
                 amount=instruction.amount,
                 reason=encode_rejection(rejection),
             )
@@ -320,6 +314,25 @@ class Settling:
                 self.model.focus.add(instruction.order_id, entry)
 
 
+def take_seal(model: Model, records: Records, tape: Tape) -> None:
+    """Take up the batch of the records so far, if the next event tells of one."""
+    if not model.open.leaves:
+        return
+    sealed = tape.peek()
+    if isinstance(sealed, BatchSealed):
+        tape.take()
+        records.seal(sealed, tape.transaction)
+
+
+def is_known(model: Model, witness: SentWitness) -> bool:
+    """Whether a witness opens its order's slot as it is now."""
+    trail = model.trails.get(witness.capture.order_id)
+    return trail is not None and (trail.capture_hash, trail.head) == (
+        capture_hash(witness.capture),
+        witness.head,
+    )
+
+
 def _opens(cursor: Cursor) -> bool:
     """Whether the opened past of a known order folds to its head. Raises Undecodable."""
     past = () if cursor.witness is None else cursor.witness.past()
@@ -333,6 +346,9 @@ def _settled(instruction: Instruction, outcome: Outcome, capture: Capture) -> _S
             return OrderSplit(NOWHERE, order, record, outcome.amount, outcome.allocations)
         case RecordKind.RELEASE:
             return OrderReleased(NOWHERE, order, record, capture.merchant, outcome.amount)
+        case RecordKind.REFUND:
+            from_held = outcome.amount - sum(take.amount for take in outcome.allocations)
+            return OrderRefunded(NOWHERE, order, record, outcome.amount, from_held, outcome.allocations)
         case _:
             return SplitReturned(
                 NOWHERE, order, record, instruction.split_id, outcome.amount, outcome.allocations

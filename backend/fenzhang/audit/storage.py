@@ -14,8 +14,9 @@ from fenzhang.audit.state import StateReader
 from fenzhang.chain.abi import currency_bytes, currency_text, role_text
 from fenzhang.chain.codec import legs_from_values
 from fenzhang.chain.evidence import held_of_slot, verify_proof
-from fenzhang.domain.records import ParticipantStatus
-from fenzhang.domain.rules import roles_of
+from fenzhang.domain.records import ParticipantStatus, RuleState
+from fenzhang.domain.rules import RuleTerms, roles_of
+from fenzhang.domain.world import Freeze, Totals
 
 
 @dataclass(slots=True)
@@ -24,9 +25,15 @@ class Held:
 
     captured: int = 0
     held: int = 0
+    refunded: int = 0
     on_orders: int = 0
     positions: dict[bytes, int] = field(default_factory=dict)
-    """Of every participant with a position."""
+    """Of every participant with a position, negative for one that owes."""
+
+    @property
+    def is_conserved(self) -> bool:
+        """Whether positions + held + refunded = captured."""
+        return sum(self.positions.values()) + self.held + self.refunded == self.captured
 
 
 @dataclass(slots=True)
@@ -47,7 +54,9 @@ class StorageCheck:
         await self._batches()
         await self._nonces()
         await self._participants()
+        await self._places()
         await self._consents()
+        await self._freezes()
         await self._rules()
         await self._roles()
 
@@ -58,15 +67,13 @@ class StorageCheck:
         answers = await self.state.ask(
             "SplitLedger", "totals", [(currency_bytes(each),) for each in currencies]
         )
-        for (raw,), (captured, held, enabled) in answers:
+        for (raw,), (captured, held, refunded, enabled) in answers:
             currency = currency_text(raw)
+            totals = self.model.world.totals.get(currency, Totals())
+            expected = {"captured": totals.captured, "held": totals.held, "refunded": totals.refunded}
             if currency in self.model.world.totals:
-                totals = self.model.world.totals[currency]
-                expected = {"captured": totals.captured, "held": totals.held}
-                self.currencies[currency] = Held(captured, held)
-            else:
-                expected = {"captured": 0, "held": 0}
-            found = {"captured": captured, "held": held}
+                self.currencies[currency] = Held(captured, held, refunded)
+            found = {"captured": captured, "held": held, "refunded": refunded}
             if found != expected:
                 self._differs(Code.TOTALS, f"totals of {currency}", expected, found, currency=currency)
             opened = currency in self.model.world.currencies
@@ -98,6 +105,11 @@ class StorageCheck:
                 self.currencies[order.capture.currency].on_orders += held_of_slot(found)
             if order_id in self.model.focus.stories:
                 self.model.focus.stories[order_id].slot = found
+        for order_id, out in await self.state.of_ids("sharedOut", (), ids):
+            expected = self.model.world.shared_out.get(order_id, 0)
+            if out != expected:
+                what = f"what left the merchant of order 0x{order_id.hex()}"
+                self._differs(Code.SHARED_OUT, what, expected, out, order=order_id)
         self.findings.count("order_slots", len(ids))
 
     async def _positions(self) -> None:
@@ -120,16 +132,15 @@ class StorageCheck:
             self.findings.count("positions", len(participants))
 
     def _conservation(self) -> None:
-        """On what the chain holds, whatever the model says: positions + held = captured."""
+        """On what the chain holds, whatever the model says: positions + held + refunded = captured."""
         for currency, money in self.currencies.items():
-            positions = sum(money.positions.values())
-            if positions + money.held != money.captured:
+            if not money.is_conserved:
                 self.findings.report(
                     Code.CURRENCY_NOT_CONSERVED,
-                    f"positions and held money of {currency} on chain are not what was captured",
+                    f"positions, held and refunded money of {currency} on chain are not what was captured",
                     currency=currency,
                     expected=money.captured,
-                    found=positions + money.held,
+                    found=sum(money.positions.values()) + money.held + money.refunded,
                 )
             if money.on_orders != money.held:
                 self.findings.report(
@@ -200,11 +211,15 @@ class StorageCheck:
     async def _participants(self) -> None:
         world = self.model.world
         ids = sorted(self.model.paid | world.participants.keys())
-        answers = await self.state.ask("ParticipantRegistry", "participantOf", [(each,) for each in ids])
-        for (participant,), (status, authority) in answers:
-            known = world.status_of(participant)
-            expected = {"status": known.name, "authority": world.authority_of(participant)}
-            found = {"status": _status_name(status), "authority": authority}
+        answers = await self.state.ask("ParticipantRegistry", "platformOf", [(each,) for each in ids])
+        for (participant,), (status, authority, cap) in answers:
+            known = world.participants.get(participant)
+            expected = {
+                "status": world.status_of(participant).name,
+                "authority": world.authority_of(participant),
+                "max_share_out": 0 if known is None else known.max_share_out,
+            }
+            found = {"status": _status_name(status), "authority": authority, "max_share_out": cap}
             if found != expected:
                 self._differs(
                     Code.PARTICIPANT,
@@ -214,6 +229,25 @@ class StorageCheck:
                     participant=participant,
                 )
         self.findings.count("participants", len(ids))
+
+    async def _places(self) -> None:
+        places = self.model.world.places
+        ids = sorted(self.model.world.participants)
+        answers = await self.state.ask("ParticipantRegistry", "placeOf", [(each,) for each in ids])
+        for (participant,), (parent, level, below) in answers:
+            expected = (
+                places.parent_of(participant),
+                places.level_of(participant),
+                places.below[participant],
+            )
+            if (parent, level, below) != expected:
+                self._differs(
+                    Code.PLACE,
+                    f"place of participant 0x{participant.hex()}",
+                    expected,
+                    (parent, level, below),
+                    participant=participant,
+                )
 
     async def _consents(self) -> None:
         pairs = sorted(self.model.consents_seen)
@@ -229,6 +263,40 @@ class StorageCheck:
                     participant=recipient,
                 )
         self.findings.count("consents", len(pairs))
+
+    async def _freezes(self) -> None:
+        world = self.model.world
+        asked: tuple[tuple[str, list[tuple[bytes, ...]]], ...] = (
+            ("SplitLedger", sorted(self.model.freezes_seen)),
+            ("ParticipantRegistry", [(each,) for each in sorted(self.model.participant_freezes_seen)]),
+        )
+        for contract, ids in asked:
+            for key, (guardian, reason) in await self.state.ask(contract, "freezeOf", ids):
+                known = (
+                    world.frozen_orders.get((key[0], key[1]))
+                    if contract == "SplitLedger"
+                    else world.frozen_participants.get(key[0])
+                )
+                found = Freeze(guardian, role_text(reason)) if any(guardian) else None
+                if found != known:
+                    where = "order" if contract == "SplitLedger" else "participant"
+                    self._differs(
+                        Code.FREEZE, f"who froze {where} 0x{key[0].hex()}", known, found, **{where: key[0]}
+                    )
+        await self._frozen_flags()
+        self.findings.count("freezes", sum(len(ids) for _, ids in asked))
+
+    async def _frozen_flags(self) -> None:
+        """What debits look at, for every participant."""
+        frozen = self.model.world.frozen_participants
+        ids = [(each,) for each in sorted(self.model.world.participants)]
+        for (participant,), (found,) in await self.state.ask("ParticipantRegistry", "isFrozen", ids):
+            if found != (participant in frozen):
+                what = f"whether participant 0x{participant.hex()} is frozen"
+                self._differs(Code.FREEZE, what, not found, found, participant=participant)
+        counted = await self.state.one("ParticipantRegistry", "frozenCount")
+        if counted is not None and counted[0] != len(frozen):
+            self._differs(Code.FREEZE, "how many participants are frozen", len(frozen), counted[0])
 
     async def _rules(self) -> None:
         rules = self.model.world.rules
@@ -248,8 +316,10 @@ class StorageCheck:
         versions = [(*key, number) for key, rule in rules.items() for number in rule.versions]
         for version, header in await self.state.ask("RuleBook", "header", versions):
             self._rule_header(version, header)
-        for version, (_, legs, roles) in await self.state.ask("RuleBook", "load", versions):
-            self._rule_legs(version, legs, roles)
+        for version, (state, legs, roles, terms) in await self.state.ask("RuleBook", "load", versions):
+            self._rule_veto(version, vetoed=state == RuleState.VETOED)
+            self._rule_content(version, legs, roles, terms)
+        await self._approval_lock()
         self.findings.count("rule_headers", len(versions))
 
     def _rule_header(self, key: tuple[bytes, bytes, int], found: tuple[Any, ...]) -> None:
@@ -267,22 +337,42 @@ class StorageCheck:
                 rule=rule_id,
             )
 
-    def _rule_legs(
-        self, key: tuple[bytes, bytes, int], values: Iterable[Any], roles: Iterable[bytes]
+    def _rule_veto(self, key: tuple[bytes, bytes, int], *, vetoed: bool) -> None:
+        platform, rule_id, number = key
+        expected = self.model.world.rules[platform, rule_id].versions[number].vetoed
+        if vetoed != expected:
+            self._differs(
+                Code.RULE_HEADER,
+                f"veto of version {number} of rule 0x{rule_id.hex()}",
+                expected,
+                vetoed,
+                participant=platform,
+                rule=rule_id,
+            )
+
+    async def _approval_lock(self) -> None:
+        found = await self.state.one("RuleBook", "approvalLock")
+        expected = self.model.world.approval_lock
+        if found is not None and found[0] != expected:
+            self._differs(Code.APPROVAL_LOCK, "the approval lock", expected, found[0])
+
+    def _rule_content(
+        self, key: tuple[bytes, bytes, int], values: Iterable[Any], roles: Iterable[bytes], terms: Any
     ) -> None:
         platform, rule_id, number = key
-        legs = self.model.world.rules[platform, rule_id].versions[number].legs
+        version = self.model.world.rules[platform, rule_id].versions[number]
+        legs, found_terms = version.legs, RuleTerms(*terms)
         try:
             found = legs_from_values(values)
         except ValueError:
             found = ()  # a kind of leg that does not exist
         names = [role_text(role) for role in roles]
-        if found != legs or names != roles_of(legs):
+        if found != legs or names != roles_of(legs) or found_terms != version.terms:
             self._differs(
                 Code.RULE_LEGS,
-                f"legs of version {number} of rule 0x{rule_id.hex()}",
-                {"legs": legs, "roles": roles_of(legs)},
-                {"legs": found, "roles": names},
+                f"legs and terms of version {number} of rule 0x{rule_id.hex()}",
+                {"legs": legs, "roles": roles_of(legs), "terms": version.terms},
+                {"legs": found, "roles": names, "terms": found_terms},
                 participant=platform,
                 rule=rule_id,
             )

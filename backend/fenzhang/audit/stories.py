@@ -13,6 +13,7 @@ from fenzhang.chain.eventtypes import (
     AuthorizationSkipped,
     InstructionRejected,
     OrderCaptured,
+    OrderRefunded,
     OrderReleased,
     OrderSplit,
     SplitReturned,
@@ -22,7 +23,7 @@ from fenzhang.domain.allocation import Allocation
 from fenzhang.domain.identifiers import check_reference, order_id, parse_id
 from fenzhang.domain.records import Capture, Instruction
 
-RecordEvent = OrderCaptured | OrderSplit | OrderReleased | SplitReturned | InstructionRejected
+RecordEvent = OrderCaptured | OrderSplit | OrderReleased | SplitReturned | OrderRefunded | InstructionRejected
 """Events that leave a record."""
 AuthorizationEvent = AuthorizationRejected | AuthorizationSkipped
 """Events of authorizations that had no effect."""
@@ -76,6 +77,7 @@ class Story:
     split: int = 0
     released: int = 0
     returned: int = 0
+    refunded: int = 0
     slot: int | None = None
     entries: list[Entry] = field(default_factory=list)
 
@@ -104,6 +106,7 @@ class Story:
             "split": self.split,
             "released": self.released,
             "returned": self.returned,
+            "refunded": self.refunded,
             "held": self.held,
             "slot": None if self.slot is None else f"0x{self.slot:064x}",
             "records": [entry.to_json() for entry in self.entries],
@@ -175,6 +178,8 @@ def _told(event: RecordEvent) -> tuple[str, bytes, dict[str, Any]]:
         case SplitReturned():
             details = {"allocations": event.allocations, "split_id": event.split_id}
             return "RETURN", event.return_id, details
+        case OrderRefunded():
+            return "REFUND", event.refund_id, {"allocations": event.takes}
         case InstructionRejected():
             reason = {"of": event.kind.name} | reason_of(event.reason)
             return "REJECTION", event.id, {"reason": reason, "signer": event.signer}

@@ -14,9 +14,11 @@ from fenzhang.chain.eventtypes import (
     AuthorizationRejected,
     AuthorizationSkipped,
     Event,
+    ExpiryPassedOver,
     InstructionRejected,
     LogPosition,
     OrderCaptured,
+    OrderRefunded,
     OrderReleased,
     OrderSplit,
     RoleGranted,
@@ -94,15 +96,19 @@ def _subject(event: Event) -> tuple[object, ...]:
     match event:
         case InstructionRejected():
             return ("instruction", event.id, event.order_id)
+        case ExpiryPassedOver():
+            return ("instruction", event.order_id, event.order_id)
         case AuthorizationRejected() | AuthorizationSkipped():
             return ("authorization", event.signer, event.nonce)
-        case OrderCaptured() | OrderSplit() | OrderReleased() | SplitReturned():
+        case OrderCaptured() | OrderSplit() | OrderReleased() | SplitReturned() | OrderRefunded():
             return ("instruction", _settled_id(event), event.order_id)
         case _:
             return (type(event),)
 
 
-def _settled_id(event: OrderCaptured | OrderSplit | OrderReleased | SplitReturned) -> bytes:
+def _settled_id(
+    event: OrderCaptured | OrderSplit | OrderReleased | SplitReturned | OrderRefunded,
+) -> bytes:
     match event:
         case OrderCaptured():
             return event.order_id
@@ -112,3 +118,5 @@ def _settled_id(event: OrderCaptured | OrderSplit | OrderReleased | SplitReturne
             return event.release_id
         case SplitReturned():
             return event.return_id
+        case OrderRefunded():
+            return event.refund_id

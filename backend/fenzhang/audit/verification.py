@@ -56,7 +56,8 @@ class AuditReport:
                 "captured": money.captured,
                 "held": money.held,
                 "positions": sum(money.positions.values()),
-                "conserved": money.held + sum(money.positions.values()) == money.captured,
+                "refunded": money.refunded,
+                "conserved": money.is_conserved,
             }
             for currency, money in sorted(self.currencies.items())
         }
@@ -173,6 +174,7 @@ class Verification:
             if trail is not None:
                 story.captured, story.split = trail.captured, trail.split
                 story.released, story.returned, story.held = trail.released, trail.returned, trail.held
+                story.refunded = trail.refunded
         return told
 
 

@@ -110,6 +110,8 @@ class _Baseline:
             capture.rule_version,
             capture.currency.encode(),
             capture.amount,
+            capture.hold_until,
+            capture.expires_at,
             list(capture.bindings),
         )
         address = self._w3.to_checksum_address(self._bank.address)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from struct import Struct
 
 from fenzhang.chain.abi import WORD, Meter, Reader, currency_text, role_text
-from fenzhang.chain.codec import SETTLE_SELECTOR, selector_of
+from fenzhang.chain.codec import EXPIRE_SELECTOR, SETTLE_SELECTOR, selector_of
 from fenzhang.chain.errors import Undecodable
 from fenzhang.domain.allocation import Allocation
 from fenzhang.domain.records import (
@@ -23,7 +23,7 @@ from fenzhang.domain.records import (
     PastRecord,
     RecordKind,
 )
-from fenzhang.domain.rules import Leg, LegKind
+from fenzhang.domain.rules import Leg, LegKind, RuleTerms
 
 _SELECTOR = 4
 _OVERLAP = 64
@@ -33,7 +33,7 @@ _LEG_WORDS = 7
 
 @dataclass(frozen=True, slots=True)
 class SentWitness:
-    """A witness as it was sent. Its past is anything at all: the contract opens it for a RETURN and never else."""
+    """A witness as it was sent. Its past is anything at all: the contract opens it for a RETURN or REFUND only."""
 
     capture: Capture
     head: bytes
@@ -72,6 +72,11 @@ def decode_settle(calldata: bytes) -> SentSettle:
     )
 
 
+def decode_expire(calldata: bytes) -> tuple[SentWitness, ...]:
+    """The witnesses given to an `expire`. Raises Undecodable."""
+    return tuple(map(_witness, _arguments(calldata, EXPIRE_SELECTOR, "expire", _meter(calldata)).tails(0)))
+
+
 def _meter(calldata: bytes) -> Meter:
     return Meter(_OVERLAP * (len(calldata) // WORD + 1))
 
@@ -94,7 +99,9 @@ def _capture(reader: Reader) -> Capture:
         rule_version=reader.uint(4, 32),
         currency=currency_text(reader.fixed(5, 3)),
         amount=reader.uint(6, 96),
-        bindings=reader.words(7),
+        hold_until=reader.uint(7, 64),
+        expires_at=reader.uint(8, 64),
+        bindings=reader.words(9),
     )
 
 
@@ -183,6 +190,7 @@ class SentProposal:
     version: int
     effective_from: int
     legs: tuple[Leg, ...]
+    terms: RuleTerms
     signature: bytes
 
 
@@ -205,6 +213,7 @@ def decode_proposal(calldata: bytes) -> SentProposal:
         version=proposal.uint(2, 32),
         effective_from=proposal.uint(3, 64),
         legs=read_legs(proposal, 4),
+        terms=read_terms(proposal, 5),
         signature=arguments.blob(1),
     )
 
@@ -219,6 +228,11 @@ def read_legs(reader: Reader, slot: int) -> tuple[Leg, ...]:
     """The Leg[] at `slot`. Raises Undecodable."""
     length, body = reader.array(slot, element_words=_LEG_WORDS)
     return tuple(_leg(Reader(body.data, body.base + _LEG_WORDS * WORD * i)) for i in range(length))
+
+
+def read_terms(reader: Reader, slot: int) -> RuleTerms:
+    """The RuleTerms whose first word stands at `slot`. Raises Undecodable."""
+    return RuleTerms(max_share_out=reader.uint(slot, 16), may_owe=reader.flag(slot + 1))
 
 
 def _leg(leg: Reader) -> Leg:

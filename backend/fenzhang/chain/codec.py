@@ -35,9 +35,10 @@ from fenzhang.domain.records import (
     OrderWitness,
     PastRecord,
 )
-from fenzhang.domain.rules import Leg, LegKind
+from fenzhang.domain.rules import Leg, LegKind, RuleTerms
 
 __all__ = [
+    "EXPIRE_SELECTOR",
     "SETTLE_SELECTOR",
     "UNKNOWN_ORDER_INDEX",
     "SettleCall",
@@ -46,14 +47,16 @@ __all__ = [
     "decode_revert",
     "encode_call",
     "encode_deployment",
+    "encode_expire",
     "encode_rejection",
     "encode_settle",
     "leg_values",
     "legs_from_values",
     "selector_of",
+    "terms_values",
 ]
 
-_CAPTURE = "(bytes32,bytes32,bytes32,bytes32,uint32,bytes3,uint96,bytes32[])"
+_CAPTURE = "(bytes32,bytes32,bytes32,bytes32,uint32,bytes3,uint96,uint64,uint64,bytes32[])"
 _INSTRUCTION = "(uint8,bytes32,bytes32,bytes32,uint96,bytes32[],uint96[])"
 _PAST = "(uint8,bytes32,bytes32,uint96,(bytes32,uint96)[])"
 SETTLE_SIGNATURE = (
@@ -62,6 +65,7 @@ SETTLE_SIGNATURE = (
     f"({_CAPTURE},bytes32,{_PAST}[])[],bytes)"
 )
 SETTLE_SELECTOR = keccak(SETTLE_SIGNATURE.encode())[:4]
+EXPIRE_SELECTOR = keccak(f"expire(({_CAPTURE},bytes32,{_PAST}[])[])".encode())[:4]
 UNKNOWN_ORDER_INDEX = 0xFFFF
 """Order index of an instruction whose order the chain does not know."""
 
@@ -99,6 +103,11 @@ def encode_settle(
     return SETTLE_SELECTOR + _heads_and_tails(parts)
 
 
+def encode_expire(witnesses: Sequence[OrderWitness]) -> bytes:
+    """Calldata of SplitLedger.expire. It needs no past."""
+    return EXPIRE_SELECTOR + _heads_and_tails((encode_tails([_witness(item) for item in witnesses]),))
+
+
 def _heads_and_tails(parts: Sequence[bytes]) -> bytes:
     offset = len(parts) * 32
     heads = []
@@ -108,7 +117,7 @@ def _heads_and_tails(parts: Sequence[bytes]) -> bytes:
     return b"".join((*heads, *parts))
 
 
-_CAPTURE_TAIL = word(8 * 32)
+_CAPTURE_TAIL = word(10 * 32)
 _LIST_TAIL = word(5 * 32)
 _BINDINGS_TAIL = word(7 * 32)
 
@@ -123,6 +132,8 @@ def _capture(capture: Capture) -> bytes:
             word(capture.rule_version),
             currency_bytes(capture.currency).ljust(32, b"\0"),
             word(capture.amount),
+            word(capture.hold_until),
+            word(capture.expires_at),
             _CAPTURE_TAIL,
             encode_words(capture.bindings),
         )
@@ -260,6 +271,11 @@ def leg_values(leg: Leg) -> tuple[int, int, int, int, int, bytes, bytes]:
         leg.recipient or bytes(32),
         role_bytes(leg.role),
     )
+
+
+def terms_values(terms: RuleTerms) -> tuple[int, bool]:
+    """Terms as the tuple that `encode_call` takes; RuleTerms(*values) is the inverse."""
+    return terms.max_share_out, terms.may_owe
 
 
 def legs_from_values(values: Iterable[Sequence[Any]]) -> tuple[Leg, ...]:

@@ -15,12 +15,13 @@ from fenzhang.chain.artifacts import artifact
 from fenzhang.chain.codec import encode_call, encode_deployment, selector_of
 from fenzhang.chain.deployments import Deployment, check_deployment, genesis_hash, load, save
 from fenzhang.chain.errors import DeployInterrupted, DeploymentMismatch
+from fenzhang.chain.governance import set_approval_lock_call
 from fenzhang.chain.keccak import keccak
 from fenzhang.chain.keystore import refuse_dev_key
 from fenzhang.chain.node import NodeClient
 from fenzhang.chain.signer import LocalKey
 from fenzhang.chain.steps import Progress, StepRunner
-from fenzhang.chain.views import ATTESTOR_ROLE, REGISTRAR_ROLE, RULE_APPROVER_ROLE
+from fenzhang.chain.views import ATTESTOR_ROLE, GUARDIAN_ROLE, REGISTRAR_ROLE, RULE_APPROVER_ROLE
 from fenzhang.domain.money import CURRENCIES
 
 REGISTRAR_FUNCTIONS = (
@@ -29,30 +30,46 @@ REGISTRAR_FUNCTIONS = (
     "suspend",
     "resume",
     "close",
+    "place",
     "rotateAuthority",
     "setConsent",
 )
 """Functions of ParticipantRegistry for the registrar. The last two serve a party's own authority as well."""
 APPROVER_FUNCTIONS = ("approve",)
 """Functions of RuleBook for the rule approver."""
-ROLE_LABELS = {REGISTRAR_ROLE: "registrar", RULE_APPROVER_ROLE: "rule-approver", ATTESTOR_ROLE: "attestor"}
+GUARDIAN_FUNCTIONS = {
+    "RuleBook": ("veto",),
+    "ParticipantRegistry": ("setMaxShareOut", "setFrozen"),
+    "SplitLedger": ("setFrozen",),
+}
+"""Functions of each contract for the guardian."""
+ROLE_LABELS = {
+    REGISTRAR_ROLE: "registrar",
+    RULE_APPROVER_ROLE: "rule-approver",
+    ATTESTOR_ROLE: "attestor",
+    GUARDIAN_ROLE: "guardian",
+}
 CURRENCY_CHUNK = 60
 """Currencies opened in one transaction: about 25,000 gas each."""
 DEFAULT_TIMEOUT_S = 120.0
 _CONFIGURE = "roles"
+_LOCK = "approval lock"
 
 
 @dataclass(frozen=True, slots=True)
 class DeployPlan:
     """Who gets which role (addresses, 20 bytes), and which currencies are opened.
 
-    `execution_delay_s` is the AccessManager's delay between announcing and doing for registrars and rule approvers.
+    `execution_delay_s` is the AccessManager's delay between announcing and doing for registrars and rule approvers;
+    guardians act at once. `approval_lock_s` is the least time between the approval of a rule version and its effect.
     """
 
     registrars: Sequence[bytes] = ()
     rule_approvers: Sequence[bytes] = ()
     attestors: Sequence[bytes] = ()
+    guardians: Sequence[bytes] = ()
     execution_delay_s: int = 0
+    approval_lock_s: int = 0
     currencies: Sequence[str] = field(default=CURRENCIES)
 
     def members(self) -> list[tuple[int, bytes, int]]:
@@ -62,6 +79,7 @@ class DeployPlan:
             *((REGISTRAR_ROLE, account, delay) for account in self.registrars),
             *((RULE_APPROVER_ROLE, account, delay) for account in self.rule_approvers),
             *((ATTESTOR_ROLE, account, 0) for account in self.attestors),
+            *((GUARDIAN_ROLE, account, 0) for account in self.guardians),
         ]
 
 
@@ -135,6 +153,7 @@ def _identity(chain_id: int, genesis: bytes, admin: LocalKey, plan: DeployPlan) 
         "admin": admin.address.hex(),
         "members": [[role, account.hex(), delay] for role, account, delay in plan.members()],
         "currencies": list(plan.currencies),
+        "approval_lock_s": plan.approval_lock_s,
     }
 
 
@@ -166,6 +185,9 @@ async def _configure(runner: StepRunner, plan: DeployPlan, addresses: dict[str, 
     roles = encode_call("AccessManager", "multicall", _role_calls(plan, addresses))
     await runner.begin(_CONFIGURE, addresses["AccessManager"], roles)
     names = [_CONFIGURE]
+    if plan.approval_lock_s:
+        await runner.begin(_LOCK, addresses["RuleBook"], set_approval_lock_call(plan.approval_lock_s))
+        names.append(_LOCK)
     for start in range(0, len(plan.currencies), CURRENCY_CHUNK):
         chunk = plan.currencies[start : start + CURRENCY_CHUNK]
         name = f"currencies {chunk[0]} to {chunk[-1]}"
@@ -186,6 +208,16 @@ def _role_calls(plan: DeployPlan, addresses: dict[str, bytes]) -> list[bytes]:
         *(encode_call(manager, "labelRole", role, label) for role, label in ROLE_LABELS.items()),
         encode_call(manager, "setTargetFunctionRole", registry, registrar, REGISTRAR_ROLE),
         encode_call(manager, "setTargetFunctionRole", rules, approver, RULE_APPROVER_ROLE),
+        *(
+            encode_call(
+                manager,
+                "setTargetFunctionRole",
+                addresses[contract],
+                [selector_of(contract, function) for function in functions],
+                GUARDIAN_ROLE,
+            )
+            for contract, functions in GUARDIAN_FUNCTIONS.items()
+        ),
         *(encode_call(manager, "grantRole", *grant) for grant in plan.members()),
     ]
 

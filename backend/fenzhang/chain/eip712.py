@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from fenzhang.chain.abi import currency_bytes, role_bytes, signed_word, word
 from fenzhang.chain.keccak import keccak
 from fenzhang.domain.records import Attestation, Authorization, Capture, Instruction
-from fenzhang.domain.rules import Leg
+from fenzhang.domain.rules import NO_TERMS, Leg, RuleTerms
 
 DOMAIN_TYPE = "EIP712Domain(string name,string version,uint256 chainId,address verifyingContract)"
 CAPTURE_TYPE = (
     "Capture(bytes32 orderId,bytes32 platform,bytes32 merchant,bytes32 ruleId,uint32 ruleVersion,"
-    "bytes3 currency,uint96 amount,bytes32[] bindings)"
+    "bytes3 currency,uint96 amount,uint64 holdUntil,uint64 expiresAt,bytes32[] bindings)"
 )
 ATTESTATION_TYPE = (
     "Attestation(address attestor,uint256 nonce,uint64 deadline,Capture[] captures)" + CAPTURE_TYPE
@@ -31,8 +31,10 @@ AUTHORIZATION_TYPE = (
     + INSTRUCTION_TYPE
 )
 LEG_TYPE = "Leg(int8 parent,uint8 kind,uint96 value,uint96 min,uint96 max,bytes32 recipient,bytes32 role)"
+RULE_TERMS_TYPE = "RuleTerms(uint16 maxShareOut,bool mayOwe)"
 RULE_PROPOSAL_TYPE = (
-    "RuleProposal(bytes32 platform,bytes32 ruleId,uint32 version,uint64 effectiveFrom,Leg[] legs)" + LEG_TYPE
+    "RuleProposal(bytes32 platform,bytes32 ruleId,uint32 version,uint64 effectiveFrom,Leg[] legs,"
+    "RuleTerms terms)" + LEG_TYPE + RULE_TERMS_TYPE
 )
 RULE_RETIREMENT_TYPE = "RuleRetirement(bytes32 platform,bytes32 ruleId)"
 
@@ -42,6 +44,7 @@ _ATTESTATION_HASH = keccak(ATTESTATION_TYPE.encode())
 _INSTRUCTION_HASH = keccak(INSTRUCTION_TYPE.encode())
 _AUTHORIZATION_HASH = keccak(AUTHORIZATION_TYPE.encode())
 _LEG_HASH = keccak(LEG_TYPE.encode())
+_RULE_TERMS_HASH = keccak(RULE_TERMS_TYPE.encode())
 _RULE_PROPOSAL_HASH = keccak(RULE_PROPOSAL_TYPE.encode())
 _RULE_RETIREMENT_HASH = keccak(RULE_RETIREMENT_TYPE.encode())
 _EMPTY_HASH = keccak(b"")
@@ -97,6 +100,8 @@ def capture_hash(capture: Capture) -> bytes:
                 word(capture.rule_version),
                 currency_bytes(capture.currency).ljust(32, b"\0"),
                 word(capture.amount),
+                word(capture.hold_until),
+                word(capture.expires_at),
                 keccak(b"".join(capture.bindings)) if capture.bindings else _EMPTY_HASH,
             )
         )
@@ -167,8 +172,18 @@ def leg_hash(leg: Leg) -> bytes:
     )
 
 
-def proposal_hash(
-    platform: bytes, rule_id: bytes, version: int, effective_from: int, legs: Sequence[Leg]
+def terms_hash(terms: RuleTerms) -> bytes:
+    """EIP-712 struct hash of a version's terms."""
+    return keccak(_RULE_TERMS_HASH + word(terms.max_share_out) + word(terms.may_owe))
+
+
+def proposal_hash(  # noqa: PLR0917 -- the fields of RuleProposal in its order
+    platform: bytes,
+    rule_id: bytes,
+    version: int,
+    effective_from: int,
+    legs: Sequence[Leg],
+    terms: RuleTerms = NO_TERMS,
 ) -> bytes:
     """EIP-712 struct hash of a rule version: the content hash that its approver names."""
     return keccak(
@@ -180,6 +195,7 @@ def proposal_hash(
                 word(version),
                 word(effective_from),
                 keccak(b"".join(map(leg_hash, legs))),
+                terms_hash(terms),
             )
         )
     )
@@ -192,9 +208,10 @@ def proposal_digest(  # noqa: PLR0917 -- the fields of RuleProposal in its order
     version: int,
     effective_from: int,
     legs: Sequence[Leg],
+    terms: RuleTerms = NO_TERMS,
 ) -> bytes:
     """What the platform's authority signs to propose a rule version."""
-    return domain.digest(proposal_hash(platform, rule_id, version, effective_from, legs))
+    return domain.digest(proposal_hash(platform, rule_id, version, effective_from, legs, terms))
 
 
 def retirement_digest(domain: SigningDomain, platform: bytes, rule_id: bytes) -> bytes:

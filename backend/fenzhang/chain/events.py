@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from eth_abi.abi import decode
 from eth_abi.exceptions import DecodingError
 
-from fenzhang.chain.abi import Reader, currency_text
-from fenzhang.chain.calldata import read_allocations, read_legs
+from fenzhang.chain.abi import Reader, currency_text, role_text
+from fenzhang.chain.calldata import read_allocations, read_legs, read_terms
 from fenzhang.chain.errors import Undecodable
 from fenzhang.chain.eventtypes import (
     AdministrationChanged,
+    ApprovalLockChanged,
     AuthorityRotated,
     AuthorizationRejected,
     AuthorizationSkipped,
@@ -20,19 +22,27 @@ from fenzhang.chain.eventtypes import (
     ConsentChanged,
     CurrencyChanged,
     Event,
+    ExpiryPassedOver,
+    FreezeChanged,
     InstructionRejected,
     LedgerEvent,
     LogPosition,
+    MaxShareOutChanged,
     OrderCaptured,
+    OrderRefunded,
     OrderReleased,
     OrderSplit,
+    OrderTerms,
     ParticipantEnrolled,
+    ParticipantFreezeChanged,
+    ParticipantPlaced,
     ParticipantStatusChanged,
     RoleGranted,
     RoleRevoked,
     RuleApproved,
     RuleProposed,
     RuleRetired,
+    RuleVetoed,
     SplitReturned,
 )
 from fenzhang.chain.keccak import keccak
@@ -40,6 +50,7 @@ from fenzhang.domain.records import ParticipantStatus, RecordKind
 
 __all__ = [
     "AdministrationChanged",
+    "ApprovalLockChanged",
     "AuthorityRotated",
     "AuthorizationRejected",
     "AuthorizationSkipped",
@@ -47,21 +58,30 @@ __all__ = [
     "ConsentChanged",
     "CurrencyChanged",
     "Event",
+    "ExpiryPassedOver",
+    "FreezeChanged",
     "InstructionRejected",
     "LedgerEvent",
     "LogPosition",
+    "MaxShareOutChanged",
     "OrderCaptured",
+    "OrderRefunded",
     "OrderReleased",
     "OrderSplit",
+    "OrderTerms",
     "ParticipantEnrolled",
+    "ParticipantFreezeChanged",
+    "ParticipantPlaced",
     "ParticipantStatusChanged",
     "RoleGranted",
     "RoleRevoked",
     "RuleApproved",
     "RuleProposed",
     "RuleRetired",
+    "RuleVetoed",
     "SplitReturned",
     "decode_logs",
+    "join_terms",
 ]
 
 _Decoder = Callable[[LogPosition, Reader, Reader], Event]
@@ -103,6 +123,7 @@ def _rule_proposed(at: LogPosition, topics: Reader, data: Reader) -> RulePropose
         effective_from=data.uint(0, 64),
         content_hash=data.raw(1),
         legs=read_legs(data, 2),
+        terms=read_terms(data, 3),
     )
 
 
@@ -141,19 +162,35 @@ _EVENTS: dict[str, dict[str, _Decoder]] = {
         "AuthorityRotated(bytes32,address,address)": lambda at, t, _: AuthorityRotated(
             at, t.raw(1), t.address(2), t.address(3)
         ),
+        "ParticipantFreezeChanged(bytes32,address,bool,bytes32)": lambda at, t, d: ParticipantFreezeChanged(
+            at, t.raw(1), t.address(2), d.flag(0), role_text(d.raw(1))
+        ),
+        "MaxShareOutChanged(bytes32,uint16)": lambda at, t, d: MaxShareOutChanged(
+            at, t.raw(1), d.uint(0, 16)
+        ),
         "ConsentChanged(bytes32,bytes32,bool)": lambda at, t, d: ConsentChanged(
             at, t.raw(1), t.raw(2), d.flag(0)
+        ),
+        "ParticipantPlaced(bytes32,bytes32,uint8)": lambda at, t, d: ParticipantPlaced(
+            at, t.raw(1), t.raw(2), d.uint(0, 8)
         ),
     },
     "RuleBook": {
         "RuleProposed(bytes32,bytes32,uint32,uint64,bytes32,"
-        "(int8,uint8,uint96,uint96,uint96,bytes32,bytes32)[])": _rule_proposed,
+        "(int8,uint8,uint96,uint96,uint96,bytes32,bytes32)[],(uint16,bool))": _rule_proposed,
         "RuleApproved(bytes32,bytes32,uint32,bytes32,address)": lambda at, t, d: RuleApproved(
             at, t.raw(1), t.raw(2), t.uint(3, 32), d.raw(0), d.address(1)
         ),
+        "RuleVetoed(bytes32,bytes32,uint32,bytes32,address,bytes32)": lambda at, t, d: RuleVetoed(
+            at, t.raw(1), t.raw(2), t.uint(3, 32), d.raw(0), d.address(1), d.raw(2)
+        ),
+        "ApprovalLockChanged(uint64)": lambda at, _, d: ApprovalLockChanged(at, d.uint(0, 64)),
         "RuleRetired(bytes32,bytes32)": lambda at, t, _: RuleRetired(at, t.raw(1), t.raw(2)),
     },
     "SplitLedger": {
+        "OrderTerms(bytes32,uint64,uint64)": lambda at, t, d: OrderTerms(
+            at, t.raw(1), d.uint(0, 64), d.uint(1, 64)
+        ),
         "OrderCaptured(bytes32,bytes32,bytes32,bytes32,uint32,bytes3,uint96,bytes32[])": _order_captured,
         "OrderSplit(bytes32,bytes32,uint96,(bytes32,uint96)[])": lambda at, t, d: OrderSplit(
             at, t.raw(1), t.raw(2), d.uint(0, 96), read_allocations(d, 1)
@@ -161,8 +198,15 @@ _EVENTS: dict[str, dict[str, _Decoder]] = {
         "OrderReleased(bytes32,bytes32,bytes32,uint96)": lambda at, t, d: OrderReleased(
             at, t.raw(1), t.raw(2), d.raw(0), d.uint(1, 96)
         ),
+        "FreezeChanged(bytes32,bytes32,address,bool,bytes32)": lambda at, t, d: FreezeChanged(
+            at, t.raw(1), t.raw(2), t.address(3), d.flag(0), role_text(d.raw(1))
+        ),
+        "ExpiryPassedOver(bytes32,bytes)": lambda at, t, d: ExpiryPassedOver(at, t.raw(1), d.blob(0)),
         "SplitReturned(bytes32,bytes32,bytes32,uint96,(bytes32,uint96)[])": lambda at, t, d: SplitReturned(
             at, t.raw(1), t.raw(2), t.raw(3), d.uint(0, 96), read_allocations(d, 1)
+        ),
+        "OrderRefunded(bytes32,bytes32,uint96,uint96,(bytes32,uint96)[])": lambda at, t, d: OrderRefunded(
+            at, t.raw(1), t.raw(2), d.uint(0, 96), d.uint(1, 96), read_allocations(d, 2)
         ),
         "InstructionRejected(bytes32,bytes32,bytes32,uint8,uint96,bytes)": _instruction_rejected,
         "AuthorizationRejected(bytes32,bytes32,uint256,bytes)": lambda at, t, d: AuthorizationRejected(
@@ -224,9 +268,29 @@ def decode_logs(
     """Events from logs as eth_getLogs answers them, in the given order.
 
     `contracts` names the contract at each address (Deployment.contracts); with it, an event from an address
-    that does not declare it raises Undecodable. Unknown events and malformed logs always do.
+    that does not declare it raises Undecodable. Unknown events and malformed logs always do. The times of an order are
+    with its capture (`join_terms`).
     """
-    return [_decode_log(raw, contracts) for raw in raw_logs]
+    return join_terms([_decode_log(raw, contracts) for raw in raw_logs])
+
+
+def join_terms(events: list[Event]) -> list[Event]:
+    """The events with every OrderTerms put into the OrderCaptured that it stands before; others stay as they are."""
+    if not any(type(event) is OrderTerms for event in events):
+        return events
+    joined: list[Event] = []
+    for event in events:
+        terms = joined[-1] if joined else None
+        if isinstance(event, OrderCaptured) and isinstance(terms, OrderTerms) and _belong(terms, event):
+            joined[-1] = replace(event, hold_until=terms.hold_until, expires_at=terms.expires_at)
+        else:
+            joined.append(event)
+    return joined
+
+
+def _belong(terms: OrderTerms, captured: OrderCaptured) -> bool:
+    following = replace(terms.at, log_index=terms.at.log_index + 1)
+    return (terms.order_id, following) == (captured.order_id, captured.at)
 
 
 def _decode_log(raw: Mapping[str, Any], contracts: Mapping[bytes, str] | None) -> Event:

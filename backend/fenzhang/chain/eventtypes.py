@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from fenzhang.domain.allocation import Allocation
 from fenzhang.domain.records import Capture, ParticipantStatus, RecordKind
-from fenzhang.domain.rules import Leg
+from fenzhang.domain.rules import NO_TERMS, Leg, RuleTerms
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +62,25 @@ class ConsentChanged:
 
 
 @dataclass(frozen=True, slots=True)
+class ParticipantPlaced:
+    """A participant stands directly below `parent` now (32 zero bytes for nobody), on `level` from the top."""
+
+    at: LogPosition
+    participant: bytes
+    parent: bytes
+    level: int
+
+
+@dataclass(frozen=True, slots=True)
+class MaxShareOutChanged:
+    """A platform's cap changed: basis points that splits may give to others than the order's merchant, 0 for none."""
+
+    at: LogPosition
+    platform: bytes
+    max_share_out: int
+
+
+@dataclass(frozen=True, slots=True)
 class RuleProposed:
     """A rule version was proposed."""
 
@@ -72,6 +91,7 @@ class RuleProposed:
     effective_from: int
     content_hash: bytes
     legs: tuple[Leg, ...]
+    terms: RuleTerms = NO_TERMS
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +107,27 @@ class RuleApproved:
 
 
 @dataclass(frozen=True, slots=True)
+class RuleVetoed:
+    """A rule version was vetoed by `guardian`, for ever. `reason` is what it gave as its reason, 32 bytes."""
+
+    at: LogPosition
+    platform: bytes
+    rule_id: bytes
+    version: int
+    content_hash: bytes
+    guardian: bytes
+    reason: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class ApprovalLockChanged:
+    """From now on, a version is approved at least `lock` seconds before it takes effect."""
+
+    at: LogPosition
+    lock: int
+
+
+@dataclass(frozen=True, slots=True)
 class RuleRetired:
     """A rule takes no further orders."""
 
@@ -96,8 +137,18 @@ class RuleRetired:
 
 
 @dataclass(frozen=True, slots=True)
+class OrderTerms:
+    """Times of the order that the next event captures. Decoding joins it to that event; alone it has no meaning."""
+
+    at: LogPosition
+    order_id: bytes
+    hold_until: int
+    expires_at: int
+
+
+@dataclass(frozen=True, slots=True)
 class OrderCaptured:
-    """An order's money was attested and is held."""
+    """An order's money was attested and is held. The times are those of the OrderTerms before it, 0 without one."""
 
     at: LogPosition
     order_id: bytes
@@ -108,6 +159,8 @@ class OrderCaptured:
     currency: str
     amount: int
     bindings: tuple[bytes, ...]
+    hold_until: int = 0
+    expires_at: int = 0
 
     @property
     def capture(self) -> Capture:
@@ -121,6 +174,8 @@ class OrderCaptured:
             currency=self.currency,
             amount=self.amount,
             bindings=self.bindings,
+            hold_until=self.hold_until,
+            expires_at=self.expires_at,
         )
 
 
@@ -145,6 +200,20 @@ class OrderReleased:
     merchant: bytes
     amount: int
 
+    @property
+    def by_expiry(self) -> bool:
+        """Whether it was released because it expired, and not by its platform's instruction."""
+        return self.release_id == self.order_id
+
+
+@dataclass(frozen=True, slots=True)
+class ExpiryPassedOver:
+    """An order given to `expire` was left as it is. `reason` is an encoded custom error."""
+
+    at: LogPosition
+    order_id: bytes
+    reason: bytes
+
 
 @dataclass(frozen=True, slots=True)
 class SplitReturned:
@@ -156,6 +225,18 @@ class SplitReturned:
     split_id: bytes
     amount: int
     allocations: tuple[Allocation, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class OrderRefunded:
+    """A part of an order is its buyer's again: `from_held` of what it held, `takes` from each of its leaves."""
+
+    at: LogPosition
+    order_id: bytes
+    refund_id: bytes
+    amount: int
+    from_held: int
+    takes: tuple[Allocation, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,6 +272,32 @@ class AuthorizationSkipped:
     digest: bytes
     nonce: int
     order_id: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class FreezeChanged:
+    """A guardian froze an order (`split_id` zero) or a split of it, or another one undid that.
+
+    `reason` is an ASCII name.
+    """
+
+    at: LogPosition
+    order_id: bytes
+    split_id: bytes
+    guardian: bytes
+    frozen: bool
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class ParticipantFreezeChanged:
+    """A guardian froze a participant, or another one undid that. `reason` is an ASCII name."""
+
+    at: LogPosition
+    participant: bytes
+    guardian: bytes
+    frozen: bool
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,10 +350,14 @@ class AdministrationChanged:
 
 
 LedgerEvent = (
-    OrderCaptured
+    OrderTerms
+    | OrderCaptured
     | OrderSplit
     | OrderReleased
+    | ExpiryPassedOver
+    | FreezeChanged
     | SplitReturned
+    | OrderRefunded
     | InstructionRejected
     | AuthorizationRejected
     | AuthorizationSkipped
@@ -259,9 +370,14 @@ Event = (
     | ParticipantEnrolled
     | ParticipantStatusChanged
     | AuthorityRotated
+    | ParticipantFreezeChanged
     | ConsentChanged
+    | ParticipantPlaced
+    | MaxShareOutChanged
     | RuleProposed
     | RuleApproved
+    | RuleVetoed
+    | ApprovalLockChanged
     | RuleRetired
     | RoleGranted
     | RoleRevoked

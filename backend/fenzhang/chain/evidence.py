@@ -16,8 +16,9 @@ from fenzhang.domain.records import Capture, PastRecord, RecordKind
 ZERO_HEAD = bytes(32)
 """Head of an order that has only been captured."""
 HELD_BITS = 96
-"""Low bits of an order's slot that carry the held amount."""
-_HELD_MASK = (1 << HELD_BITS) - 1
+"""Low bits of an order's slot that carry the held amount, and in the highest of them whether the order is frozen."""
+_FROZEN = 1 << HELD_BITS - 1
+_HELD_MASK = _FROZEN - 1
 _COMMITMENT_MASK = (1 << 160) - 1
 _OFFSET_1 = word(0x20)
 _OFFSET_2 = word(0x40)
@@ -41,6 +42,11 @@ def content_of_release(merchant: bytes) -> bytes:
 def content_of_return(split_id: bytes, allocations: Sequence[Allocation]) -> bytes:
     """Content hash of a RETURN record."""
     return keccak(split_id + _OFFSET_2 + _allocations(allocations))
+
+
+def content_of_refund(takes: Sequence[Allocation]) -> bytes:
+    """Content hash of a REFUND record. What came from held money is the rest of its amount."""
+    return keccak(_OFFSET_1 + _allocations(takes))
 
 
 def content_of_rejection(reason: bytes) -> bytes:
@@ -72,6 +78,8 @@ def past_leaf(order_id: bytes, capture: Capture, record: PastRecord) -> bytes:
             content = content_of_split(record.allocations)
         case RecordKind.RELEASE:
             content = content_of_release(capture.merchant)
+        case RecordKind.REFUND:
+            content = content_of_refund(record.allocations)
         case _:
             content = content_of_return(record.split_id, record.allocations)
     return record_leaf(record.kind, record.id, order_id, record.amount, content)
@@ -90,15 +98,20 @@ def fold_past(order_id: bytes, capture: Capture, past: Sequence[PastRecord]) -> 
     return head
 
 
-def order_slot(captured: bytes, head: bytes, held: int) -> int:
-    """The storage slot of an order: commitment to capture hash `captured` and `head`, and the held amount."""
+def order_slot(captured: bytes, head: bytes, held: int, *, frozen: bool = False) -> int:
+    """The storage slot of an order: commitment to capture hash `captured` and `head`, whether frozen, held amount."""
     commitment = int.from_bytes(keccak(captured + head), "big") & _COMMITMENT_MASK
-    return commitment << HELD_BITS | held
+    return commitment << HELD_BITS | frozen * _FROZEN | held
 
 
 def held_of_slot(slot: int) -> int:
     """Held amount in an order's slot."""
     return slot & _HELD_MASK
+
+
+def is_frozen_slot(slot: int) -> bool:
+    """Whether an order's slot says that it is frozen."""
+    return bool(slot & _FROZEN)
 
 
 def _node(left: bytes, right: bytes) -> bytes:

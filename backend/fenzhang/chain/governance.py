@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from fenzhang.chain.codec import encode_call, leg_values
-from fenzhang.domain.rules import Leg
+from fenzhang.chain.abi import role_bytes
+from fenzhang.chain.codec import encode_call, leg_values, terms_values
+from fenzhang.domain.rules import NO_TERMS, Leg, RuleTerms
 
 NO_AUTHORITY = bytes(20)
 """Authority of a participant that never signs."""
@@ -36,6 +37,11 @@ def close_call(participant: bytes) -> bytes:
     return encode_call("ParticipantRegistry", "close", participant)
 
 
+def place_call(participant: bytes, parent: bytes) -> bytes:
+    """ParticipantRegistry.place, the registrar's."""
+    return encode_call("ParticipantRegistry", "place", participant, parent)
+
+
 def rotate_authority_call(participant: bytes, authority: bytes) -> bytes:
     """ParticipantRegistry.rotateAuthority, the present authority's or the registrar's."""
     return encode_call("ParticipantRegistry", "rotateAuthority", participant, authority)
@@ -46,6 +52,21 @@ def set_consent_call(recipient: bytes, platform: bytes, *, granted: bool) -> byt
     return encode_call("ParticipantRegistry", "setConsent", recipient, platform, granted)
 
 
+def set_order_frozen_call(order_id: bytes, split_id: bytes, reason: str, *, frozen: bool) -> bytes:
+    """SplitLedger.setFrozen of an order (`split_id` zero) or a split of it, a guardian's."""
+    return encode_call("SplitLedger", "setFrozen", order_id, split_id, frozen, role_bytes(reason))
+
+
+def set_participant_frozen_call(participant: bytes, reason: str, *, frozen: bool) -> bytes:
+    """ParticipantRegistry.setFrozen, a guardian's."""
+    return encode_call("ParticipantRegistry", "setFrozen", participant, frozen, role_bytes(reason))
+
+
+def set_max_share_out_call(platform: bytes, max_share_out: int) -> bytes:
+    """ParticipantRegistry.setMaxShareOut, a guardian's. Basis points; 0 lifts the cap."""
+    return encode_call("ParticipantRegistry", "setMaxShareOut", platform, max_share_out)
+
+
 def propose_call(
     *,
     platform: bytes,
@@ -54,15 +75,27 @@ def propose_call(
     effective_from: int,
     legs: Sequence[Leg],
     signature: bytes,
+    terms: RuleTerms = NO_TERMS,
 ) -> bytes:
     """RuleBook.propose; anyone may send it."""
-    proposal = (platform, rule_id, version, effective_from, list(map(leg_values, legs)))
+    content = (list(map(leg_values, legs)), terms_values(terms))
+    proposal = (platform, rule_id, version, effective_from, *content)
     return encode_call("RuleBook", "propose", proposal, signature)
 
 
 def approve_call(platform: bytes, rule_id: bytes, version: int, content_hash: bytes) -> bytes:
     """RuleBook.approve, a rule approver's."""
     return encode_call("RuleBook", "approve", platform, rule_id, version, content_hash)
+
+
+def veto_call(platform: bytes, rule_id: bytes, version: int, content_hash: bytes, reason: bytes) -> bytes:
+    """RuleBook.veto, a guardian's. `reason` is 32 bytes."""
+    return encode_call("RuleBook", "veto", platform, rule_id, version, content_hash, reason)
+
+
+def set_approval_lock_call(seconds: int) -> bytes:
+    """RuleBook.setApprovalLock, the administrator's."""
+    return encode_call("RuleBook", "setApprovalLock", seconds)
 
 
 def retire_call(platform: bytes, rule_id: bytes, signature: bytes) -> bytes:

@@ -8,7 +8,15 @@ from typing import Any
 from eth_abi.abi import decode
 from eth_abi.exceptions import DecodingError
 
-from fenzhang.chain.abi import Reader, currency_bytes, currency_text, role_bytes, role_text, word
+from fenzhang.chain.abi import (
+    Reader,
+    currency_bytes,
+    currency_text,
+    role_bytes,
+    role_text,
+    signed_word,
+    word,
+)
 from fenzhang.chain.abitypes import canonical_type, plain_value
 from fenzhang.chain.artifacts import artifact
 from fenzhang.chain.errors import ContractError, Undecodable, contract_error_class
@@ -34,21 +42,31 @@ _TYPES: dict[str, tuple[str, ...]] = {
     "SplitLedger_BindingCount": ("uint256", "uint256"),
     "SplitLedger_RecipientNotActive": ("bytes32",),
     "SplitLedger_RecipientNotConsented": ("bytes32", "bytes32"),
+    "SplitLedger_HoldBeyondExpiry": ("uint64", "uint64"),
     "SplitLedger_UnknownOrder": ("bytes32",),
     "SplitLedger_NotOrderPlatform": ("bytes32", "bytes32"),
     "SplitLedger_MalformedInstruction": ("bytes32",),
     "SplitLedger_InsufficientHeld": ("bytes32", "uint256", "uint256"),
+    "SplitLedger_ShareOutAboveCap": ("bytes32", "uint256", "uint256"),
     "SplitLedger_RoleNotBound": ("role",),
     "SplitLedger_RoleAlreadyBound": ("role", "bytes32"),
     "SplitLedger_LegExceedsRemaining": ("uint256", "uint256", "uint256"),
     "SplitLedger_GivenCount": ("uint256", "uint256"),
     "SplitLedger_GivenOutOfBounds": ("uint256", "uint256", "uint256", "uint256"),
     "SplitLedger_NothingHeld": ("bytes32",),
+    "SplitLedger_OnHold": ("bytes32", "uint64"),
+    "SplitLedger_OrderExpired": ("bytes32", "uint64"),
+    "SplitLedger_OrderFrozen": ("bytes32",),
+    "SplitLedger_SplitFrozen": ("bytes32", "bytes32"),
+    "SplitLedger_ParticipantFrozen": ("bytes32",),
+    "SplitLedger_OrderNotExpired": ("bytes32", "uint64"),
+    "SplitLedger_OutdatedWitness": ("bytes32",),
     "SplitLedger_ReturnNotFirst": ("bytes32",),
     "SplitLedger_UnknownSplit": ("bytes32", "bytes32"),
     "SplitLedger_InsufficientReturnable": ("bytes32", "uint256", "uint256"),
     "SplitLedger_LeafNotReturnable": ("bytes32", "uint256", "uint256", "uint256"),
-    "SplitLedger_InsufficientPosition": ("bytes32", "uint256", "uint256"),
+    "SplitLedger_InsufficientRefundable": ("bytes32", "uint256", "uint256"),
+    "SplitLedger_InsufficientPosition": ("bytes32", "uint256", "int256"),
 }
 """Argument types of the errors that reject; `role` is a bytes32 name and RuleState a uint8."""
 _SOLIDITY = {"role": "bytes32", "RuleState": "uint8"}
@@ -99,6 +117,8 @@ def _encode(kind: str, value: Any) -> bytes:
             return bytes(value).rjust(32, b"\0")
         case "bytes3":
             return currency_bytes(value).ljust(32, b"\0")
+        case "int256":
+            return signed_word(value)
         case _:
             return word(value)
 
@@ -119,7 +139,8 @@ def _decode(kind: str, reader: Reader, slot: int) -> object:
             except ValueError as error:
                 raise Undecodable(str(error)) from None
         case _:
-            return reader.uint(slot, int(kind.removeprefix("uint")))
+            read = reader.sint if kind.startswith("int") else reader.uint
+            return read(slot, int(kind.lstrip("uint")))
 
 
 @cache

@@ -13,7 +13,7 @@ from fenzhang.chain.errors import RpcError
 from fenzhang.chain.node import BlockTag, NodeClient
 from fenzhang.domain.errors import FenzhangError
 from fenzhang.domain.records import ParticipantStatus, RuleState
-from fenzhang.domain.rules import Leg
+from fenzhang.domain.rules import Leg, RuleTerms
 
 CHUNK = 500
 """Ids in one call: at 2,100 gas for each cold slot it stays far below what nodes allow a call."""
@@ -21,14 +21,16 @@ ATTESTOR_ROLE = 3
 """Number of the attestors' role in the AccessManager (contracts/libraries/Roles.sol)."""
 REGISTRAR_ROLE = 1
 RULE_APPROVER_ROLE = 2
+GUARDIAN_ROLE = 4
 
 
 @dataclass(frozen=True, slots=True)
 class Totals:
-    """Of one currency, minor units: ever captured, held on open orders. `enabled`: open for captures."""
+    """Of one currency, minor units: ever captured, held on open orders, ever refunded. `enabled`: open for captures."""
 
     captured: int
     held: int
+    refunded: int
     enabled: bool
 
 
@@ -38,6 +40,15 @@ class ParticipantView:
 
     status: ParticipantStatus
     authority: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class PlaceView:
+    """Who stands directly above (32 zero bytes for nobody), the level from the top, and how many directly below."""
+
+    parent: bytes
+    level: int
+    below: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,11 +63,12 @@ class RuleHeader:
 
 @dataclass(frozen=True, slots=True)
 class RuleView:
-    """State now, legs and role names of a rule version; UNKNOWN comes without legs."""
+    """State now, legs, role names and terms of a rule version; UNKNOWN comes without legs."""
 
     state: RuleState
     legs: tuple[Leg, ...]
     roles: tuple[str, ...]
+    terms: RuleTerms
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,8 +101,12 @@ class ChainView:
         return await self._chunked("orderSlots", (), order_ids)
 
     async def positions(self, currency: str, participants: Sequence[bytes]) -> list[int]:
-        """What is payable to each participant in `currency`, minor units."""
+        """What is payable to each participant in `currency`, minor units; negative is what it owes."""
         return await self._chunked("positions", (currency_bytes(currency),), participants)
+
+    async def shared_out(self, order_ids: Sequence[bytes]) -> list[int]:
+        """What left the merchants of orders, as far as it is kept (see ISplitLedger), minor units."""
+        return await self._chunked("sharedOut", (), order_ids)
 
     async def totals(self, currency: str) -> Totals:
         """Totals of a currency."""
@@ -139,6 +155,23 @@ class ChainView:
         )
         return [ParticipantView(ParticipantStatus(status), authority) for status, authority in results]
 
+    async def places_of(self, participants: Sequence[bytes]) -> list[PlaceView]:
+        """Where many participants stand among each other."""
+        results = await self._calls(
+            "ParticipantRegistry", "placeOf", [(participant,) for participant in participants]
+        )
+        return [PlaceView(parent, int(level), int(below)) for parent, level, below in results]
+
+    async def max_shares_out(self, platforms: Sequence[bytes]) -> list[int]:
+        """Caps of platforms in basis points, 0 for none."""
+        results = await self._calls("ParticipantRegistry", "platformOf", [(each,) for each in platforms])
+        return [int(cap) for _, _, cap in results]
+
+    async def consents(self, pairs: Sequence[tuple[bytes, bytes]]) -> list[bool]:
+        """Whether recipients agreed to receive from platforms."""
+        results = await self._calls("ParticipantRegistry", "hasConsent", pairs)
+        return [bool(given) for (given,) in results]
+
     async def standing(self, recipient: bytes, platform: bytes) -> tuple[ParticipantStatus, bool]:
         """Status of a recipient, and whether it agreed to receive from `platform`."""
         status, consented = await self._call("ParticipantRegistry", "standing", recipient, platform)
@@ -155,10 +188,16 @@ class ChainView:
         """Header of a rule version."""
         return RuleHeader(*await self._call("RuleBook", "header", platform, rule_id, version))
 
+    async def approval_lock(self) -> int:
+        """Least number of seconds between the approval of a version and its effect."""
+        [lock] = await self._call("RuleBook", "approvalLock")
+        return int(lock)
+
     async def rule(self, platform: bytes, rule_id: bytes, version: int) -> RuleView:
-        """State, legs and roles of a rule version."""
-        state, legs, roles = await self._call("RuleBook", "load", platform, rule_id, version)
-        return RuleView(RuleState(state), legs_from_values(legs), tuple(map(role_text, roles)))
+        """State, legs, roles and terms of a rule version."""
+        state, legs, roles, terms = await self._call("RuleBook", "load", platform, rule_id, version)
+        names = tuple(map(role_text, roles))
+        return RuleView(RuleState(state), legs_from_values(legs), names, RuleTerms(*terms))
 
     async def quote(self, legs: Sequence[Leg], amount: int, given: Sequence[int] = ()) -> Quote:
         """Dry run of the allocation on chain. Raises ContractError for legs that form no tree."""

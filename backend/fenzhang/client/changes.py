@@ -27,7 +27,7 @@ class PlacedLeg:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FieldChange:
-    """A field of a leg in both versions. Numbers beyond 64 bits are text."""
+    """A field of a leg, or a term, in both versions. Numbers beyond 64 bits are text."""
 
     field: str
     before: Any = None
@@ -66,6 +66,7 @@ class RuleDiff:
     before: ComparedVersion
     after: ComparedVersion
     same_legs: bool
+    terms: tuple[FieldChange, ...] = ()
     added: tuple[PlacedLeg, ...] = ()
     removed: tuple[PlacedLeg, ...] = ()
     changed: tuple[ChangedLeg, ...] = ()
@@ -74,7 +75,7 @@ class RuleDiff:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ParticipantChange:
-    """What a participant got, and would have got, by the replayed splits after their returns, minor units."""
+    """What a participant got, and would have got, by the replayed splits after returns and refunds, minor units."""
 
     participant_id: str
     currency: str
@@ -99,6 +100,7 @@ class CurrencyChange:
     amount_not_replayed: int
     releases: int
     released: int
+    refunded: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

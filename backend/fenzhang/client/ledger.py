@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import Any, TypeVar
 
 from fenzhang.client.flow import Flow
+from fenzhang.client.levels import Levels
 from fenzhang.client.reading import reader
 from fenzhang.client.session import Call, Session
 
@@ -24,12 +25,13 @@ class Side(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Position:
-    """What is payable to a participant."""
+    """What is payable to a participant. Negative is what it owes, and `debt` says so; else it is 0."""
 
     out_participant_no: str
     participant_id: str
     currency: str
     amount: int
+    debt: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +39,35 @@ class PositionPage:
     """A page of positions; `next` is the cursor of the next one, None on the last."""
 
     positions: tuple[Position, ...]
+    next: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Debt:
+    """What a participant owes. `out_participant_no` is the platform's own; operators and auditors see ids alone."""
+
+    participant_id: str
+    currency: str
+    debt: int
+    out_participant_no: str | None = None
+    platform_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DebtTotal:
+    """All debts of a currency."""
+
+    currency: str
+    participants: int
+    debt: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DebtPage:
+    """A page of debts, and the totals of all pages; `next` is the cursor of the next one, None on the last."""
+
+    debts: tuple[Debt, ...]
+    totals: tuple[DebtTotal, ...]
     next: str | None = None
 
 
@@ -111,6 +142,7 @@ class StatementLine:
     out_split_no: str | None = None
     out_release_no: str | None = None
     out_return_no: str | None = None
+    out_refund_no: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,6 +189,37 @@ class LedgerOperations:
             found += page.positions
             after = page.next
         return found
+
+    def get_positions(
+        self, participant: str, *, at_block: int | None = None, at: int | None = None
+    ) -> Flow[tuple[Position, ...]]:
+        """What is payable to a participant by currency, and what it owes."""
+        query = _given(at_block=at_block, at=at)
+        return (yield from self._ask(f"/v1/positions/{participant}", PositionPage, query)).positions
+
+    def debt_page(
+        self,
+        *,
+        after: str | None = None,
+        limit: int = _PAGE,
+        at_block: int | None = None,
+        at: int | None = None,
+    ) -> Flow[DebtPage]:
+        """Who owes: of the platform's participants, or of all for operators and auditors."""
+        query = {"limit": limit, **_given(after=after, at_block=at_block, at=at)}
+        return (yield from self._ask("/v1/debts", DebtPage, query))
+
+    def get_levels(
+        self,
+        *,
+        below: str | None = None,
+        after: str | None = None,
+        at_block: int | None = None,
+        at: int | None = None,
+    ) -> Flow[Levels]:
+        """Sums per level of the platform's tree, and a page of those directly below a participant, or at the top."""
+        query = {"limit": _PAGE, **_given(below=below, after=after, at_block=at_block, at=at)}
+        return (yield from self._ask("/v1/levels", Levels, query))
 
     def statement_page(
         self,

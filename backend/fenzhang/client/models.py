@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, ClassVar
 
-from fenzhang.domain.rules import Leg
+from fenzhang.domain.rules import NO_TERMS, Leg, RuleTerms
 
 
 class InstructionType(StrEnum):
@@ -20,12 +20,19 @@ class InstructionType(StrEnum):
     SPLIT = "SPLIT"
     RELEASE = "RELEASE"
     RETURN = "RETURN"
+    REFUND = "REFUND"
     ENROLL = "ENROLL"
     SUSPEND = "SUSPEND"
     RESUME = "RESUME"
+    PLACE = "PLACE"
     PROPOSE = "PROPOSE"
     APPROVE = "APPROVE"
     RETIRE = "RETIRE"
+    VETO = "VETO"
+    FREEZE = "FREEZE"
+    UNFREEZE = "UNFREEZE"
+    CONSENT = "CONSENT"
+    CAP = "CAP"
 
 
 class State(StrEnum):
@@ -51,7 +58,10 @@ class State(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewOrder:
-    """Capture an order. `rule_version` None takes the version in force; `bindings` is participant by role."""
+    """Capture an order. `rule_version` None takes the version in force; `bindings` is participant by role.
+
+    Nothing may be done on it before `hold_until`; what it holds at `expires_at` is released to the merchant.
+    """
 
     type: ClassVar[InstructionType] = InstructionType.CAPTURE
     out_order_no: str
@@ -62,6 +72,8 @@ class NewOrder:
     channel: str
     bindings: Mapping[str, str] = field(default_factory=dict)
     rule_version: int | None = None
+    hold_until: int | None = None
+    expires_at: int | None = None
 
     @property
     def reference(self) -> str:
@@ -121,7 +133,23 @@ class NewReturn:
         return self.out_return_no
 
 
-NewInstruction = NewOrder | NewSplit | NewRelease | NewReturn
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewRefund:
+    """Give an amount of an order back to its buyer: from what it holds, then from all that it gave."""
+
+    type: ClassVar[InstructionType] = InstructionType.REFUND
+    out_refund_no: str
+    out_order_no: str
+    amount: int
+    currency: str | None = None
+
+    @property
+    def reference(self) -> str:
+        """The client's own reference."""
+        return self.out_refund_no
+
+
+NewInstruction = NewOrder | NewSplit | NewRelease | NewReturn | NewRefund
 
 
 def body_of(item: NewInstruction) -> dict[str, Any]:
@@ -137,6 +165,18 @@ def _plain(value: Any) -> Any:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class NewFreeze:
+    """Freeze or unfreeze an order, a split of an order, or a participant of a platform. `reason` is an ASCII name."""
+
+    out_request_no: str
+    platform: str
+    reason: str
+    out_order_no: str | None = None
+    out_split_no: str | None = None
+    out_participant_no: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class NewRule:
     """Propose a rule version. `legs` name fixed recipients by reference in `recipients` (leg index to reference).
 
@@ -147,6 +187,7 @@ class NewRule:
     out_rule_no: str
     legs: Sequence[Leg]
     recipients: Mapping[int, str] = field(default_factory=dict)
+    terms: RuleTerms = NO_TERMS
     version: int | None = None
     effective_from: int | None = None
 
@@ -182,20 +223,52 @@ class Reason:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FreezeView:
+    """A freeze that lasts: by which account (0x hex), why, and since which block."""
+
+    guardian: str
+    reason: str
+    block_number: int
+    tx_hash: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FrozenThing:
+    """What is frozen: `kind` is ORDER, SPLIT or PARTICIPANT, `id` its 0x id."""
+
+    kind: str
+    id: str
+    guardian: str
+    reason: str
+    block_number: int
+    tx_hash: str
+    order_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FreezePage:
+    """A page of what is frozen; `next` is the cursor of the next one, None on the last."""
+
+    freezes: tuple[FrozenThing, ...]
+    next: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LeafAllocation:
-    """One leaf of a settled split, release or return; `returnable` is what a return can still take from it."""
+    """One leaf of a settled split, release, return or refund; `returnable` is what a return can still take from it."""
 
     leaf: int
     participant_id: str
     amount: int
     returned: int
     returnable: int
+    refunded: int = 0
     out_participant_no: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Instruction:
-    """A write as it stands."""
+    """A write as it stands. `from_held` of a settled refund is what its order held, `allocations` what leaves gave."""
 
     type: InstructionType
     id: str
@@ -209,12 +282,15 @@ class Instruction:
     out_split_no: str | None = None
     out_release_no: str | None = None
     out_return_no: str | None = None
+    out_refund_no: str | None = None
     out_participant_no: str | None = None
     out_rule_no: str | None = None
     out_request_no: str | None = None
     amount: int | None = None
     currency: str | None = None
+    from_held: int | None = None
     allocations: tuple[LeafAllocation, ...] | None = None
+    frozen: FreezeView | None = None
 
     @property
     def reference(self) -> str:
@@ -228,11 +304,26 @@ class Instruction:
                 own = self.out_release_no
             case InstructionType.RETURN:
                 own = self.out_return_no
+            case InstructionType.REFUND:
+                own = self.out_refund_no
             case InstructionType.ENROLL:
                 own = self.out_participant_no
             case _:
                 own = self.out_request_no
         return own or ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShareOut:
+    """A cap on what splits give to others than the order's merchant, in basis points of what was captured: `most`.
+
+    `shared_out` is what they gave, less what was returned; so much is `left` for further splits. Minor units.
+    """
+
+    max_share_out: int
+    most: int
+    shared_out: int
+    left: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -252,19 +343,33 @@ class OrderView:
     split: int
     returned: int
     released: int
+    refunded: int = 0
+    share_out: ShareOut | None = None
     instructions: tuple[Instruction, ...] = ()
     reason: Reason | None = None
+    hold_until: int | None = None
+    expires_at: int | None = None
+    released_by_expiry: int = 0
+    frozen: FreezeView | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ParticipantView:
-    """A participant and its standing on the chain: UNKNOWN, ACTIVE, SUSPENDED or CLOSED."""
+    """A participant and its standing on the chain: UNKNOWN, ACTIVE, SUSPENDED or CLOSED.
+
+    `consents`: it agrees to receive from its platform. `max_share_out`: a platform's cap in basis points, 0 for none.
+    """
 
     out_participant_no: str
     participant_id: str
     status: str
     authority: str | None = None
+    parent_id: str | None = None
+    level: int = 1
+    consents: bool = True
+    max_share_out: int = 0
     enrolment: Instruction | None = None
+    frozen: FreezeView | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -276,8 +381,17 @@ class ParticipantPage:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Veto:
+    """Who vetoed a version (0x address), with which reason, in which block."""
+
+    guardian: str
+    reason_code: str
+    block_number: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RuleVersion:
-    """A version of a rule as it stands on the chain."""
+    """A version of a rule as it stands on the chain; `veto` is there if it was vetoed."""
 
     out_rule_no: str
     rule_id: str
@@ -287,17 +401,25 @@ class RuleVersion:
     content_hash: str
     roles: tuple[str, ...]
     legs: tuple[Mapping[str, Any], ...]
+    terms: RuleTerms
+    veto: Veto | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RuleView:
-    """A rule: its versions, and the number of the one that orders captured now are split by."""
+    """A rule: its versions, and the number of the one that orders captured now are split by.
+
+    A version that is approved now takes effect at `earliest_effect` (Unix seconds) or later: `approval_lock` seconds
+    must lie between.
+    """
 
     out_rule_no: str
     rule_id: str
     platform_id: str
     retired: bool
     latest: int
+    approval_lock: int
+    earliest_effect: int
     versions: tuple[RuleVersion, ...]
     in_force: int | None = None
 
@@ -324,6 +446,21 @@ class GivenLeg:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class QuotedShareOut:
+    """A cap and what is left of it (see ShareOut), and what this split of an order would give to others.
+
+    Without an order, the amount counts as all that was captured, and `leaving` and `fits` are None.
+    """
+
+    max_share_out: int
+    most: int
+    shared_out: int
+    left: int
+    leaving: int | None = None
+    fits: bool | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class QuoteView:
     """The Python specification's answer and the contract's; `reason` is why the split would be rejected.
 
@@ -335,6 +472,8 @@ class QuoteView:
     agree: bool
     reason: Reason | None = None
     given: tuple[GivenLeg, ...] = ()
+    terms: RuleTerms | None = None
+    share_out: QuotedShareOut | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,6 +7,7 @@ Every flow raises ApiError (a subclass by kind of refusal), ApiUnreachable when 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
 from typing import Any, TypeVar
 
 from fenzhang.client import models
@@ -14,6 +15,7 @@ from fenzhang.client.changes import RuleDiff, WhatIf
 from fenzhang.client.errors import ApiError, ApiUnreachable, NotFound, UnexpectedAnswer, WaitTimeout
 from fenzhang.client.files import LONGEST_WAIT_S, FileOperations
 from fenzhang.client.flow import Flow
+from fenzhang.client.freezes import FreezeOperations
 from fenzhang.client.ledger import LedgerOperations
 from fenzhang.client.models import (
     Completion,
@@ -23,6 +25,7 @@ from fenzhang.client.models import (
     NewApp,
     NewInstruction,
     NewOrder,
+    NewRefund,
     NewRelease,
     NewReturn,
     NewRule,
@@ -42,7 +45,7 @@ from fenzhang.client.reading import reader
 from fenzhang.client.session import Call, Repeat, Session
 from fenzhang.client.signatures import Signatures
 from fenzhang.client.signing import PlatformKey
-from fenzhang.domain.rules import Leg
+from fenzhang.domain.rules import NO_TERMS, Leg
 
 T = TypeVar("T")
 Key = tuple[InstructionType, str]
@@ -54,10 +57,11 @@ _PATHS = {
     InstructionType.SPLIT: "/v1/splits",
     InstructionType.RELEASE: "/v1/releases",
     InstructionType.RETURN: "/v1/returns",
+    InstructionType.REFUND: "/v1/refunds",
 }
 
 
-class Operations(FileOperations, LedgerOperations):
+class Operations(FileOperations, FreezeOperations, LedgerOperations):
     """The API as flows over one session. `key` signs for a platform; without one its keystore key does."""
 
     def __init__(self, session: Session, key: PlatformKey | None = None) -> None:
@@ -121,6 +125,22 @@ class Operations(FileOperations, LedgerOperations):
         """Resume a suspended participant."""
         return (yield from self._request_change(f"/v1/participants/{reference}/resume", out_request_no))
 
+    def place_participant(self, reference: str, parent: str | None, out_request_no: str) -> Flow[Instruction]:
+        """Put a participant directly below `parent`, or with None at the top."""
+        body = {"out_request_no": out_request_no, "out_parent_no": parent}
+        return (yield from self._call("POST", f"/v1/participants/{reference}/place", Instruction, body=body))
+
+    def change_consent(self, reference: str, out_request_no: str, *, granted: bool) -> Flow[Instruction]:
+        """Record whether a participant agrees to receive from the platform, for orders from then on."""
+        body = {"out_request_no": out_request_no, "granted": granted}
+        path = f"/v1/participants/{reference}/consent"
+        return (yield from self._call("POST", path, Instruction, body=body))
+
+    def cap_platform(self, reference: str, out_request_no: str, max_share_out: int) -> Flow[Instruction]:
+        """Cap what a platform's splits give to others, in basis points, 0 for no cap; for guardians."""
+        body = {"out_request_no": out_request_no, "max_share_out": max_share_out}
+        return (yield from self._call("POST", f"/v1/platforms/{reference}/cap", Instruction, body=body))
+
     def _request_change(self, path: str, out_request_no: str) -> Flow[Instruction]:
         return (yield from self._call("POST", path, Instruction, body={"out_request_no": out_request_no}))
 
@@ -133,11 +153,29 @@ class Operations(FileOperations, LedgerOperations):
             "out_rule_no": rule.out_rule_no,
             "legs": legs_body(rule.legs, rule.recipients),
         }
+        if rule.terms != NO_TERMS:
+            body["terms"] = asdict(rule.terms)
         named = {"version": rule.version, "effective_from": rule.effective_from}
         body |= {name: value for name, value in named.items() if value is not None}
         if self._signatures is not None:
             body |= yield from self._signatures.proposal(rule)
         return (yield from self._call("POST", "/v1/rules", Instruction, body=body))
+
+    def veto_rule(
+        self, out_request_no: str, platform: str, version: RuleVersion, reason_code: str
+    ) -> Flow[Instruction]:
+        """Veto exactly this version before it takes effect; for guardians.
+
+        The reason code is 1 to 32 of a-z, 0-9, _ and -.
+        """
+        path = f"/v1/rules/{version.out_rule_no}/versions/{version.version}/veto"
+        body = {
+            "out_request_no": out_request_no,
+            "platform": platform,
+            "content_hash": version.content_hash,
+            "reason_code": reason_code,
+        }
+        return (yield from self._call("POST", path, Instruction, body=body))
 
     def approve_rule(self, out_request_no: str, platform: str, version: RuleVersion) -> Flow[Instruction]:
         """Approve exactly this version; for approvers."""
@@ -174,11 +212,18 @@ class Operations(FileOperations, LedgerOperations):
         *,
         rule: str | None = None,
         legs: Sequence[Leg] | None = None,
+        order: str | None = None,
         given: Sequence[int] = (),
     ) -> Flow[QuoteView]:
-        """A dry run of a rule of the platform, or of any legs, on `amount`; `given` is for GIVEN legs, in leg order."""
+        """A dry run of a rule of the platform, of any legs, or of a split of an order, on `amount`.
+
+        `given` is for GIVEN legs, in leg order.
+        """
         body: dict[str, Any] = {"amount": amount, **({"given": list(given)} if given else {})}
-        body |= {"out_rule_no": rule} if legs is None else {"legs": legs_body(legs)}
+        if order is not None:
+            body["out_order_no"] = order
+        else:
+            body |= {"out_rule_no": rule} if legs is None else {"legs": legs_body(legs)}
         return (yield from self._call("POST", "/v1/quote", QuoteView, body=body))
 
     def diff_rule(
@@ -235,7 +280,13 @@ class Operations(FileOperations, LedgerOperations):
         """Take an amount back from a split."""
         return (yield from self._write(new, deadline))
 
-    def _write(self, item: NewSplit | NewRelease | NewReturn, deadline: int | None) -> Flow[Instruction]:
+    def refund(self, refund: NewRefund, *, deadline: int | None = None) -> Flow[Instruction]:
+        """Give an amount of an order back to its buyer."""
+        return (yield from self._write(refund, deadline))
+
+    def _write(
+        self, item: NewSplit | NewRelease | NewReturn | NewRefund, deadline: int | None
+    ) -> Flow[Instruction]:
         body = body_of(item)
         if self._signatures is not None:
             body["authorization"] = yield from self._signatures.authorization([item], deadline)
@@ -266,7 +317,7 @@ class Operations(FileOperations, LedgerOperations):
     ) -> Flow[Instruction]:
         """Any write as it stands. With `state`, waiting ends as soon as it is in another one.
 
-        A split, release or return that is settled comes with its allocations. `platform` is for approvers.
+        A split, release, return or refund that is settled comes with its allocations. `platform` is for approvers.
         """
         detailed = _PATHS.get(kind) if kind is not InstructionType.CAPTURE else None
         path = f"{detailed or '/v1/instructions/' + kind.value}/{reference}"

@@ -14,6 +14,7 @@ from fenzhang.client.models import (
     InstructionType,
     NewInstruction,
     NewOrder,
+    NewRefund,
     NewRelease,
     NewReturn,
     NewRule,
@@ -69,7 +70,7 @@ class Signatures:
         ids = yield from self._participants(rule.recipients.values())
         legs = with_recipients(rule.legs, rule.recipients, ids)
         effective_from = rule.effective_from or 0
-        signature = signer.propose(rule.out_rule_no, rule.version, effective_from, legs)
+        signature = signer.propose(rule.out_rule_no, rule.version, effective_from, legs, rule.terms)
         return {"version": rule.version, "effective_from": effective_from, "signature": signature}
 
     def retirement(self, rule: str) -> Flow[str]:
@@ -95,7 +96,7 @@ class Signatures:
     def _instruction(
         self,
         platform: bytes,
-        item: NewSplit | NewRelease | NewReturn,
+        item: NewSplit | NewRelease | NewReturn | NewRefund,
         orders: Mapping[str, bytes],
         items: Sequence[NewInstruction],
     ) -> Flow[Instruction]:
@@ -127,6 +128,14 @@ class Signatures:
                     split_id=identifiers.split_id(platform, item.out_split_no),
                     amount=item.amount,
                     amounts=tuple(item.amounts or ()),
+                )
+
+            case NewRefund():
+                return Instruction(
+                    kind=InstructionKind.REFUND,
+                    id=identifiers.refund_id(platform, item.out_refund_no),
+                    order_id=identifiers.order_id(platform, item.out_order_no),
+                    amount=item.amount,
                 )
 
     def _order_of_split(self, reference: str) -> Flow[bytes]:

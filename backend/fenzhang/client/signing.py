@@ -26,7 +26,7 @@ from fenzhang.client.errors import WrongNetwork
 from fenzhang.client.models import Network
 from fenzhang.domain import identifiers
 from fenzhang.domain.records import Authorization, Instruction
-from fenzhang.domain.rules import Leg
+from fenzhang.domain.rules import Leg, RuleTerms
 
 DAY_S = 86_400
 
@@ -89,10 +89,12 @@ class Signer:
         )
         return {"nonce": hex(nonce), "deadline": deadline, "signature": _hex(self.key.sign_digest(digest))}
 
-    def propose(self, rule: str, version: int, effective_from: int, legs: Sequence[Leg]) -> str:
+    def propose(
+        self, rule: str, version: int, effective_from: int, legs: Sequence[Leg], terms: RuleTerms
+    ) -> str:
         """The signature of a rule proposal; recipients of `legs` are ids."""
         rule_id = identifiers.rule_id(self.platform, rule)
-        digest = proposal_digest(self.rules, self.platform, rule_id, version, effective_from, legs)
+        digest = proposal_digest(self.rules, self.platform, rule_id, version, effective_from, legs, terms)
         return _hex(self.key.sign_digest(digest))
 
     def retire(self, rule: str) -> str:

@@ -28,7 +28,9 @@ def _group() -> None:
 def create(
     *,
     name: Annotated[str, typer.Option(help="Name of the app, unique.")],
-    scopes: Annotated[str, typer.Option(help="operator, platform, approver, auditor; separated by commas.")],
+    scopes: Annotated[
+        str, typer.Option(help="operator, platform, approver, guardian, auditor; separated by commas.")
+    ],
     platform: Annotated[
         str | None, typer.Option(help="Reference of the platform, for the scope platform.")
     ] = None,

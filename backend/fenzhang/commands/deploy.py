@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -17,6 +18,11 @@ if TYPE_CHECKING:
     from fenzhang.chain.signer import LocalKey
 
 ADDRESS_SIZE = 20
+ADMIN_KEY_HELP = (
+    "Key of the administrator, who also pays: a key file (Web3 secret storage) or 64 hexadecimal digits. "
+    f"Its password is asked for, or read from {PASSWORD_VARIABLE}. "
+    "On the devnet the first test account is the default."
+)
 
 Addresses = list[str] | None
 
@@ -31,12 +37,7 @@ def deploy_command(
     rpc: Annotated[str | None, typer.Option("--rpc", help=RPC_HELP, show_default=False)] = None,
     admin_key_file: Annotated[
         Path | None,
-        typer.Option(
-            help="Key of the administrator, who also pays: a key file (Web3 secret storage) or 64 hexadecimal digits. "
-            f"Its password is asked for, or read from {PASSWORD_VARIABLE}. "
-            "On the devnet the first test account is the default.",
-            show_default=False,
-        ),
+        typer.Option(help=ADMIN_KEY_HELP, show_default=False),
     ] = None,
     registrar: Annotated[Addresses, typer.Option(help="Address with the registrar role; repeatable.")] = None,
     rule_approver: Annotated[
@@ -45,9 +46,14 @@ def deploy_command(
     attestor: Annotated[
         Addresses, typer.Option(help="Address of a bank that attests captures; repeatable.")
     ] = None,
+    guardian: Annotated[Addresses, typer.Option(help="Address with the guardian role; repeatable.")] = None,
     execution_delay: Annotated[
         int,
         typer.Option(help="Seconds between announcing and doing for registrars and rule approvers.", min=0),
+    ] = 0,
+    approval_lock: Annotated[
+        int,
+        typer.Option(help="Least seconds between the approval of a rule version and its effect.", min=0),
     ] = 0,
     out: Annotated[
         Path | None,
@@ -62,7 +68,9 @@ def deploy_command(
         registrars=_addresses(registrar),
         rule_approvers=_addresses(rule_approver),
         attestors=_addresses(attestor),
+        guardians=_addresses(guardian),
         execution_delay_s=execution_delay,
+        approval_lock_s=approval_lock,
     )
     deployment = asyncio.run(_deploy(rpc, admin_key_file, plan, out, timeout))
     typer.echo(f"SplitLedger 0x{deployment.split_ledger.hex()} on chain {deployment.chain_id}")
@@ -80,15 +88,21 @@ async def _deploy(
     async with NodeClient(node_url(Settings.from_environment(), rpc)) as node:
         chain_id = await node.chain_id()
         if chain_id == DEVNET_CHAIN_ID and not plan.members():
-            plan = devnet_plan()
-        if key_file is not None:
-            admin = read_key(key_file)
-        elif chain_id == DEVNET_CHAIN_ID:
-            admin = _devnet_key("admin")
-        else:
-            raise typer.BadParameter("--admin-key-file is needed on every chain but the devnet")
+            plan = replace(devnet_plan(), approval_lock_s=plan.approval_lock_s)
+        admin = administrator(key_file, chain_id)
         path = out or deployment_path(chain_id)
         return await deploy(node, admin, plan, path, report=typer.echo, timeout_s=timeout_s)
+
+
+def administrator(key_file: Path | None, chain_id: int) -> LocalKey:
+    """The administrator's key: of the file, or on the devnet the first test account's. Raises BadParameter."""
+    from fenzhang.chain.keystore import DEVNET_CHAIN_ID
+
+    if key_file is not None:
+        return read_key(key_file)
+    if chain_id == DEVNET_CHAIN_ID:
+        return _devnet_key("admin")
+    raise typer.BadParameter("--admin-key-file is needed on every chain but the devnet")
 
 
 def devnet_plan() -> DeployPlan:
@@ -99,6 +113,7 @@ def devnet_plan() -> DeployPlan:
         registrars=[_devnet_key("registrar").address],
         rule_approvers=[_devnet_key("rule-approver").address],
         attestors=[_devnet_key("bank-attestor").address],
+        guardians=[_devnet_key("guardian").address, _devnet_key("second-guardian").address],
     )
 
 

@@ -22,7 +22,10 @@ if TYPE_CHECKING:
 
 app = typer.Typer(no_args_is_help=True, help="Signing keys of the operator, kept encrypted in the database.")
 Label = Annotated[
-    str, typer.Argument(help="submitter, submitter:1, submitter:2 …, registrar, approver or attestor.")
+    str,
+    typer.Argument(
+        help="submitter, submitter:1 …, registrar, approver, guardian, second-guardian or attestor."
+    ),
 ]
 
 
@@ -64,7 +67,8 @@ def _add(label: str, key: LocalKey) -> None:
 
     if label not in keys.operator_labels():
         raise InvalidInput(
-            "label", "it is submitter, submitter:1, submitter:2 …, registrar, approver or attestor"
+            "label",
+            "it is submitter, submitter:1 …, registrar, approver, guardian, second-guardian or attestor",
         )
     asyncio.run(_store(Settings().prepared(), label, key))
     print_json({"label": label, "address": "0x" + key.address.hex()})

@@ -111,10 +111,10 @@ def print_standing(standing: dict[str, CurrencyStanding], out: Console) -> None:
         table.add_section()
     out.print(table)
     for currency, found in standing.items():
-        total = sum(found.positions.values())
+        parts = {"positions": sum(found.positions.values()), "held": found.held, "refunded": found.refunded}
+        told = " + ".join(f"{name} {format_amount(amount, currency)}" for name, amount in parts.items())
         sign, verdict = ("=", "conserved") if found.conserved else ("!=", "NOT CONSERVED")
         out.print(
-            f"{currency}: positions {format_amount(total, currency)} + held {format_amount(found.held, currency)}"
-            f" {sign} captured {format_amount(found.captured, currency)}: {verdict}",
+            f"{currency}: {told} {sign} captured {format_amount(found.captured, currency)}: {verdict}",
             highlight=False,
         )

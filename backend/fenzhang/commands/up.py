@@ -89,7 +89,7 @@ def _print_text(endpoints: Endpoints) -> None:
         f"API          {endpoints.api}   (GET /openapi.json describes it)\n"
         f"node         {endpoints.rpc}\n"
         f"deployment   {endpoints.deployment}\n"
-        f"credentials  {endpoints.apps}   (operator and approver)\n"
+        f"credentials  {endpoints.apps}   (operator, approver and guardian)\n"
         f"logs         {endpoints.home / 'logs'}\n"
         f"check        {at_home}fenzhang verify\n"
         f"             {at_home}fenzhang reconcile\n"

@@ -68,16 +68,18 @@ def _summary(report: AuditReport) -> Table:
 
 
 def _money(report: AuditReport) -> Table:
-    table = Table("currency", title="on chain: positions + held = captured", title_justify="left")
-    for name in ("positions", "held", "captured", ""):
+    table = Table("currency", title="on chain: positions + held + refunded = captured", title_justify="left")
+    for name in ("positions", "held", "refunded", "captured", ""):
         table.add_column(name, justify="right")
     for currency, money in sorted(report.currencies.items()):
         positions = sum(money.positions.values())
-        conserved = positions + money.held == money.captured
         table.add_row(
             escape(currency),
-            *(_amount(amount, currency) for amount in (positions, money.held, money.captured)),
-            "[green]holds[/]" if conserved else "[red]differs[/]",
+            *(
+                _amount(amount, currency)
+                for amount in (positions, money.held, money.refunded, money.captured)
+            ),
+            "[green]holds[/]" if money.is_conserved else "[red]differs[/]",
         )
     return table
 
@@ -98,6 +100,7 @@ def _print_story(console: Console, story: Story) -> None:
             ("split", story.split),
             ("released", story.released),
             ("returned", story.returned),
+            ("refunded", story.refunded),
             ("held", story.held),
         )
         line = ", ".join(f"{name} {_amount(amount, currency)}" for name, amount in sums)

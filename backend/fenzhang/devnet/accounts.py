@@ -59,7 +59,7 @@ _ROWS: Final = (
         "0x8b3a350cf5c34c9194ca85829a2df0ec3153be0318b5e2d3348e872092edffba",
     ),
     (
-        "free",
+        "second-guardian",
         "0x976EA74026E726554dB657fA54763abd0C3a0aa9",
         "0x92db14e403b83dfe3df233f83dfa3a0d7096f21ca9b0d6d6b8d88b2b4ec1564e",
     ),

@@ -153,18 +153,24 @@ def given_ranges(legs: Sequence[Leg], amount: int, given: Sequence[int] = ()) ->
     return found
 
 
-# ------------------------------------------------------------------------------ what a return takes
+# ------------------------------------------------------------------------------ what returns and refunds take
 
 
 def take_back(split_id: bytes, returnable: Sequence[int], amount: int) -> list[int]:
-    """Spread a return of `amount` over leaves in proportion to what each can still give back (`returnable`).
-
-    Cumulative floor: the first k leaves together give floor(sum(returnable[:k]) * amount / sum(returnable)), so the
-    takes sum to `amount` and none is more than its leaf has. Raises InsufficientReturnable.
-    """
+    """Spread a return of `amount` over the leaves of a split. Raises InsufficientReturnable."""
     total = sum(returnable)
     if amount > total:
         raise InsufficientReturnable(split_id, amount, total)
+    return spread_takes(returnable, amount)
+
+
+def spread_takes(returnable: Sequence[int], amount: int) -> list[int]:
+    """Spread `amount` over leaves in proportion to what each can still give back; together they can give so much.
+
+    Cumulative floor: the first k leaves together give floor(sum(returnable[:k]) * amount / sum(returnable)), so the
+    takes sum to `amount` and none is more than its leaf has.
+    """
+    total = sum(returnable)
     if total == 0:
         return [0] * len(returnable)
     given = [weight * amount // total for weight in accumulate(returnable)]

@@ -199,6 +199,14 @@ class RecipientNotConsented(Rejection):
     fields = ("recipient", "platform")
 
 
+class HoldBeyondExpiry(Rejection):
+    """The order would expire before its hold ends."""
+
+    code = "hold_beyond_expiry"
+    contract_error = "SplitLedger_HoldBeyondExpiry"
+    fields = ("hold_until", "expires_at")
+
+
 class UnknownOrder(Rejection):
     """The order has not been captured."""
 
@@ -229,6 +237,14 @@ class InsufficientHeld(Rejection):
     code = "insufficient_held"
     contract_error = "SplitLedger_InsufficientHeld"
     fields = ("order_id", "amount", "held")
+
+
+class ShareOutAboveCap(Rejection):
+    """The split gives others than the order's merchant more than the cap of the rule or platform still allows."""
+
+    code = "share_out_above_cap"
+    contract_error = "SplitLedger_ShareOutAboveCap"
+    fields = ("order_id", "leaving", "left")
 
 
 class RoleNotBound(Rejection):
@@ -291,8 +307,64 @@ class NothingHeld(Rejection):
     fields = ("order_id",)
 
 
+class OnHold(Rejection):
+    """Nothing may be done on the order yet."""
+
+    code = "on_hold"
+    contract_error = "SplitLedger_OnHold"
+    fields = ("order_id", "hold_until")
+
+
+class OrderExpired(Rejection):
+    """The order has expired and is not split any more."""
+
+    code = "order_expired"
+    contract_error = "SplitLedger_OrderExpired"
+    fields = ("order_id", "expires_at")
+
+
+class OrderFrozen(Rejection):
+    """A guardian has frozen the order."""
+
+    code = "order_frozen"
+    contract_error = "SplitLedger_OrderFrozen"
+    fields = ("order_id",)
+
+
+class SplitFrozen(Rejection):
+    """A guardian has frozen the split."""
+
+    code = "split_frozen"
+    contract_error = "SplitLedger_SplitFrozen"
+    fields = ("order_id", "split_id")
+
+
+class ParticipantFrozen(Rejection):
+    """A guardian has frozen the participant."""
+
+    code = "participant_frozen"
+    contract_error = "SplitLedger_ParticipantFrozen"
+    fields = ("participant",)
+
+
+class OrderNotExpired(Rejection):
+    """The order has not expired."""
+
+    code = "order_not_expired"
+    contract_error = "SplitLedger_OrderNotExpired"
+    fields = ("order_id", "expires_at")
+
+
+class OutdatedWitness(Rejection):
+    """The witness is not of the order as it is now."""
+
+    code = "outdated_witness"
+    contract_error = "SplitLedger_OutdatedWitness"
+    fields = ("order_id",)
+
+
 class ReturnNotFirst(Rejection):
-    """A return stands behind another instruction of the same order in one authorization."""
+    """A return or refund stands behind another instruction of the same order in one authorization."""
 
     code = "return_not_first"
     contract_error = "SplitLedger_ReturnNotFirst"
@@ -323,8 +395,16 @@ class LeafNotReturnable(Rejection):
     fields = ("split_id", "leaf", "amount", "returnable")
 
 
+class InsufficientRefundable(Rejection):
+    """The refund is larger than what the order holds and its leaves still have to give back."""
+
+    code = "insufficient_refundable"
+    contract_error = "SplitLedger_InsufficientRefundable"
+    fields = ("order_id", "amount", "refundable")
+
+
 class InsufficientPosition(Rejection):
-    """The recipient's position does not cover what it must give back."""
+    """The recipient's position does not cover what it must give back, and the rule lets nobody owe."""
 
     code = "insufficient_position"
     contract_error = "SplitLedger_InsufficientPosition"

@@ -63,6 +63,11 @@ def return_id(platform: bytes, reference: str) -> bytes:
     return _derive("return", platform, reference)
 
 
+def refund_id(platform: bytes, reference: str) -> bytes:
+    """On-chain id of a refund instruction."""
+    return _derive("refund", platform, reference)
+
+
 def _derive(kind: str, platform: bytes, reference: str) -> bytes:
     digest = sha256(b"fenzhang\0" + kind.encode() + b"\0" + platform + reference.encode("ascii")).digest()
     return digest[:_DRAWN].ljust(ID_SIZE, b"\0")

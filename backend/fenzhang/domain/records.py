@@ -14,6 +14,17 @@ class InstructionKind(IntEnum):
     SPLIT = 0
     RELEASE = 1
     RETURN = 2
+    REFUND = 3
+
+    @property
+    def opens_past(self) -> bool:
+        """Whether deciding it takes the order's opened past, and so it stands first for its order."""
+        return self >= InstructionKind.RETURN
+
+    @property
+    def record(self) -> RecordKind:
+        """Kind of the record that it makes when it settles."""
+        return RecordKind[self.name]
 
 
 class RecordKind(IntEnum):
@@ -24,6 +35,7 @@ class RecordKind(IntEnum):
     RELEASE = 2
     RETURN = 3
     REJECTION = 4
+    REFUND = 5
 
 
 class RuleState(IntEnum):
@@ -35,6 +47,7 @@ class RuleState(IntEnum):
     IN_FORCE = 3
     SUPERSEDED = 4
     RETIRED = 5
+    VETOED = 6
 
 
 class ParticipantStatus(IntEnum):
@@ -50,7 +63,9 @@ class ParticipantStatus(IntEnum):
 class Capture:
     """What an attestor signs about one order.
 
-    `bindings` follow the rule version's roles; 32 zero bytes leave one open.
+    `bindings` follow the rule version's roles; 32 zero bytes leave one open. Before `hold_until` nothing may be done on
+    the order; from `expires_at` on it is not split any more, and anybody may release what it holds. Both are Unix
+    seconds, 0 for none.
     """
 
     order_id: bytes
@@ -61,6 +76,16 @@ class Capture:
     currency: str
     amount: int
     bindings: tuple[bytes, ...]
+    hold_until: int = 0
+    expires_at: int = 0
+
+    def is_on_hold(self, now: int) -> bool:
+        """Whether nothing may be done on the order at `now` (Unix seconds)."""
+        return now < self.hold_until
+
+    def has_expired(self, now: int) -> bool:
+        """Whether what the order holds may be released by anybody at `now` (Unix seconds)."""
+        return 0 < self.expires_at <= now
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +128,10 @@ class Authorization:
 
 @dataclass(frozen=True, slots=True)
 class PastRecord:
-    """A settled record of an order, opened. `split_id` is used by RETURN only; a RELEASE has no allocations."""
+    """A settled record of an order, opened. `split_id` is used by RETURN only; a RELEASE has no allocations.
+
+    Those of a REFUND are what it took from the order's leaves, one each; the rest of its amount was held.
+    """
 
     kind: RecordKind
     id: bytes

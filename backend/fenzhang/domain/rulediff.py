@@ -14,10 +14,10 @@ What is left over was removed, or added.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
-from fenzhang.domain.rules import ROOT, Leg, leaf_indices
+from fenzhang.domain.rules import ROOT, Leg, RuleTerms, leaf_indices
 
 TERMS = ("kind", "value", "min", "max")
 """Fields that say what a leg takes."""
@@ -96,6 +96,12 @@ def diff(before: Sequence[Leg], after: Sequence[Leg]) -> RuleDiff:
         ),
         moved=_moves(before, after, pairs),
     )
+
+
+def diff_terms(before: RuleTerms, after: RuleTerms) -> tuple[FieldChange, ...]:
+    """The terms in which two versions differ, with the value of each."""
+    values = ((f.name, getattr(before, f.name), getattr(after, f.name)) for f in fields(RuleTerms))
+    return tuple(FieldChange(name, old, new) for name, old, new in values if old != new)
 
 
 def apply(before: Sequence[Leg], change: RuleDiff) -> list[Leg]:

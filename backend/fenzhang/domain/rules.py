@@ -54,6 +54,31 @@ class Leg:
     role: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class RuleTerms:
+    """What a version says beside its legs about the orders that are split by it; immutable like them."""
+
+    max_share_out: int = 0
+    """Basis points of an order's captured amount that splits may give to others than its merchant; 0 means no cap."""
+    may_owe: bool = False
+    """A return may make a recipient's position negative."""
+
+
+NO_TERMS = RuleTerms()
+"""Terms that change nothing."""
+
+
+def smaller_cap(*caps: int) -> int:
+    """The smallest of caps in basis points, of which 0 means none."""
+    return min((cap for cap in caps if cap), default=0)
+
+
+def validate_terms(terms: RuleTerms) -> None:
+    """Raises InvalidRule for a cap above the whole."""
+    if not 0 <= terms.max_share_out <= BASIS_POINTS:
+        raise InvalidRule(-1, f"a cap of {terms.max_share_out} basis points is more than the whole")
+
+
 def given_indices(legs: Sequence[Leg]) -> list[int]:
     """Indices of the GIVEN legs. A split gives its amounts in this order."""
     return [index for index, leg in enumerate(legs) if leg.kind is LegKind.GIVEN]

@@ -11,25 +11,39 @@ whether a relayer's witness opens an order's slot (an authorization with a wrong
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from fenzhang.domain.allocation import Allocation, allocate, check_given_count, check_takes, take_back
+from fenzhang.domain.allocation import (
+    Allocation,
+    allocate,
+    check_given_count,
+    check_takes,
+    spread_takes,
+    take_back,
+)
 from fenzhang.domain.errors import (
     AmountAboveLimit,
     BindingCount,
     CurrencyNotEnabled,
     DeadlinePassed,
     EmptyAuthorization,
+    HoldBeyondExpiry,
     InsufficientHeld,
     InsufficientPosition,
+    InsufficientRefundable,
     InvalidSignature,
     MalformedInstruction,
     NonceUsed,
     NotAttestor,
     NothingHeld,
     NotOrderPlatform,
+    OnHold,
     OrderAlreadyCaptured,
+    OrderExpired,
+    OrderFrozen,
+    OrderNotExpired,
+    ParticipantFrozen,
     PlatformNotActive,
     RecipientNotActive,
     RecipientNotConsented,
@@ -38,11 +52,13 @@ from fenzhang.domain.errors import (
     RoleAlreadyBound,
     RoleNotBound,
     RuleNotInForce,
+    SplitFrozen,
     UnknownOrder,
     UnknownSplit,
     ZeroAmount,
 )
 from fenzhang.domain.money import MAX_AMOUNT
+from fenzhang.domain.past import held_change, order_leaves, returnable
 from fenzhang.domain.records import (
     Attestation,
     Authorization,
@@ -55,6 +71,7 @@ from fenzhang.domain.records import (
     RuleState,
 )
 from fenzhang.domain.rules import MAX_CHAIN_AMOUNT, given_indices, roles_of
+from fenzhang.domain.sharing import check_share_out, count_share_out
 from fenzhang.domain.world import NO_AUTHORITY, Order, World
 
 NOBODY = bytes(32)
@@ -63,7 +80,10 @@ NOBODY = bytes(32)
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a settled capture or instruction records. A RELEASE and a CAPTURE have no allocations."""
+    """What a settled capture or instruction records. A RELEASE and a CAPTURE have no allocations.
+
+    Those of a REFUND are its takes, one per leaf of the order; the rest of its amount was held.
+    """
 
     kind: RecordKind
     amount: int
@@ -100,6 +120,8 @@ def check_authorization(world: World, authorization: Authorization, now: int, *,
         or world.authority_of(platform) == NO_AUTHORITY
     ):
         raise PlatformNotActive(platform)
+    if platform in world.frozen_participants:
+        raise ParticipantFrozen(platform)
     _check_authority(world, platform, authorization.nonce, authorization.deadline, now, signed=signed)
     if not authorization.instructions:
         raise EmptyAuthorization(authorization.nonce)
@@ -149,7 +171,7 @@ def settle_authorization(
     for instruction in authorization.instructions:
         first = instruction.order_id not in settled
         try:
-            outcome = decide_instruction(world, authorization.platform, instruction, first=first)
+            outcome = decide_instruction(world, authorization.platform, instruction, now, first=first)
         except Rejection as rejection:
             decisions.append(rejection)
         else:
@@ -177,6 +199,13 @@ def decide_capture(world: World, capture: Capture, now: int) -> Outcome:
     state = world.rule_state(capture.platform, capture.rule_id, capture.rule_version, now)
     if state is not RuleState.IN_FORCE:
         raise RuleNotInForce(capture.rule_id, capture.rule_version, state)
+    _check_capture_parties(world, capture)
+    if 0 < capture.expires_at <= capture.hold_until:
+        raise HoldBeyondExpiry(capture.hold_until, capture.expires_at)
+    return Outcome(RecordKind.CAPTURE, capture.amount)
+
+
+def _check_capture_parties(world: World, capture: Capture) -> None:
     expected = len(roles_of(world.legs_of(capture)))
     if len(capture.bindings) != expected:
         raise BindingCount(len(capture.bindings), expected)
@@ -184,7 +213,6 @@ def decide_capture(world: World, capture: Capture, now: int) -> Outcome:
     for bound in capture.bindings:
         if bound != NOBODY:
             _check_consenting(world, bound, capture.platform)
-    return Outcome(RecordKind.CAPTURE, capture.amount)
 
 
 def apply_capture(world: World, capture: Capture) -> None:
@@ -198,8 +226,10 @@ def apply_capture(world: World, capture: Capture) -> None:
 # ------------------------------------------------------------------------------ instructions
 
 
-def decide_instruction(world: World, platform: bytes, instruction: Instruction, *, first: bool) -> Outcome:
-    """What an instruction authorised by `platform` records. Raises its Rejection.
+def decide_instruction(
+    world: World, platform: bytes, instruction: Instruction, now: int, *, first: bool
+) -> Outcome:
+    """What an instruction authorised by `platform` records at `now` (Unix seconds). Raises its Rejection.
 
     `first` is false once an earlier instruction of the same authorization has settled on the same order.
     """
@@ -208,6 +238,7 @@ def decide_instruction(world: World, platform: bytes, instruction: Instruction, 
         raise UnknownOrder(instruction.order_id)
     if order.capture.platform != platform:
         raise NotOrderPlatform(instruction.order_id, platform)
+    check_movable(world, order.capture, instruction.kind, now)
     match instruction.kind:
         case InstructionKind.SPLIT:
             return _decide_split(world, order, instruction)
@@ -215,6 +246,21 @@ def decide_instruction(world: World, platform: bytes, instruction: Instruction, 
             return _decide_release(world, order, instruction)
         case InstructionKind.RETURN:
             return _decide_return(world, order, instruction, first=first)
+        case InstructionKind.REFUND:
+            return _decide_refund(world, order, instruction, first=first)
+
+
+def check_movable(world: World, capture: Capture, kind: InstructionKind, now: int) -> None:
+    """Raise the Rejection of an instruction of this kind on an order that is frozen, on hold or expired.
+
+    A hold does not keep a refund back: it is there for the buyer.
+    """
+    if world.is_frozen(capture.order_id):
+        raise OrderFrozen(capture.order_id)
+    if capture.is_on_hold(now) and kind is not InstructionKind.REFUND:
+        raise OnHold(capture.order_id, capture.hold_until)
+    if kind is InstructionKind.SPLIT and capture.has_expired(now):
+        raise OrderExpired(capture.order_id, capture.expires_at)
 
 
 def _decide_split(world: World, order: Order, instruction: Instruction) -> Outcome:
@@ -231,6 +277,7 @@ def _decide_split(world: World, order: Order, instruction: Instruction) -> Outco
     allocations = allocate(legs, instruction.amount, bindings, instruction.amounts)
     for allocation in allocations:
         _check_active(world, allocation.recipient)
+    check_share_out(world, order, allocations)
     return Outcome(RecordKind.SPLIT, instruction.amount, tuple(allocations))
 
 
@@ -259,10 +306,34 @@ def _bind(world: World, capture: Capture, instruction: Instruction) -> dict[str,
 def _decide_release(world: World, order: Order, instruction: Instruction) -> Outcome:
     if instruction.split_id != NOBODY or instruction.amount or instruction.bindings or instruction.amounts:
         raise MalformedInstruction(instruction.id)
+    return _decide_release_of_held(world, order)
+
+
+def _decide_release_of_held(world: World, order: Order) -> Outcome:
     if order.held == 0:
-        raise NothingHeld(instruction.order_id)
+        raise NothingHeld(order.capture.order_id)
     _check_active(world, order.capture.merchant)
     return Outcome(RecordKind.RELEASE, order.held)
+
+
+def decide_expiry(world: World, order_id: bytes, now: int) -> Outcome:
+    """What anybody's wish to release an expired order records at `now` (Unix seconds).
+
+    Raises the Rejection for which the order is passed over.
+    """
+    order = world.orders.get(order_id)
+    if order is None:
+        raise UnknownOrder(order_id)
+    if not order.capture.has_expired(now):
+        raise OrderNotExpired(order_id, order.capture.expires_at)
+    if world.is_frozen(order_id):
+        raise OrderFrozen(order_id)
+    return _decide_release_of_held(world, order)
+
+
+def expiry_of(order_id: bytes) -> Instruction:
+    """The instruction that a release by expiry is recorded as: its id is the order's."""
+    return Instruction(InstructionKind.RELEASE, order_id, order_id)
 
 
 def _decide_return(world: World, order: Order, instruction: Instruction, *, first: bool) -> Outcome:
@@ -278,25 +349,28 @@ def _decide_return(world: World, order: Order, instruction: Instruction, *, firs
     weights = [leaf.amount for leaf in leaves]
     takes = _takes(instruction, weights)
     allocations = tuple(Allocation(leaf.recipient, take) for leaf, take in zip(leaves, takes, strict=True))
-    _check_positions(world.positions, order.capture.currency, allocations)
+    check_not_frozen(world, order, instruction.split_id, allocations)
+    _check_positions(world, order.capture, allocations)
     return Outcome(RecordKind.RETURN, instruction.amount, allocations)
 
 
-def returnable(past: Sequence[PastRecord], split_id: bytes) -> list[Allocation] | None:
-    """What each leaf of a split can still give back (allocated - returned); None when the order has no such split.
-
-    Should an order have several splits of one id, the first is meant, and every return of that id counts against it.
-    """
-    leaves: list[Allocation] | None = None
-    for record in past:
-        if record.kind is RecordKind.SPLIT and record.id == split_id and leaves is None:
-            leaves = list(record.allocations)
-        elif record.kind is RecordKind.RETURN and record.split_id == split_id and leaves is not None:
-            leaves = [
-                Allocation(leaf.recipient, leaf.amount - taken.amount)
-                for leaf, taken in zip(leaves, record.allocations, strict=True)
-            ]
-    return leaves
+def _decide_refund(world: World, order: Order, instruction: Instruction, *, first: bool) -> Outcome:
+    if instruction.split_id != NOBODY or instruction.bindings or instruction.amounts:
+        raise MalformedInstruction(instruction.id)
+    if not first:
+        raise ReturnNotFirst(instruction.order_id)
+    if instruction.amount == 0:
+        raise ZeroAmount
+    leaves = order_leaves(order.past, order.capture.merchant)
+    weights = [leaf.amount for leaf in leaves]
+    refundable = order.held + sum(weights)
+    if instruction.amount > refundable:
+        raise InsufficientRefundable(instruction.order_id, instruction.amount, refundable)
+    takes = spread_takes(weights, max(instruction.amount - order.held, 0))
+    allocations = tuple(Allocation(leaf.recipient, take) for leaf, take in zip(leaves, takes, strict=True))
+    check_not_frozen(world, order, NOBODY, allocations)
+    _check_positions(world, order.capture, allocations)
+    return Outcome(RecordKind.REFUND, instruction.amount, allocations)
 
 
 def _takes(instruction: Instruction, weights: Sequence[int]) -> Sequence[int]:
@@ -308,15 +382,32 @@ def _takes(instruction: Instruction, weights: Sequence[int]) -> Sequence[int]:
     return instruction.amounts
 
 
-def _check_positions(
-    positions: Mapping[tuple[str, bytes], int], currency: str, takes: Sequence[Allocation]
-) -> None:
-    """A recipient may stand on several leaves, so what it must give is added up leaf by leaf."""
+def check_not_frozen(world: World, order: Order, split_id: bytes, takes: Sequence[Allocation]) -> None:
+    """Raise the Rejection of a debit of positions that a guardian has stopped. Every debit has to pass here.
+
+    `takes` is what is taken from whom. A split of the order gave it, or with NOBODY any of them.
+    """
+    if not any(take.amount for take in takes):
+        return
+    order_id = order.capture.order_id
+    for record in order.past:
+        named = record.kind is RecordKind.SPLIT and split_id in {NOBODY, record.id}
+        if named and (order_id, record.id) in world.frozen_orders:
+            raise SplitFrozen(order_id, record.id)
+    for take in takes:
+        if take.amount and take.recipient in world.frozen_participants:
+            raise ParticipantFrozen(take.recipient)
+
+
+def _check_positions(world: World, capture: Capture, takes: Sequence[Allocation]) -> None:
+    """Who falls short must be allowed to owe. Somebody may stand on several leaves: needs are added up leaf by leaf."""
     needed: defaultdict[bytes, int] = defaultdict(int)
     for take in takes:
+        if not take.amount:
+            continue
         needed[take.recipient] += take.amount
-        position = positions.get((currency, take.recipient), 0)
-        if needed[take.recipient] > position:
+        position = world.positions.get((capture.currency, take.recipient), 0)
+        if needed[take.recipient] > position and not world.version_of(capture).terms.may_owe:
             raise InsufficientPosition(take.recipient, needed[take.recipient], position)
 
 
@@ -326,15 +417,21 @@ def apply_instruction(world: World, instruction: Instruction, outcome: Outcome) 
     currency = order.capture.currency
     if outcome.kind is RecordKind.RELEASE:
         world.positions[currency, order.capture.merchant] += outcome.amount
-    sign = -1 if outcome.kind is RecordKind.RETURN else 1
+    sign = 1 if outcome.kind is RecordKind.SPLIT else -1
     for allocation in outcome.allocations:
         if allocation.amount:
             world.positions[currency, allocation.recipient] += sign * allocation.amount
-    order.held -= sign * outcome.amount
-    world.totals[currency].held -= sign * outcome.amount
-    order.past.append(
-        PastRecord(outcome.kind, instruction.id, outcome.amount, instruction.split_id, outcome.allocations)
+    taken = sum(allocation.amount for allocation in outcome.allocations)
+    change = held_change(outcome.kind, outcome.amount, taken)
+    order.held += change
+    world.totals[currency].held += change
+    if outcome.kind is RecordKind.REFUND:
+        world.totals[currency].refunded += outcome.amount
+    record = PastRecord(
+        outcome.kind, instruction.id, outcome.amount, instruction.split_id, outcome.allocations
     )
+    order.past.append(record)
+    count_share_out(world, order, record)
 
 
 # ------------------------------------------------------------------------------ standings

@@ -1,7 +1,8 @@
-"""An order's past, replayed by other legs: what its splits would have allocated, after the same returns.
+"""An order's past, replayed by other legs: what its splits would have allocated, after the same returns and refunds.
 
 Only the arithmetic is replayed. Each settled split divides the same amount among the same holders of roles, and each
-return takes the same amount back from it. Who is active or has agreed to receive is not asked again.
+return takes the same amount back from it; so does each refund, from all splits and releases of the order. Who is
+active or has agreed to receive is not asked again.
 
 What a split gave the GIVEN legs of its version it gives those of a draft that has as many, in leg order. For a draft
 with more or fewer of them (and not none) nobody knows what they would have been given, and it is a GivenCount.
@@ -13,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate, pairwise
 
 from fenzhang.domain.allocation import Allocation, allocate, given_of, take_back
 from fenzhang.domain.errors import GivenCount, GivenOutOfBounds, LegExceedsRemaining, RoleNotBound
@@ -26,7 +28,7 @@ Refusal = RoleNotBound | GivenCount | GivenOutOfBounds | LegExceedsRemaining
 
 @dataclass(slots=True)
 class Replayed:
-    """A settled split: what it came to, and what it would have come to, both after its returns, per leaf.
+    """A settled split: what it came to, and what it would have come to, per leaf, both after returns and refunds.
 
     Without `hypothetical` the draft cannot allocate it, for the reason `refusal`.
     """
@@ -37,8 +39,11 @@ class Replayed:
     refusal: Refusal | None = None
     returns: int = 0
     returned: int = 0
+    refunded: int = 0
+    """Of what refunds took beyond what the order held."""
     respread: int = 0
     """Returns that named amounts per leaf which the leaves of the draft do not fit; see `replay`."""
+    is_release: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,15 +99,18 @@ def replay(
     Raises ValueError if a split has other leaves than the version of `holders`.
     """
     splits: dict[bytes, Replayed] = {}
-    found: list[Replayed] = []
+    parts: list[Replayed] = []
     for record in past:
         if record.kind is RecordKind.SPLIT:
-            split = _split(record, holders, order_bindings, draft)
-            found.append(split)
-            splits.setdefault(record.id, split)
+            parts.append(_split(record, holders, order_bindings, draft))
+            splits.setdefault(record.id, parts[-1])
+        elif record.kind is RecordKind.RELEASE:
+            parts.append(Replayed(record.amount, [Allocation(_NOBODY, record.amount)], None, is_release=True))
         elif record.kind is RecordKind.RETURN and record.split_id in splits:
             _take_back(splits[record.split_id], record)
-    return found
+        elif record.kind is RecordKind.REFUND:
+            _refund(parts, record)
+    return [part for part in parts if not part.is_release]
 
 
 def _split(
@@ -129,6 +137,24 @@ def _take_back(split: Replayed, record: PastRecord) -> None:
         split.respread += named and not fits
         split.hypothetical = _less(split.hypothetical, takes if fits else _spread(split.hypothetical, record))
     split.actual = _less(split.actual, takes)
+
+
+def _refund(parts: Sequence[Replayed], record: PastRecord) -> None:
+    """One cumulative floor runs over all leaves. Each part gives as much by any draft, for it begins and ends alike."""
+    takes = [taken.amount for taken in record.allocations]
+    amount, total = sum(takes), sum(leaf.amount for part in parts for leaf in part.actual)
+    place = before = 0
+    for part in parts:
+        own = takes[place : place + len(part.actual)]
+        place += len(part.actual)
+        after = before + sum(leaf.amount for leaf in part.actual)
+        part.refunded += sum(own)
+        if part.hypothetical is not None and amount:
+            reached = accumulate((leaf.amount for leaf in part.hypothetical), initial=before)
+            floors = [weight * amount // total for weight in reached]
+            part.hypothetical = _less(part.hypothetical, [b - a for a, b in pairwise(floors)])
+        part.actual = _less(part.actual, own)
+        before = after
 
 
 def _spread(leaves: Sequence[Allocation], record: PastRecord) -> list[int]:

@@ -5,19 +5,27 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import dataclass, field
 
+from fenzhang.domain.places import Places
 from fenzhang.domain.records import Capture, ParticipantStatus, PastRecord, RuleState
-from fenzhang.domain.rules import Leg
+from fenzhang.domain.rules import NO_TERMS, Leg, RuleTerms, smaller_cap
 
 NO_AUTHORITY = bytes(20)
 """Authority of a participant that never signs."""
+WHOLE_ORDER = bytes(32)
+"""In place of a split's id: the order itself is frozen."""
 
 
 @dataclass(slots=True)
 class Participant:
-    """Standing and signing address (20 bytes) of an enrolled participant."""
+    """Standing and signing address (20 bytes) of an enrolled participant, and the cap of a platform.
+
+    `max_share_out`: basis points of what an order captured that its splits may give to others than its merchant; 0
+    means no cap.
+    """
 
     status: ParticipantStatus = ParticipantStatus.ACTIVE
     authority: bytes = NO_AUTHORITY
+    max_share_out: int = 0
 
 
 @dataclass(slots=True)
@@ -28,6 +36,12 @@ class Version:
     effective_from: int
     approved: bool = False
     proposer: bytes = NO_AUTHORITY
+    terms: RuleTerms = NO_TERMS
+    vetoed: bool = False
+
+    def veto(self) -> None:
+        """Take it out for ever. What was approved is not any more."""
+        self.approved, self.vetoed = False, True
 
 
 @dataclass(slots=True)
@@ -43,7 +57,7 @@ class Rule:
         if found is None:
             return RuleState.UNKNOWN
         if not found.approved:
-            return RuleState.PROPOSED
+            return RuleState.VETOED if found.vetoed else RuleState.PROPOSED
         if self.retired:
             return RuleState.RETIRED
         if found.effective_from > now:
@@ -55,6 +69,11 @@ class Rule:
             return RuleState.SUPERSEDED
         return RuleState.IN_FORCE
 
+    def earliest_effect(self) -> int:
+        """The effective time that the next version may not come before: that of the last one that was not vetoed."""
+        live = [number for number, version in self.versions.items() if not version.vetoed]
+        return self.versions[max(live)].effective_from if live else 0
+
 
 @dataclass(slots=True)
 class Order:
@@ -65,12 +84,21 @@ class Order:
     past: list[PastRecord] = field(default_factory=list)
 
 
+@dataclass(frozen=True, slots=True)
+class Freeze:
+    """Who froze something (20 bytes), and why: an ASCII name."""
+
+    guardian: bytes
+    reason: str
+
+
 @dataclass(slots=True)
 class Totals:
-    """Of one currency, minor units: ever captured, and held on open orders."""
+    """Of one currency, minor units: ever captured, held on open orders, and ever refunded to buyers."""
 
     captured: int = 0
     held: int = 0
+    refunded: int = 0
 
 
 @dataclass(slots=True)
@@ -86,16 +114,25 @@ class World:
     """Pairs of recipient and platform."""
     rules: dict[tuple[bytes, bytes], Rule] = field(default_factory=dict)
     """By platform and rule id."""
+    approval_lock: int = 0
+    """Least number of seconds between the approval of a rule version and its effect."""
     attestors: set[bytes] = field(default_factory=set)
     currencies: set[str] = field(default_factory=set)
     """Open for captures."""
     nonces: set[tuple[bytes, int]] = field(default_factory=set)
     """Used ones, by signer."""
+    places: Places = field(default_factory=Places)
+    """Who stands above whom."""
     orders: dict[bytes, Order] = field(default_factory=dict)
+    shared_out: defaultdict[bytes, int] = field(default_factory=lambda: defaultdict(int))
+    """What splits gave to others than the order's merchant, as far as the chain keeps it; minor units, by order id."""
     positions: defaultdict[tuple[str, bytes], int] = field(default_factory=lambda: defaultdict(int))
-    """Payable to a participant in a currency, minor units."""
+    """Payable to a participant in a currency, minor units; negative is what it owes."""
     totals: defaultdict[str, Totals] = field(default_factory=lambda: defaultdict(Totals))
     """By currency."""
+    frozen_orders: dict[tuple[bytes, bytes], Freeze] = field(default_factory=dict)
+    """Orders, with 32 zero bytes, and splits: by order and split id."""
+    frozen_participants: dict[bytes, Freeze] = field(default_factory=dict)
 
     def status_of(self, participant: bytes) -> ParticipantStatus:
         """Standing of a participant; UNKNOWN when never enrolled."""
@@ -107,9 +144,26 @@ class World:
         found = self.participants.get(participant)
         return NO_AUTHORITY if found is None else found.authority
 
+    def is_frozen(self, order_id: bytes) -> bool:
+        """Whether a guardian has frozen an order as a whole."""
+        return (order_id, WHOLE_ORDER) in self.frozen_orders
+
+    def cap_of(self, capture: Capture) -> int:
+        """The cap that splits of an order are under now: the smaller of its rule version's and its platform's.
+
+        Basis points of what was captured; 0 means no cap.
+        """
+        platform = self.participants.get(capture.platform)
+        of_platform = 0 if platform is None else platform.max_share_out
+        return smaller_cap(self.version_of(capture).terms.max_share_out, of_platform)
+
     def is_second_party(self, approver: bytes, platform: bytes, version: Version) -> bool:
         """Whether an account may approve a version: neither the authority now nor the one that proposed it."""
         return approver not in {self.authority_of(platform), version.proposer}
+
+    def may_be_approved(self, version: Version, now: int) -> bool:
+        """Whether the approval lock lets a version be approved at `now`."""
+        return not self.approval_lock or version.effective_from >= now + self.approval_lock
 
     def has_consent(self, recipient: bytes, platform: bytes) -> bool:
         """Whether a recipient agreed to receive from a platform. A platform always agrees to itself."""
@@ -122,4 +176,8 @@ class World:
 
     def legs_of(self, capture: Capture) -> tuple[Leg, ...]:
         """The legs by which an order is split: those of the version that it was captured with, for ever."""
-        return self.rules[capture.platform, capture.rule_id].versions[capture.rule_version].legs
+        return self.version_of(capture).legs
+
+    def version_of(self, capture: Capture) -> Version:
+        """The rule version that an order was captured with."""
+        return self.rules[capture.platform, capture.rule_id].versions[capture.rule_version]

@@ -18,6 +18,8 @@ class Scope(StrEnum):
     """Everything that belongs to the app's own platform."""
     APPROVER = "approver"
     """Read, try and approve the rules that platforms propose."""
+    GUARDIAN = "guardian"
+    """Read the rules of every platform and veto versions that are not in force yet; cap platforms; freeze."""
     AUDITOR = "auditor"
     """Read the trial balance and the rules of every platform."""
 

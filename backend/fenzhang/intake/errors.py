@@ -148,6 +148,24 @@ class EffectiveBeforePrevious(Conflict):
     code = "effective_before_previous"
 
 
+class EffectiveWithinLock(Conflict):
+    """The version would take effect sooner after its approval than the approval lock allows."""
+
+    code = "effective_within_lock"
+
+
+class RuleVetoed(Conflict):
+    """The rule version was vetoed, and is never used."""
+
+    code = "rule_vetoed"
+
+
+class RuleInEffect(Conflict):
+    """The rule version is in effect, or was: it cannot be vetoed any more, only followed by another or retired."""
+
+    code = "rule_in_effect"
+
+
 class ContentMismatch(Conflict):
     """The content hash is not that of the rule version."""
 
@@ -194,10 +212,25 @@ class ParticipantNotActive(Conflict):
         super().__init__(message, reference=reference, status=status.name, **more)
 
 
+class RecipientNotConsented(Conflict):
+    """The participant does not agree, or no longer agrees, to receive from the platform."""
+
+    code = "recipient_not_consented"
+
+
 class ParticipantNotSuspended(Conflict):
     """Only a suspended participant can be resumed."""
 
     code = "participant_not_suspended"
+
+
+class PlaceNotPossible(Conflict):
+    """The participant cannot stand there: others stand below it, or it would stand too deep or below itself."""
+
+    code = "place_not_possible"
+
+    def __init__(self, reference: str, why: str) -> None:
+        super().__init__(f"participant {reference!r} cannot be placed there: {why}", reference=reference)
 
 
 class PlatformNotActive(Conflict):
@@ -220,6 +253,36 @@ class OrderNotCaptured(Conflict):
     """The order's capture was rejected, so it holds no money."""
 
     code = "order_not_captured"
+
+
+class OrderOnHold(Conflict):
+    """Nothing may be done on the order yet."""
+
+    code = "on_hold"
+
+
+class OrderExpired(Conflict):
+    """The order has expired and is not split any more."""
+
+    code = "order_expired"
+
+
+class AlreadyFrozen(Conflict):
+    """A guardian has frozen it already."""
+
+    code = "already_frozen"
+
+
+class NotFrozen(Conflict):
+    """It is not frozen."""
+
+    code = "not_frozen"
+
+
+class GuardianIsFreezer(Conflict):
+    """What a guardian froze is unfrozen by another one."""
+
+    code = "guardian_is_freezer"
 
 
 class SplitRejected(Conflict):
@@ -277,7 +340,7 @@ class SignatureRefused(FenzhangError):
 
 
 class ReturnNotFirst(InvalidInput):
-    """A signed request has a return behind another instruction of its order, which the chain could not settle."""
+    """A signed request has a return or refund behind another instruction of its order, which could not settle."""
 
     code = "return_not_first"
 
@@ -292,6 +355,18 @@ class GivenOutOfBounds(InvalidInput):
     """A given amount is not within what the rule lets its leg take."""
 
     code = "given_out_of_bounds"
+
+
+class HoldBeyondExpiry(InvalidInput):
+    """The order would expire before its hold ends."""
+
+    code = "hold_beyond_expiry"
+
+
+class ShareOutAboveCap(InvalidInput):
+    """This split alone gives others than the order's merchant more than the cap of the rule or platform allows."""
+
+    code = "share_out_above_cap"
 
 
 class LegExceedsRemaining(InvalidInput):

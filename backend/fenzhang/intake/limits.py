@@ -6,8 +6,12 @@ MAX_BATCH = 1_000
 """Items of one batch request: a few hundred kilobytes, and a transaction that does not hold others up."""
 
 MAX_INSTRUCTIONS_PER_ORDER = 64
-"""Splits, releases and returns of one order, rejected ones included. A return opens the order's whole past on chain;
-with more of it, the call might not fit a transaction."""
+"""Splits, releases, returns and refunds of one order, rejected ones included. Returns and refunds open the order's
+whole past on chain; with more of it, the call might not fit a transaction."""
+
+MAX_PAST_LEAVES = 1_280
+"""Leaves that such a past may have: those of so many splits by the largest rule. A refund takes from all leaves of the
+order, so orders of many leaves can have fewer refunds."""
 
 MIN_DEADLINE_AHEAD_S = 60
 """A client's authorization must live at least this long, or it may expire on its way to the chain."""

@@ -1,8 +1,8 @@
-"""Who takes part: enrolment of platforms and recipients, suspension and resumption."""
+"""Who takes part: enrolment of platforms and recipients, standing, consent, and caps of platforms."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,7 @@ from fenzhang.chain.keystore import STANDARD_WORK_FACTOR, encrypt_key, refuse_de
 from fenzhang.chain.signer import LocalKey
 from fenzhang.domain.errors import InvalidInput
 from fenzhang.domain.identifiers import hex_id, new_participant_id, parse_id
+from fenzhang.domain.places import MAX_LEVEL, TOP
 from fenzhang.domain.records import ParticipantStatus
 from fenzhang.intake.actor import OPERATOR_NAMESPACE, Actor
 from fenzhang.intake.errors import (
@@ -20,6 +21,7 @@ from fenzhang.intake.errors import (
     KeyExists,
     ParticipantNotActive,
     ParticipantNotSuspended,
+    PlaceNotPossible,
     PlatformNotActive,
     UnknownParticipant,
     UnknownPlatform,
@@ -28,7 +30,8 @@ from fenzhang.intake.once import find, governance_instruction, once
 from fenzhang.intake.settlement import Outcome
 from fenzhang.intake.snapshot import is_id, platform_of
 from fenzhang.store import keys
-from fenzhang.store.payloads import Enrollment, StandingChange
+from fenzhang.store.bulk import chunks
+from fenzhang.store.payloads import Cap, ConsentChange, Enrollment, Placement, StandingChange
 from fenzhang.store.tables import Instruction, InstructionType, KeystoreKey, Participant
 
 
@@ -166,6 +169,123 @@ async def change_standing(
     return await once(session, actor.namespace, kind, reference, content=content, write=write)
 
 
+async def change_consent(
+    session: AsyncSession, actor: Actor, participant: Participant, reference: str, *, granted: bool
+) -> Outcome:
+    """Attest that a participant agrees, or no longer agrees, to receive from the actor's platform.
+
+    Orders that were captured before are split as ever. Raises ReferenceConflict, ParticipantNotActive.
+    """
+    content = {
+        "out_request_no": reference,
+        "out_participant_no": participant.reference,
+        "granted": granted,
+    }
+
+    async def write() -> Instruction:
+        status = ParticipantStatus(participant.status)
+        if status is ParticipantStatus.UNKNOWN:
+            raise ParticipantNotActive(participant.reference, status)
+        return await governance_instruction(
+            session,
+            actor,
+            participant.platform_id,
+            InstructionType.CONSENT,
+            reference,
+            on_chain_id=participant.id,
+            content=content,
+            payload=ConsentChange(participant.id, participant.platform_id, granted),
+        )
+
+    return await once(
+        session, participant.platform_id, InstructionType.CONSENT, reference, content=content, write=write
+    )
+
+
+async def cap_platform(
+    session: AsyncSession, actor: Actor, platform: Participant, reference: str, max_share_out: int
+) -> Outcome:
+    """Cap what a platform's splits give to others than their merchants, under the guardian's own `reference`.
+
+    Raises ReferenceConflict, PlatformNotActive for one that is not on the chain yet.
+    """
+    content = {
+        "out_request_no": reference,
+        "platform": platform.reference,
+        "max_share_out": max_share_out,
+    }
+
+    async def write() -> Instruction:
+        status = ParticipantStatus(platform.status)
+        if status is ParticipantStatus.UNKNOWN:
+            raise PlatformNotActive(platform.reference, status)
+        return await governance_instruction(
+            session,
+            actor,
+            platform.id,
+            InstructionType.CAP,
+            reference,
+            on_chain_id=platform.id,
+            content=content,
+            payload=Cap(platform.id, max_share_out),
+        )
+
+    return await once(session, platform.id, InstructionType.CAP, reference, content=content, write=write)
+
+
+# ------------------------------------------------------------------------------ places
+
+
+async def place(
+    session: AsyncSession, actor: Actor, participant: Participant, parent: Participant | None, reference: str
+) -> Outcome:
+    """Put a participant directly below another one, or with None at the top, under the client's own `reference`.
+
+    What earlier requests are still going to change is not looked at; then the chain refuses what does not fit.
+    Raises ReferenceConflict, ParticipantNotActive, PlaceNotPossible.
+    """
+    content = {
+        "out_request_no": reference,
+        "out_participant_no": participant.reference,
+        "out_parent_no": None if parent is None else parent.reference,
+    }
+
+    async def write() -> Instruction:
+        await _check_place(session, participant, parent)
+        return await governance_instruction(
+            session,
+            actor,
+            actor.namespace,
+            InstructionType.PLACE,
+            reference,
+            on_chain_id=participant.id,
+            content=content,
+            payload=Placement(participant=participant.id, parent=TOP if parent is None else parent.id),
+        )
+
+    return await once(
+        session, actor.namespace, InstructionType.PLACE, reference, content=content, write=write
+    )
+
+
+async def _check_place(session: AsyncSession, participant: Participant, parent: Participant | None) -> None:
+    for each in (participant, parent):
+        if each is not None and each.status == ParticipantStatus.UNKNOWN:
+            raise ParticipantNotActive(each.reference, ParticipantStatus.UNKNOWN)
+    lower = select(Participant.reference).where(Participant.parent_id == participant.id).limit(1)
+    found = (await session.execute(lower)).scalar_one_or_none()
+    if found is not None:
+        raise PlaceNotPossible(participant.reference, f"{found!r} stands below it")
+    if parent is None:
+        return
+    if parent.id == participant.id:
+        raise PlaceNotPossible(participant.reference, "it would stand below itself")
+    if parent.level >= MAX_LEVEL:
+        raise PlaceNotPossible(
+            participant.reference, f"{parent.reference!r} stands on level {parent.level}, which is the lowest"
+        )
+
+
 # ------------------------------------------------------------------------------ reading
 
 
@@ -214,6 +334,17 @@ async def list_participants(
         .limit(limit)
     )
     return (await session.execute(query)).scalars().all()
+
+
+async def owners_of(session: AsyncSession, ids: Collection[bytes]) -> dict[bytes, tuple[bytes, str]]:
+    """Whose these participants are, and what they are called there: platform id and reference, by id."""
+    found: dict[bytes, tuple[bytes, str]] = {}
+    for chunk in chunks(sorted(ids)):
+        query = select(Participant.id, Participant.platform_id, Participant.reference).where(
+            Participant.id.in_(chunk)
+        )
+        found |= {row[0]: (row[1], row[2]) for row in await session.execute(query)}
+    return found
 
 
 async def enrolment_of(session: AsyncSession, participant: Participant) -> Instruction | None:

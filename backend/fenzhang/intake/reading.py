@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import func, select
@@ -12,12 +12,13 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from fenzhang.domain import identifiers
 from fenzhang.domain.records import RecordKind
 from fenzhang.intake.errors import Unknown, UnknownInstruction, UnknownOrderReference, UnknownSplitReference
+from fenzhang.intake.freezes import freezes_of
 from fenzhang.intake.once import find
 from fenzhang.store.bulk import chunks
 from fenzhang.store.orders import capture_of
 from fenzhang.store.payloads import capture_from
 from fenzhang.store.sums import half_sums, whole
-from fenzhang.store.tables import Allocation, Instruction, InstructionType, Order, Participant, Record
+from fenzhang.store.tables import Allocation, Freeze, Instruction, InstructionType, Order, Participant, Record
 
 _UNKNOWN: dict[InstructionType, type[Unknown]] = {
     InstructionType.CAPTURE: UnknownOrderReference,
@@ -27,11 +28,12 @@ _UNKNOWN: dict[InstructionType, type[Unknown]] = {
 
 @dataclass(frozen=True, slots=True)
 class Leaf:
-    """One leaf of a settled record, minor units; `returned` is what returns have taken back from it."""
+    """One leaf of a settled record, minor units; `returned` and `refunded` is what was taken back from it."""
 
     recipient: bytes
     amount: int
     returned: int = 0
+    refunded: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +50,10 @@ class OrderReading:
     """Allocations of each settled split, by split id."""
     totals: dict[RecordKind, int]
     """Sum of the settled amounts per kind, minor units."""
+    expired: int
+    """What of it was released by expiry, minor units."""
+    freezes: dict[bytes, list[Freeze]]
+    """What is frozen of the order and its splits, by id."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +66,9 @@ class Terms:
     rule_id: bytes
     rule_version: int
     bindings: tuple[bytes, ...]
+    hold_until: int
+    expires_at: int
+    amount: int
 
 
 def terms_of(reading: OrderReading) -> Terms:
@@ -78,6 +87,9 @@ def terms_of(reading: OrderReading) -> Terms:
         captured.rule_id,
         captured.rule_version,
         captured.bindings,
+        captured.hold_until,
+        captured.expires_at,
+        captured.amount,
     )
 
 
@@ -92,20 +104,26 @@ async def instruction_named(
 
 
 async def leaves_of(session: AsyncSession, instructions: Sequence[Instruction]) -> dict[bytes, list[Leaf]]:
-    """Allocations of settled splits, releases and returns by instruction id, in leaf order."""
+    """Allocations of settled splits, releases and returns by instruction id, in leaf order; takes of refunds.
+
+    A refund that found no leaf has an empty list.
+    """
     ids = [instruction.id for instruction in instructions if instruction.type != InstructionType.CAPTURE]
     amounts: dict[bytes, list[tuple[bytes, int]]] = defaultdict(list)
     returned: dict[tuple[bytes, int], int] = {}
-    settled = (RecordKind.SPLIT, RecordKind.RELEASE, RecordKind.RETURN)
+    settled = (RecordKind.SPLIT, RecordKind.RELEASE, RecordKind.RETURN, RecordKind.REFUND)
+    refunded = await refunded_leaves(session, {i.order_id for i in instructions if i.order_id is not None})
     for chunk in chunks(ids):
         query = (
             select(Record.instruction_id, Allocation.recipient, Allocation.amount)
-            .join(Record, Record.id == Allocation.record_id)
+            .join(Allocation, Record.id == Allocation.record_id, isouter=True)
             .where(Record.instruction_id.in_(chunk), Record.canonical.is_(True), Record.kind.in_(settled))
             .order_by(Record.instruction_id, Allocation.leaf)
         )
         for instruction_id, recipient, amount in await session.execute(query):
-            amounts[instruction_id].append((recipient, amount))
+            leaves = amounts[instruction_id]
+            if recipient is not None:
+                leaves.append((recipient, amount))
         taken = (
             select(Record.split_id, Allocation.leaf, func.sum(Allocation.amount))
             .join(Record, Record.id == Allocation.record_id)
@@ -122,11 +140,45 @@ async def leaves_of(session: AsyncSession, instructions: Sequence[Instruction]) 
             returned[split_id or b"", leaf] = int(total)
     return {
         instruction_id: [
-            Leaf(recipient, amount, returned.get((instruction_id, leaf), 0))
+            Leaf(
+                recipient,
+                amount,
+                returned.get((instruction_id, leaf), 0),
+                refunded.get((instruction_id, leaf), 0),
+            )
             for leaf, (recipient, amount) in enumerate(found)
         ]
         for instruction_id, found in amounts.items()
     }
+
+
+async def refunded_leaves(
+    session: AsyncSession, order_ids: Collection[bytes]
+) -> dict[tuple[bytes, int], int]:
+    """What refunds took from each leaf of splits and releases, by instruction id and leaf."""
+    found: defaultdict[tuple[bytes, int], int] = defaultdict(int)
+    for chunk in chunks(sorted(order_ids)):
+        refunds = select(Record.order_id).where(
+            Record.order_id.in_(chunk), Record.canonical.is_(True), Record.kind == RecordKind.REFUND
+        )
+        refunded = sorted(set((await session.execute(refunds)).scalars()))
+        query = (
+            select(Record.order_id, Record.kind, Record.instruction_id, Allocation.leaf, Allocation.amount)
+            .join(Record, Record.id == Allocation.record_id)
+            .where(
+                Record.order_id.in_(refunded),
+                Record.canonical.is_(True),
+                Record.kind.in_((RecordKind.SPLIT, RecordKind.RELEASE, RecordKind.REFUND)),
+            )
+            .order_by(Record.id, Allocation.leaf)
+        )
+        leaves: defaultdict[bytes, list[tuple[bytes, int]]] = defaultdict(list)
+        for order_id, kind, instruction_id, leaf, amount in await session.execute(query) if refunded else ():
+            if kind == RecordKind.REFUND:
+                found[leaves[order_id][leaf]] += amount
+            else:
+                leaves[order_id].append((instruction_id, leaf))
+    return found
 
 
 async def order_named(session: AsyncSession, platform_id: bytes, reference: str) -> OrderReading:
@@ -144,18 +196,39 @@ async def order_named(session: AsyncSession, platform_id: bytes, reference: str)
     capture = next((i for i in instructions if i.type == InstructionType.CAPTURE), None)
     if capture is None and order is None:
         raise UnknownOrderReference(reference)
-    totals = (
-        select(Record.kind, *half_sums(Record.amount))
+    by_order = (
+        Record.instruction_id == Record.order_id
+    )  # a release by expiry has the order's id, as a capture has
+    query = (
+        select(Record.kind, by_order, *half_sums(Record.amount))
         .where(Record.order_id == order_id, Record.canonical.is_(True))
-        .group_by(Record.kind)
+        .group_by(Record.kind, by_order)
     )
+    sums = {
+        (RecordKind(kind), bool(own)): whole(high, low)
+        for kind, own, high, low in await session.execute(query)
+    }
     return OrderReading(
         capture=capture,
         order=order,
         instructions=instructions,
         leaves=await leaves_of(session, instructions),
-        totals={RecordKind(kind): whole(high, low) for kind, high, low in await session.execute(totals)},
+        totals={kind: sums.get((kind, False), 0) + sums.get((kind, True), 0) for kind in RecordKind},
+        expired=sums.get((RecordKind.RELEASE, True), 0),
+        freezes=await freezes_of(session, [order_id, *(i.id for i in instructions)]),
     )
+
+
+async def share_out_of(session: AsyncSession, order_id: bytes, merchant: bytes) -> int:
+    """What an order's splits gave to others than its merchant, less what was returned, minor units."""
+    query = (
+        select(Record.kind, *half_sums(Allocation.amount))
+        .join(Record, Record.id == Allocation.record_id)
+        .where(Record.order_id == order_id, Record.canonical.is_(True), Allocation.recipient != merchant)
+        .group_by(Record.kind)
+    )
+    sums = {kind: whole(high, low) for kind, high, low in await session.execute(query)}
+    return sums.get(RecordKind.SPLIT, 0) - sums.get(RecordKind.RETURN, 0)
 
 
 async def references_of(session: AsyncSession, platform_id: bytes, ids: Iterable[bytes]) -> dict[bytes, str]:

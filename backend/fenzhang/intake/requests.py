@@ -20,6 +20,7 @@ REFERENCE_FIELDS = {
     InstructionType.SPLIT: "out_split_no",
     InstructionType.RELEASE: "out_release_no",
     InstructionType.RETURN: "out_return_no",
+    InstructionType.REFUND: "out_refund_no",
     InstructionType.ENROLL: "out_participant_no",
 }
 """Name of the client's reference per type; the other types have `out_request_no`."""
@@ -49,7 +50,10 @@ def _canonical(content: Mapping[str, Any]) -> bytes:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CaptureRequest:
-    """Capture an order of `amount` minor units. `rule_version` None takes the version in force."""
+    """Capture an order of `amount` minor units. `rule_version` None takes the version in force.
+
+    `hold_until` and `expires_at` are Unix seconds, 0 for none.
+    """
 
     type: ClassVar[InstructionType] = InstructionType.CAPTURE
     reference: str
@@ -60,6 +64,8 @@ class CaptureRequest:
     amount: int
     channel: str
     bindings: Mapping[str, str] = field(default_factory=dict)
+    hold_until: int = 0
+    expires_at: int = 0
 
     @property
     def order(self) -> str:
@@ -77,6 +83,8 @@ class CaptureRequest:
             amount=self.amount,
             channel=self.channel,
             bindings=dict(self.bindings) or None,
+            hold_until=self.hold_until or None,
+            expires_at=self.expires_at or None,
         )
 
 
@@ -142,7 +150,27 @@ class ReturnRequest:
         )
 
 
-SettlementRequest = CaptureRequest | SplitRequest | ReleaseRequest | ReturnRequest
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RefundRequest:
+    """Give `amount` of an order back to its buyer."""
+
+    type: ClassVar[InstructionType] = InstructionType.REFUND
+    reference: str
+    order: str
+    amount: int
+    currency: str | None = None
+
+    def content(self) -> dict[str, Any]:
+        """The request in the client's names."""
+        return _without_none(
+            out_refund_no=self.reference,
+            out_order_no=self.order,
+            amount=self.amount,
+            currency=self.currency,
+        )
+
+
+SettlementRequest = CaptureRequest | SplitRequest | ReleaseRequest | ReturnRequest | RefundRequest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy import delete, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from fenzhang.chain.abi import role_bytes
 from fenzhang.chain.eip712 import proposal_digest, proposal_hash, retirement_digest
 from fenzhang.domain import rules as domain_rules
 from fenzhang.domain.identifiers import hex_id, rule_id
@@ -18,18 +19,21 @@ from fenzhang.intake.errors import (
     ApproverIsProposer,
     ContentMismatch,
     EffectiveBeforePrevious,
+    EffectiveWithinLock,
     NoSigningKey,
     RuleAlreadyApproved,
+    RuleInEffect,
     RuleNotProposed,
     RuleRetired,
+    RuleVetoed,
     UnknownRule,
     VersionNotNext,
 )
 from fenzhang.intake.once import governance_instruction, once
 from fenzhang.intake.settlement import Outcome
 from fenzhang.intake.signatures import Verifier
-from fenzhang.intake.snapshot import Snapshot, load_participants, platform_of
-from fenzhang.store import keys, payloads
+from fenzhang.intake.snapshot import Snapshot, chain_time, load_participants, platform_of
+from fenzhang.store import chainsettings, keys, payloads
 from fenzhang.store.tables import Instruction, InstructionState, InstructionType, Participant, RuleVersion
 
 
@@ -60,6 +64,7 @@ class ProposeRequest:
     reference: str
     rule: str
     legs: tuple[NamedLeg, ...]
+    terms: domain_rules.RuleTerms = domain_rules.NO_TERMS
     version: int | None = None
     effective_from: int | None = None
     signature: bytes | None = None
@@ -71,7 +76,8 @@ class ProposeRequest:
             "out_rule_no": self.rule,
             "legs": [leg.content() for leg in self.legs],
         }
-        named = {"version": self.version, "effective_from": self.effective_from}
+        terms = None if self.terms == domain_rules.NO_TERMS else payloads.terms_to_json(self.terms)
+        named = {"terms": terms, "version": self.version, "effective_from": self.effective_from}
         return content | {name: value for name, value in named.items() if value is not None}
 
 
@@ -80,8 +86,8 @@ async def propose(
 ) -> Outcome:
     """Propose a rule version of the actor's platform.
 
-    Raises InvalidRule, UnknownParticipant, ParticipantNotActive, VersionNotNext, EffectiveBeforePrevious, RuleRetired,
-    NoSigningKey, SignatureRefused, PlatformNotActive, ReferenceConflict.
+    Raises InvalidRule, UnknownParticipant, ParticipantNotActive, VersionNotNext, EffectiveBeforePrevious,
+    EffectiveWithinLock, RuleRetired, NoSigningKey, SignatureRefused, PlatformNotActive, ReferenceConflict.
     """
     platform = await platform_of(session, actor.namespace)
 
@@ -91,7 +97,7 @@ async def propose(
         rule = rule_id(platform.id, request.rule)
         version, effective_from = await _next_version(session, platform, rule, request)
         proposal = payloads.Proposal(
-            platform.id, rule, version, effective_from, legs, signature=request.signature or b""
+            platform.id, rule, version, effective_from, legs, request.signature or b"", request.terms
         )
         await _check_signed(session, platform, proposal, verifier)
         session.add(
@@ -101,8 +107,9 @@ async def propose(
                 version=version,
                 reference=request.rule,
                 legs=payloads.legs_to_json(legs),
+                terms=payloads.terms_to_json(request.terms),
                 effective_from=effective_from,
-                content_hash=proposal_hash(platform.id, rule, version, effective_from, legs),
+                content_hash=proposal_hash(platform.id, rule, version, effective_from, legs, request.terms),
             )
         )
         return await governance_instruction(
@@ -163,8 +170,9 @@ async def _next_version(
             version=request.version,
             expected=version,
         )
-    previous = max((row.effective_from for row in live), default=0)
+    previous = max((row.effective_from for row in live if not row.vetoed), default=0)
     effective_from = previous if request.effective_from is None else request.effective_from
+    await _check_lock(session, request.rule, version, effective_from)
     if effective_from < previous:
         raise EffectiveBeforePrevious(
             "a version cannot be in force before the one it follows",
@@ -183,6 +191,22 @@ async def _next_version(
         )
     )
     return version, effective_from
+
+
+async def _check_lock(session: AsyncSession, rule: str, version: int, effective_from: int) -> None:
+    """Raises EffectiveWithinLock for what nobody can approve in time any more, while the lock is what it is."""
+    lock = await chainsettings.read(session, chainsettings.APPROVAL_LOCK)
+    earliest = await chain_time(session) + lock
+    if lock and effective_from < earliest:
+        raise EffectiveWithinLock(
+            f"a version is approved at least {lock} seconds before it takes effect",
+            field="effective_from",
+            rule=rule,
+            version=version,
+            effective_from=effective_from,
+            approval_lock=lock,
+            earliest=earliest,
+        )
 
 
 async def _refused_versions(session: AsyncSession, platform_id: bytes, rule: bytes) -> set[int]:
@@ -208,7 +232,13 @@ async def _check_signed(
         return
     domain = verifier.network.rule_domain
     digest = proposal_digest(
-        domain, platform.id, proposal.rule_id, proposal.version, proposal.effective_from, proposal.legs
+        domain,
+        platform.id,
+        proposal.rule_id,
+        proposal.version,
+        proposal.effective_from,
+        proposal.legs,
+        proposal.terms,
     )
     verifier.check(domain, platform.authority or b"", digest, proposal.signature, "signature")
 
@@ -237,7 +267,8 @@ async def approve(
 ) -> Outcome:
     """Approve exactly the content that `content_hash` names, under the approver's own `reference`.
 
-    Raises UnknownRule, RuleNotProposed, RuleAlreadyApproved, ContentMismatch, ApproverIsProposer, ReferenceConflict.
+    Raises UnknownRule, RuleNotProposed, RuleVetoed, RuleAlreadyApproved, EffectiveWithinLock, ContentMismatch,
+    ApproverIsProposer, ReferenceConflict.
     """
     content = {
         "out_request_no": reference,
@@ -249,14 +280,10 @@ async def approve(
 
     async def write() -> Instruction:
         row = await version_of(session, platform.id, rule, version)
-        if not row.proposed:
-            raise RuleNotProposed("the proposal is not on the chain", rule=rule, version=version)
-        if row.content_hash != content_hash:
-            raise ContentMismatch(
-                "the version has another content", field="content_hash", expected=hex_id(row.content_hash)
-            )
+        _check_read(row, content_hash)
         if row.approved:
             raise RuleAlreadyApproved("the version is approved already", rule=rule, version=version)
+        await _check_lock(session, rule, version, row.effective_from)
         await _check_other_party(session, actor, platform, row)
         return await governance_instruction(
             session,
@@ -285,6 +312,66 @@ async def _check_other_party(
         raise ApproverIsProposer(
             "a rule is approved by another party than its platform", rule=row.reference, version=row.version
         )
+
+
+async def veto(
+    session: AsyncSession,
+    actor: Actor,
+    platform: Participant,
+    reference: str,
+    *,
+    rule: str,
+    version: int,
+    content_hash: bytes,
+    reason_code: str,
+) -> Outcome:
+    """Veto a version that is not in effect yet, under the guardian's own `reference`.
+
+    Raises UnknownRule, RuleNotProposed, RuleVetoed, RuleInEffect, ContentMismatch, ReferenceConflict.
+    """
+    content = {
+        "out_request_no": reference,
+        "platform": platform.reference,
+        "out_rule_no": rule,
+        "version": version,
+        "content_hash": hex_id(content_hash),
+        "reason_code": reason_code,
+    }
+
+    async def write() -> Instruction:
+        row = await version_of(session, platform.id, rule, version)
+        _check_read(row, content_hash)
+        if row.approved and row.effective_from <= await chain_time(session):
+            raise RuleInEffect(
+                "the version took effect already",
+                rule=rule,
+                version=version,
+                effective_from=row.effective_from,
+            )
+        return await governance_instruction(
+            session,
+            actor,
+            platform.id,
+            InstructionType.VETO,
+            reference,
+            on_chain_id=row.rule_id,
+            content=content,
+            payload=payloads.Veto(platform.id, row.rule_id, version, content_hash, role_bytes(reason_code)),
+        )
+
+    return await once(session, platform.id, InstructionType.VETO, reference, content=content, write=write)
+
+
+def _check_read(row: RuleVersion, content_hash: bytes) -> None:
+    """Raises RuleNotProposed, ContentMismatch, RuleVetoed unless the row is on the chain, not vetoed, and was read."""
+    if not row.proposed:
+        raise RuleNotProposed("the proposal is not on the chain", rule=row.reference, version=row.version)
+    if row.content_hash != content_hash:
+        raise ContentMismatch(
+            "the version has another content", field="content_hash", expected=hex_id(row.content_hash)
+        )
+    if row.vetoed:
+        raise RuleVetoed("the rule version was vetoed", rule=row.reference, version=row.version)
 
 
 async def retire(

@@ -6,14 +6,18 @@ from collections.abc import Sequence
 
 from fenzhang.domain.records import RuleState
 from fenzhang.domain.world import Rule, Version
-from fenzhang.intake.errors import RuleNotApproved, RuleNotEffective, RuleRetired, RuleSuperseded
+from fenzhang.intake.errors import RuleNotApproved, RuleNotEffective, RuleRetired, RuleSuperseded, RuleVetoed
 from fenzhang.store.tables import RuleVersion
 
 
 def state_of(version: RuleVersion, siblings: Sequence[RuleVersion], now: int) -> RuleState:
     """State of `version` at `now` (Unix seconds) among all versions of its rule, itself included."""
     rule = Rule(
-        versions={s.version: Version((), s.effective_from, s.approved) for s in siblings if s.proposed},
+        versions={
+            s.version: Version((), s.effective_from, s.approved, vetoed=s.vetoed)
+            for s in siblings
+            if s.proposed
+        },
         retired=any(s.retired for s in siblings),
     )
     return rule.state_of(version.version, now)
@@ -28,6 +32,8 @@ def require_in_force(version: RuleVersion, siblings: Sequence[RuleVersion], now:
     """Raises the reason for which `version` cannot be used for an order captured at `now`."""
     names = {"rule": version.reference, "version": version.version}
     match state_of(version, siblings, now):
+        case RuleState.VETOED:
+            raise RuleVetoed("the rule version was vetoed", **names)
         case RuleState.UNKNOWN | RuleState.PROPOSED:
             raise RuleNotApproved("the rule version is not approved", **names)
         case RuleState.RETIRED:

@@ -1,4 +1,4 @@
-"""The one way in for captures, splits, releases and returns, however many come in a request.
+"""The one way in for captures, splits, releases, returns and refunds, however many come in a request.
 
 Nothing is committed here. Several API processes may accept at the same time: the unique key of a reference decides
 who was first, and whoever was second finds the first one's row and answers as if it had come later.

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from fenzhang.domain.records import Capture, Instruction, InstructionKind
+from fenzhang.domain.records import Capture, Instruction
 from fenzhang.intake.errors import AuthorizationMissing, ReturnNotFirst
 from fenzhang.intake.requests import ClientSignature
 from fenzhang.intake.rows import NewInstruction
@@ -53,7 +53,7 @@ async def sign(
         signed = [(item, item.payload) for item in items if isinstance(item.payload, Instruction)]
         name = signatures.authorization.field
         _check_covers(name, signed)
-        _check_returns(signed)
+        _check_first(signed)
         _check_size(name, snapshot, [payload for _, payload in signed])
         instructions = [payload for _, payload in signed]
         row = await verifier.authorize(
@@ -96,13 +96,13 @@ def _check_size(name: str, snapshot: Snapshot, payloads: Sequence[Capture | Inst
     size.check(name)
 
 
-def _check_returns(signed: Sequence[tuple[Fresh, Instruction]]) -> None:
+def _check_first(signed: Sequence[tuple[Fresh, Instruction]]) -> None:
     seen: set[bytes] = set()
     for item, instruction in signed:
-        if instruction.kind is InstructionKind.RETURN and instruction.order_id in seen:
+        if instruction.kind.opens_past and instruction.order_id in seen:
             raise ReturnNotFirst(
                 f"items[{item.index}]",
-                "a return cannot stand behind another instruction of its order under one signature",
+                "a return or refund cannot stand behind another instruction of its order under one signature",
                 item=item.index,
             )
         seen.add(instruction.order_id)

@@ -14,6 +14,8 @@ from fenzhang.intake.limits import MAX_SIGNED_BYTES, MAX_SIGNED_GAS, MAX_SIGNED_
 from fenzhang.intake.snapshot import OrderFacts, RuleShape
 
 _NOBODY = bytes(32)
+_REFUNDED = b""
+"""Stands for the total of refunds, which costs what a recipient's first position does."""
 _BASE_GAS = 430_000
 """The transaction itself, its batch, and the signature, which may be a contract account's."""
 _BASE_BYTES = 1_200
@@ -28,8 +30,8 @@ _LEG_GAS = 3_600
 _PAST_RECORD_GAS = 8_000
 _PAST_LEAF_GAS = 4_800
 _WORD = 32
-_ITEM_WORDS = 11
-_WITNESS_WORDS = 16
+_ITEM_WORDS = 13
+_WITNESS_WORDS = 18
 _PAST_RECORD_WORDS = 7
 _PAST_LEAF_WORDS = 2
 
@@ -52,15 +54,18 @@ class TransactionSize:
         self._add_recipients(capture.currency, (capture.merchant, *capture.bindings))
 
     def add(self, instruction: Instruction, order: OrderFacts, shape: RuleShape) -> None:
-        """Count an instruction with the witness of its order, and the past that a return opens."""
+        """Count an instruction with the witness of its order, and the past that a return or refund opens."""
         bindings = len(order.bindings) + len(instruction.bindings)
         self._add(bindings, len(instruction.amounts) + _WITNESS_WORDS)
         self._orders.add(instruction.order_id)
         self._add_rule(order.rule_id, order.rule_version, shape)
-        self.gas += _LEAF_GAS * shape.leaves
+        is_refund = instruction.kind is InstructionKind.REFUND
+        self.gas += _LEAF_GAS * (order.leaves(shape.leaves) if is_refund else shape.leaves)
         self._add_recipients(order.currency, (*order.bindings, *instruction.bindings, *shape.recipients))
-        if instruction.kind is InstructionKind.RETURN:
-            leaves = order.instructions * shape.leaves
+        if is_refund:
+            self._add_recipients(order.currency, (_REFUNDED,))
+        if instruction.kind.opens_past:
+            leaves = order.past_leaves(shape.leaves)
             self.gas += order.instructions * _PAST_RECORD_GAS + leaves * _PAST_LEAF_GAS
             words = order.instructions * _PAST_RECORD_WORDS + leaves * _PAST_LEAF_WORDS
             self.calldata += words * _WORD

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -18,6 +18,7 @@ from fenzhang.intake.errors import (
     OrderNotCaptured,
     ParticipantNotActive,
     PlatformNotActive,
+    RecipientNotConsented,
     RoleNotInRule,
     UnknownOrderReference,
     UnknownParticipant,
@@ -61,11 +62,14 @@ class RuleShape:
     leaves: int
     legs: int
     giving: tuple[Leg, ...] = ()
+    tree: tuple[Leg, ...] = ()
+    max_share_out: int = 0
+    """Cap in basis points, 0 for none."""
 
 
 @dataclass(slots=True)
 class OrderFacts:
-    """An order as far as intake needs it. `instructions` counts its splits, releases and returns so far."""
+    """An order as far as intake needs it. `written` counts its splits, releases, returns and refunds by type so far."""
 
     order_id: bytes
     rejected: bool
@@ -73,21 +77,59 @@ class OrderFacts:
     rule_version: int
     currency: str
     bindings: tuple[bytes, ...]
-    instructions: int = 0
+    merchant: bytes
+    captured: int
+    hold_until: int = 0
+    expires_at: int = 0
+    written: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def instructions(self) -> int:
+        """How many instructions it has so far."""
+        return sum(self.written.values())
+
+    def add(self, kind: str, count: int = 1) -> None:
+        """Count further instructions of a type."""
+        self.written[kind] = self.written.get(kind, 0) + count
+
+    def leaves(self, of_split: int) -> int:
+        """At most so many leaves it has: `of_split` for each split, and one for each release."""
+        written = self.written
+        return written.get(InstructionType.SPLIT, 0) * of_split + written.get(InstructionType.RELEASE, 0)
+
+    def past_leaves(self, of_split: int, following: str | None = None) -> int:
+        """At most so many leaves its opened past has, perhaps after a `following` instruction of some type.
+
+        Every refund has all leaves of the order.
+        """
+        if following is not None:
+            after = replace(self, written=dict(self.written))
+            after.add(following)
+            return after.past_leaves(of_split)
+        own, returns = self.leaves(of_split), self.written.get(InstructionType.RETURN, 0)
+        return own + returns * of_split + self.written.get(InstructionType.REFUND, 0) * own
 
 
 async def chain_time(session: AsyncSession) -> int:
     """Now in Unix seconds: this machine's time, or the last mirrored block's when that is ahead."""
+    return max(int(time.time()), await _block_time(session))
+
+
+async def _block_time(session: AsyncSession) -> int:
     latest = select(Block.timestamp).order_by(Block.number.desc()).limit(1)
-    return max(int(time.time()), (await session.execute(latest)).scalar() or 0)
+    return (await session.execute(latest)).scalar() or 0
 
 
 @dataclass(slots=True)
 class Snapshot:
-    """The platform's participants, rules, orders and instructions that a list of requests names."""
+    """The platform's participants, rules, orders and instructions that a list of requests names.
+
+    `now` is as `chain_time` has it, `block_time` the last mirrored block's time: the chain is at least that far.
+    """
 
     platform: Participant
     now: int
+    block_time: int = 0
     known: dict[tuple[str, str], InstructionRow] = field(default_factory=dict)
     participants: dict[str, Participant] = field(default_factory=dict)
     rules: dict[bytes, list[RuleVersion]] = field(default_factory=lambda: defaultdict(list))
@@ -109,6 +151,20 @@ class Snapshot:
         if participant.status != ParticipantStatus.ACTIVE:
             raise ParticipantNotActive(name, ParticipantStatus(participant.status), field=field_name)
         return participant.id
+
+    def consenting_participant(self, field_name: str, name: str) -> bytes:
+        """Id of an active participant that agrees to receive from the platform.
+
+        Raises UnknownParticipant, ParticipantNotActive, RecipientNotConsented.
+        """
+        found = self.active_participant(field_name, name)
+        if not self.participants[name].consents:
+            raise RecipientNotConsented(
+                "the participant does not agree to receive from the platform",
+                field=field_name,
+                reference=name,
+            )
+        return found
 
     def rule_for_capture(self, reference: str, version: int | None) -> RuleVersion:
         """The version to capture by: the named one, else the one in force. Raises why it cannot be used."""
@@ -144,13 +200,15 @@ class Snapshot:
                 leaves=len(leaf_indices(legs)),
                 legs=len(legs),
                 giving=legs if given_indices(legs) else (),
+                tree=legs,
+                max_share_out=payloads.terms_from_json(found.terms).max_share_out,
             )
         return self.shapes[key]
 
     def bind(self, shape: RuleShape, bindings: Mapping[str, str]) -> tuple[bytes, ...]:
         """Participants per role of the rule; 32 zero bytes where `bindings` names nobody.
 
-        Raises RoleNotInRule, UnknownParticipant, ParticipantNotActive.
+        Raises RoleNotInRule, UnknownParticipant, ParticipantNotActive, RecipientNotConsented.
         """
         # Most items of a request bind the same few combinations.
         key = (shape.roles, *bindings.items())
@@ -162,7 +220,9 @@ class Snapshot:
                         f"the rule has no role {role!r}", field=f"bindings.{role}", roles=list(shape.roles)
                     )
             bound = self._bound[key] = tuple(
-                self.active_participant(f"bindings.{role}", bindings[role]) if role in bindings else _NOBODY
+                self.consenting_participant(f"bindings.{role}", bindings[role])
+                if role in bindings
+                else _NOBODY
                 for role in shape.roles
             )
         return bound
@@ -193,7 +253,7 @@ class Snapshot:
         if isinstance(payload, Capture):
             self.orders[payload.order_id] = _facts_of_capture(payload, InstructionState.ACCEPTED)
         else:
-            self.orders[payload.order_id].instructions += 1
+            self.orders[payload.order_id].add(instruction.type)
 
 
 def _facts_of_capture(capture: Capture, state: str) -> OrderFacts:
@@ -204,6 +264,10 @@ def _facts_of_capture(capture: Capture, state: str) -> OrderFacts:
         rule_version=capture.rule_version,
         currency=capture.currency,
         bindings=capture.bindings,
+        hold_until=capture.hold_until,
+        expires_at=capture.expires_at,
+        merchant=capture.merchant,
+        captured=capture.amount,
     )
 
 
@@ -238,7 +302,8 @@ async def load(
     session: AsyncSession, platform: Participant, requests: Sequence[SettlementRequest]
 ) -> Snapshot:
     """Read everything that `requests` name."""
-    snapshot = Snapshot(platform, await chain_time(session))
+    block_time = await _block_time(session)
+    snapshot = Snapshot(platform, max(int(time.time()), block_time), block_time)
     wanted: dict[InstructionType, set[str]] = defaultdict(set)
     names: set[str] = set()
     for request in requests:
@@ -331,13 +396,13 @@ async def _load_orders(session: AsyncSession, snapshot: Snapshot, order_ids: set
             if order.platform_id == snapshot.platform.id:
                 snapshot.orders[order.order_id] = _facts_of_order(order)
     counts = (
-        select(Instruction.order_id, func.count())
+        select(Instruction.order_id, Instruction.type, func.count())
         .where(Instruction.order_id.in_(list(snapshot.orders)), Instruction.type != InstructionType.CAPTURE)
-        .group_by(Instruction.order_id)
+        .group_by(Instruction.order_id, Instruction.type)
     )
-    for order_id, count in await session.execute(counts):
+    for order_id, kind, count in await session.execute(counts):
         if order_id is not None:
-            snapshot.orders[order_id].instructions = count
+            snapshot.orders[order_id].add(kind, count)
 
 
 def _facts_of_order(order: Order) -> OrderFacts:
@@ -348,4 +413,8 @@ def _facts_of_order(order: Order) -> OrderFacts:
         rule_version=order.rule_version,
         currency=order.currency,
         bindings=bindings_of(order),
+        hold_until=order.hold_until,
+        expires_at=order.expires_at,
+        merchant=order.merchant,
+        captured=order.captured,
     )

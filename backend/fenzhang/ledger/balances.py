@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import select
+from sqlalchemy import Select, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import InstrumentedAttribute
 
@@ -110,9 +110,9 @@ async def balances(session: AsyncSession) -> dict[AccountKey, int]:
 async def position(
     session: AsyncSession, participant_ids: Sequence[bytes], block_number: int | None = None
 ) -> dict[tuple[bytes, str], int]:
-    """What is payable to each of these participants by currency, minor units. Those without an account are left out.
+    """What is payable to each of these participants by currency, minor units; negative is what it owes.
 
-    With `block_number`, at the end of that block.
+    Those without an account are left out. With `block_number`, at the end of that block.
     """
     accounts: dict[int, tuple[bytes, str]] = {}
     for chunk in chunks(participant_ids):
@@ -131,11 +131,41 @@ async def position(
     return result
 
 
+@dataclass(frozen=True, slots=True)
+class Debt:
+    """What a participant owes: what returns and refunds took from it beyond what it had, minor units."""
+
+    currency: str
+    participant_id: bytes
+    amount: int
+
+
+async def debts(session: AsyncSession, block_number: int | None = None) -> list[Debt]:
+    """Everybody whose position is negative, by currency and participant.
+
+    With `block_number`, at the end of that block.
+    """
+    payable = select(Account.id).where(Account.kind == AccountKind.RECIPIENT_PAYABLE.value)
+    # Only an account that something was taken from can be below zero.
+    debits = await _sums(session, Posting.debit_account_id, block_number, payable)
+    owed: dict[int, int] = {}
+    for numbers in chunks(list(debits)):
+        credits_ = await _sums(session, Posting.credit_account_id, block_number, numbers)
+        owed |= {number: debits[number] - credits_.get(number, 0) for number in numbers}
+    found: list[Debt] = []
+    for numbers in chunks([number for number, amount in owed.items() if amount > 0]):
+        query = select(Account.id, Account.currency, Account.participant_id).where(Account.id.in_(numbers))
+        found += [
+            Debt(currency, owner, owed[number]) for number, currency, owner in await session.execute(query)
+        ]
+    return sorted(found, key=lambda debt: (debt.currency, debt.participant_id))
+
+
 async def _sums(
     session: AsyncSession,
     account: InstrumentedAttribute[int],
     block_number: int | None,
-    only: Sequence[int] | None = None,
+    only: Sequence[int] | Select[int] | None = None,
 ) -> dict[int, int]:
     query = select(account, *half_sums(Posting.amount)).group_by(account)
     if block_number is not None:

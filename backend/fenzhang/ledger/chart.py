@@ -47,6 +47,11 @@ def payable(currency: str, participant_id: bytes) -> AccountKey:
     return AccountKey(_PAYABLE, currency, participant_id)
 
 
+def buyer_refund_payable(currency: str) -> AccountKey:
+    """Liability: refunded, and to be paid back to buyers."""
+    return AccountKey(AccountKind.BUYER_REFUND_PAYABLE.value, currency)
+
+
 class Chart:
     """Account ids by key, kept in memory for one writer. Accounts are never removed.
 

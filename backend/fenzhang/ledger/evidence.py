@@ -15,6 +15,7 @@ from fenzhang.chain.codec import decode_revert
 from fenzhang.chain.eip712 import capture_hash
 from fenzhang.chain.evidence import (
     ZERO_HEAD,
+    content_of_refund,
     content_of_rejection,
     content_of_release,
     content_of_return,
@@ -23,6 +24,7 @@ from fenzhang.chain.evidence import (
     record_leaf,
 )
 from fenzhang.domain.allocation import Allocation
+from fenzhang.domain.past import add_up, held_change
 from fenzhang.domain.records import Capture, RecordKind
 from fenzhang.ledger.chart import AccountKey
 from fenzhang.ledger.differences import Check, Difference
@@ -77,7 +79,7 @@ async def examine(
             _check_leaf(evidence, record, allocations)
             _check_postings(evidence, record, allocations, postings.get(record.id, []), accounts)
             if record.canonical:
-                _take(evidence, record)
+                _take(evidence, record, allocations)
     return evidence
 
 
@@ -125,10 +127,9 @@ def _check_leaf(evidence: Evidence, record: Row[Any], allocations: tuple[Allocat
         return
     amount = (record.reason or {}).get("amount", record.amount)
     leaf = record_leaf(RecordKind(record.kind), record.instruction_id, record.order_id, amount, content)
-    allocated = sum(allocation.amount for allocation in allocations)
     if (
         leaf != record.leaf
-        or (allocations and allocated != record.amount)
+        or not add_up(RecordKind(record.kind), record.amount, allocations)
         or not _reason_holds(record.reason)
     ):
         evidence.differences.append(
@@ -160,6 +161,8 @@ def _content(record: Row[Any], book: Book | None, allocations: tuple[Allocation,
             return content_of_release(allocations[0].recipient if allocations else bytes(_ID_SIZE))
         case RecordKind.RETURN:
             return content_of_return(record.split_id or bytes(_ID_SIZE), allocations)
+        case RecordKind.REFUND:
+            return content_of_refund(allocations)
         case RecordKind.REJECTION:
             return content_of_rejection(bytes.fromhex((record.reason or {}).get("data", "0x")[2:]))
 
@@ -240,7 +243,7 @@ def _account(account: AccountKey | int) -> str:
     return f"{account.kind}{owner}"
 
 
-def _take(evidence: Evidence, record: Row[Any]) -> None:
+def _take(evidence: Evidence, record: Row[Any], allocations: tuple[Allocation, ...]) -> None:
     evidence.batches[record.batch].append(record.leaf)
     if record.kind == RecordKind.REJECTION:
         return
@@ -249,6 +252,7 @@ def _take(evidence: Evidence, record: Row[Any]) -> None:
         subject = "0x" + record.order_id.hex()
         evidence.differences.append(Difference(Check.ORDER, "captured", "no row", subject=subject))
         return
-    book.held += record.amount if record.kind in {RecordKind.CAPTURE, RecordKind.RETURN} else -record.amount
+    taken = sum(allocation.amount for allocation in allocations)
+    book.held += held_change(RecordKind(record.kind), record.amount, taken)
     if record.kind != RecordKind.CAPTURE:
         book.head = next_head(book.head, record.leaf)

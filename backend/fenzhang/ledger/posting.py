@@ -1,7 +1,8 @@
 """Which posting each kind of record makes, and how postings are written and reversed.
 
 CAPTURE: debit bank custody, credit order held. SPLIT and RELEASE: debit order held, credit recipient payable.
-RETURN: debit recipient payable, credit order held. REJECTION: none. A leaf of 0 makes none either.
+RETURN: debit recipient payable, credit order held. REFUND: debit order held and recipient payable, credit buyer refund
+payable. REJECTION: none. A leaf of 0 makes none either.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from fenzhang.domain.allocation import Allocation
 from fenzhang.domain.records import RecordKind
-from fenzhang.ledger.chart import AccountKey, Chart, custody, order_held, payable
+from fenzhang.ledger.chart import AccountKey, Chart, buyer_refund_payable, custody, order_held, payable
 from fenzhang.store.bulk import insert_rows, insert_tuples
 from fenzhang.store.tables import Posting, Record
 
@@ -40,7 +41,10 @@ def draft(
     record_id: int,
     block_number: int,
 ) -> list[Draft]:
-    """The postings of one record. `allocations` are those of a SPLIT or RETURN; a RELEASE has one, the merchant's."""
+    """The postings of one record.
+
+    `allocations` are those of a SPLIT or RETURN, or a REFUND's takes; a RELEASE has one, the merchant's.
+    """
     held = order_held(currency)
     match kind:
         case RecordKind.CAPTURE:
@@ -57,6 +61,14 @@ def draft(
                 for leaf in allocations
                 if leaf.amount
             ]
+        case RecordKind.REFUND:
+            buyer, leaves = buyer_refund_payable(currency), list(allocations)
+            from_held = amount - sum(leaf.amount for leaf in leaves)
+            taken = [
+                (held, from_held),
+                *((payable(currency, leaf.recipient), leaf.amount) for leaf in leaves),
+            ]
+            return [Draft(debit, buyer, take, record_id, block_number) for debit, take in taken if take]
         case RecordKind.REJECTION:
             return []
 

@@ -140,12 +140,14 @@ def _compare_accounts(chain: _ChainSide, rows: Sequence[TrialBalanceRow]) -> lis
         for check, kind, expected in (
             (Check.BANK_CUSTODY, AccountKind.BANK_CUSTODY, totals.captured),
             (Check.ORDER_HELD, AccountKind.ORDER_HELD, totals.held),
+            (Check.BUYER_REFUND_PAYABLE, AccountKind.BUYER_REFUND_PAYABLE, totals.refunded),
         ):
             if kinds[kind, currency] != expected:
                 found.append(Difference(check, expected, kinds[kind, currency], currency))
         known = sum(amount for (where, _), amount in chain.positions.items() if where == currency)
-        if known != totals.captured - totals.held:
-            found.append(Difference(Check.POSITIONS, totals.captured - totals.held, known, currency))
+        payable = totals.captured - totals.held - totals.refunded
+        if known != payable:
+            found.append(Difference(Check.POSITIONS, payable, known, currency))
     for row in rows:
         if row.kind is not AccountKind.RECIPIENT_PAYABLE:
             continue

@@ -4,8 +4,8 @@ Looked at are the orders of one rule, whichever version they were captured with,
 everything that has happened to them until now. Nothing is written. Orders are read in pieces, each in a transaction of
 its own, so that a long replay holds nobody up; an order that goes on meanwhile is seen as it is when its turn comes.
 
-Counted are the splits that the draft can allocate, after their returns, on both sides. Those that it cannot are left
-out on both sides and listed by reason, for then there is nothing to compare.
+Counted are the splits that the draft can allocate, after returns and refunds, on both sides. Those that it cannot are
+left out on both sides and listed by reason, for then there is nothing to compare.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _WINDOW = 2_000
 _ORDERS = 200
 """Orders replayed without a pause for others: a few hundredths of a second."""
 _ID_SIZE = 32
-_SETTLED = (RecordKind.SPLIT, RecordKind.RELEASE, RecordKind.RETURN)
+_SETTLED = (RecordKind.SPLIT, RecordKind.RELEASE, RecordKind.RETURN, RecordKind.REFUND)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +79,7 @@ class NotReplayed:
 
 @dataclass(slots=True)
 class Sums:
-    """Of one participant in one currency, minor units, after returns."""
+    """Of one participant in one currency, minor units, after returns and refunds."""
 
     actual: int = 0
     hypothetical: int = 0
@@ -92,11 +92,13 @@ class Sums:
 
 @dataclass(slots=True)
 class Totals:
-    """Of one currency, minor units. Both sides of what was replayed come to `amount` - `returned`."""
+    """Of one currency, minor units. Both sides of what was replayed come to `amount` - `returned` - `refunded`."""
 
     splits: int = 0
     amount: int = 0
     returned: int = 0
+    refunded: int = 0
+    """From the allocations of replayed splits."""
     splits_not_replayed: int = 0
     amount_not_replayed: int = 0
     releases: int = 0
@@ -231,6 +233,7 @@ def _add(result: WhatIf, currency: str, totals: Totals, split: Replayed) -> None
     totals.splits += 1
     totals.amount += split.amount
     totals.returned += split.returned
+    totals.refunded += split.refunded
     result.returns += split.returns
     result.returns_respread += split.respread
     for leaf in split.actual:

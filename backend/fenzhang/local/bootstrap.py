@@ -1,4 +1,4 @@
-"""What a fresh local system needs before its first request: tables, the devnet's keys, and two apps.
+"""What a fresh local system needs before its first request: tables, the devnet's keys, and its first apps.
 
 Everything here may be repeated: what is there already stays as it is.
 """
@@ -29,12 +29,19 @@ from fenzhang.store.tables import App
 DEVNET_KEYS: Final = {
     keys.REGISTRAR: "registrar",
     keys.APPROVER: "rule-approver",
+    keys.GUARDIAN: "guardian",
+    keys.SECOND_GUARDIAN: "second-guardian",
     keys.ATTESTOR: "bank-attestor",
     keys.SUBMITTER: "submitter",
 }
 """Label in the keystore to purpose of the devnet account."""
-APPS: Final = {"operator": [Scope.OPERATOR], "approver": [Scope.APPROVER]}
-"""The apps that a local system begins with. They are two, for nobody approves what he set up himself."""
+APPS: Final = {
+    "operator": [Scope.OPERATOR],
+    "approver": [Scope.APPROVER],
+    "guardian": [Scope.GUARDIAN],
+    "second-guardian": [Scope.GUARDIAN],
+}
+"""The apps that a local system begins with. Nobody approves what he set up himself, or undoes his own freeze."""
 DEVNET_WORK_FACTOR: Final = 1 << 12
 """scrypt's n for keys of the devnet. Everybody knows most of them, and time spent guarding them would be wasted."""
 

@@ -44,7 +44,7 @@ class Home:
 
     @property
     def apps(self) -> Path:
-        """Credentials of the operator's and the approver's app, mode 0600."""
+        """Credentials of the operator's, the approver's and the guardian's app, mode 0600."""
         return self.path / "apps.json"
 
     @property

@@ -11,23 +11,32 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import select, update
+from sqlalchemy import Update, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from fenzhang.chain.abi import role_text
 from fenzhang.chain.eip712 import proposal_hash
 from fenzhang.chain.events import (
+    ApprovalLockChanged,
     AuthorityRotated,
+    ConsentChanged,
+    MaxShareOutChanged,
     ParticipantEnrolled,
+    ParticipantPlaced,
     ParticipantStatusChanged,
     RuleApproved,
     RuleProposed,
     RuleRetired,
+    RuleVetoed,
 )
 from fenzhang.chain.views import ChainView
-from fenzhang.domain.records import ParticipantStatus
+from fenzhang.domain.identifiers import hex_id
+from fenzhang.domain.places import TOP
+from fenzhang.domain.records import ParticipantStatus, RuleState
+from fenzhang.mirror.freezes import follow_freezes
 from fenzhang.mirror.outcomes import Asked, Verdicts, instruction_columns
 from fenzhang.mirror.reading import GovernanceEvent
-from fenzhang.store import payloads
+from fenzhang.store import chainsettings, payloads
 from fenzhang.store.bulk import chunks, update_rows
 from fenzhang.store.tables import (
     TERMINAL_STATES,
@@ -47,6 +56,7 @@ async def follow(session: AsyncSession, events: Sequence[GovernanceEvent], verdi
         return
     await _follow_participants(session, events)
     await _follow_rules(session, events)
+    await follow_freezes(session, events)
     await _settle(session, events, verdicts)
 
 
@@ -58,13 +68,37 @@ async def _follow_participants(session: AsyncSession, events: Sequence[Governanc
                 change = {"status": int(ParticipantStatus.ACTIVE), "authority": _address(event.authority)}
             case ParticipantStatusChanged():
                 change = {"status": int(event.status)}
+            case ParticipantPlaced():
+                change = {"parent_id": _parent(event.parent), "level": event.level}
             case AuthorityRotated():
                 change = {"authority": _address(event.next)}
             case _:
                 continue
         changes.setdefault(event.participant, {"id": event.participant}).update(change)
-    for columns in ({"status"}, {"authority"}, {"status", "authority"}):
-        rows = [change for change in changes.values() if change.keys() - {"id"} == columns]
+    for columns in ({"status"}, {"authority"}, {"parent_id", "level"}):
+        rows = [
+            {name: change[name] for name in ("id", *columns)}
+            for change in changes.values()
+            if columns <= change.keys()
+        ]
+        await update_rows(session, Participant, "id", rows)
+    await _follow_consents(session, events)
+    caps = {event.platform: event.max_share_out for event in events if isinstance(event, MaxShareOutChanged)}
+    rows = [{"id": platform, "max_share_out": cap} for platform, cap in caps.items()]
+    await update_rows(session, Participant, "id", rows)
+
+
+async def _follow_consents(session: AsyncSession, events: Sequence[GovernanceEvent]) -> None:
+    """Consent to other platforms than a participant's own has no row."""
+    consents = {
+        (event.recipient, event.platform): event.granted
+        for event in events
+        if isinstance(event, ConsentChanged)
+    }
+    for chunk in chunks(sorted({recipient for recipient, _ in consents})):
+        query = select(Participant.id, Participant.platform_id).where(Participant.id.in_(chunk))
+        pairs = [(row.id, row.platform_id) for row in await session.execute(query)]
+        rows = [{"id": pair[0], "consents": consents[pair]} for pair in pairs if pair in consents]
         await update_rows(session, Participant, "id", rows)
 
 
@@ -75,6 +109,10 @@ async def _follow_rules(session: AsyncSession, events: Sequence[GovernanceEvent]
                 await _set_flag(session, event, "proposed")
             case RuleApproved():
                 await _set_flag(session, event, "approved")
+            case RuleVetoed():
+                await _veto(session, event)
+            case ApprovalLockChanged():
+                await chainsettings.write(session, chainsettings.APPROVAL_LOCK, event.lock)
             case RuleRetired():
                 await session.execute(
                     update(RuleVersion)
@@ -86,16 +124,25 @@ async def _follow_rules(session: AsyncSession, events: Sequence[GovernanceEvent]
 
 
 async def _set_flag(session: AsyncSession, event: RuleProposed | RuleApproved, flag: str) -> None:
+    await session.execute(_row_of(event).values({flag: True}))
+
+
+async def _veto(session: AsyncSession, event: RuleVetoed) -> None:
+    veto = {
+        "guardian": hex_id(event.guardian),
+        "reason_code": role_text(event.reason),
+        "block_number": event.at.block_number,
+    }
+    await session.execute(_row_of(event).values(approved=False, vetoed=True, veto=veto))
+
+
+def _row_of(event: RuleProposed | RuleApproved | RuleVetoed) -> Update:
     # The platform may have had another content recorded without this backend; its row then stays unproposed.
-    await session.execute(
-        update(RuleVersion)
-        .where(
-            RuleVersion.platform_id == event.platform,
-            RuleVersion.rule_id == event.rule_id,
-            RuleVersion.version == event.version,
-            RuleVersion.content_hash == event.content_hash,
-        )
-        .values({flag: True})
+    return update(RuleVersion).where(
+        RuleVersion.platform_id == event.platform,
+        RuleVersion.rule_id == event.rule_id,
+        RuleVersion.version == event.version,
+        RuleVersion.content_hash == event.content_hash,
     )
 
 
@@ -136,8 +183,8 @@ def _asks_for(payload: dict[str, Any], event: RuleProposed | RuleRetired) -> boo
     if isinstance(event, RuleRetired):
         return payloads.retirement_from(payload).rule_id == event.rule_id
     asked = payloads.proposal_from(payload)
-    content = proposal_hash(asked.platform, asked.rule_id, asked.version, asked.effective_from, asked.legs)
-    return content == event.content_hash
+    content = (asked.platform, asked.rule_id, asked.version, asked.effective_from, asked.legs, asked.terms)
+    return proposal_hash(*content) == event.content_hash
 
 
 _GOVERNANCE = frozenset(
@@ -146,9 +193,15 @@ _GOVERNANCE = frozenset(
         InstructionType.ENROLL,
         InstructionType.SUSPEND,
         InstructionType.RESUME,
+        InstructionType.PLACE,
+        InstructionType.CONSENT,
+        InstructionType.CAP,
         InstructionType.PROPOSE,
         InstructionType.APPROVE,
         InstructionType.RETIRE,
+        InstructionType.VETO,
+        InstructionType.FREEZE,
+        InstructionType.UNFREEZE,
     )
 )
 
@@ -158,18 +211,31 @@ _GOVERNANCE = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """Participants and rule versions as the contracts have them, as rows to be written."""
+    """Participants, rule versions and settings as the contracts have them, as rows to be written."""
 
     participants: list[dict[str, Any]]
     rules: list[tuple[bytes, bytes, int, dict[str, bool]]]
+    approval_lock: int
 
 
 async def look_up(session: AsyncSession, view: ChainView) -> Standing:
     """Ask the contracts about every participant and rule version of the database. Raises NodeUnavailable, RpcError."""
-    ids = (await session.execute(select(Participant.id).order_by(Participant.id))).scalars().all()
+    query = select(Participant.id, Participant.platform_id).order_by(Participant.id)
+    pairs = [(row.id, row.platform_id) for row in await session.execute(query)]
+    ids = [participant for participant, _ in pairs]
     participants: list[dict[str, Any]] = []
-    for participant, standing in zip(ids, await view.participants_of(ids), strict=True):
-        row: dict[str, Any] = {"id": participant, "status": int(standing.status)}
+    standings, places = await view.participants_of(ids), await view.places_of(ids)
+    agreed, caps = await view.consents(pairs), await view.max_shares_out(ids)
+    for participant, standing, place, consents, cap in zip(ids, standings, places, agreed, caps, strict=True):
+        row: dict[str, Any] = {
+            "id": participant,
+            "status": int(standing.status),
+            "parent_id": _parent(place.parent),
+            "level": place.level,
+            "max_share_out": cap,
+        }
+        # One that is not enrolled (any more) will agree when it is.
+        row["consents"] = consents or standing.status is ParticipantStatus.UNKNOWN
         # A participant that is not enrolled (any more) keeps the authority that it asked to be enrolled with.
         if standing.status is not ParticipantStatus.UNKNOWN:
             row["authority"] = _address(standing.authority)
@@ -178,10 +244,16 @@ async def look_up(session: AsyncSession, view: ChainView) -> Standing:
     for rule in (await session.execute(select(RuleVersion))).scalars():
         header = await view.rule_header(rule.platform_id, rule.rule_id, rule.version)
         _, retired = await view.latest_rule(rule.platform_id, rule.rule_id)
+        state = (await view.rule(rule.platform_id, rule.rule_id, rule.version)).state
         same = header.content_hash == rule.content_hash
-        flags = {"proposed": same, "approved": same and header.approved, "retired": retired}
+        flags = {
+            "proposed": same,
+            "approved": same and header.approved,
+            "vetoed": same and state is RuleState.VETOED,
+            "retired": retired,
+        }
         rules.append((rule.platform_id, rule.rule_id, rule.version, flags))
-    return Standing(participants, rules)
+    return Standing(participants, rules, await view.approval_lock())
 
 
 async def restore(session: AsyncSession, standing: Standing) -> None:
@@ -196,7 +268,12 @@ async def restore(session: AsyncSession, standing: Standing) -> None:
             RuleVersion.version == version,
         )
         await session.execute(update(RuleVersion).where(*key).values(flags))
+    await chainsettings.write(session, chainsettings.APPROVAL_LOCK, standing.approval_lock)
 
 
 def _address(value: bytes) -> bytes | None:
     return None if value == _NO_ADDRESS else value
+
+
+def _parent(value: bytes) -> bytes | None:
+    return None if value == TOP else value

@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Sequence
 
-from sqlalchemy import delete, select
+from sqlalchemy import delete, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from fenzhang.chain.evidence import ZERO_HEAD, next_head
+from fenzhang.domain.past import held_change
 from fenzhang.domain.records import RecordKind
 from fenzhang.mirror.reading import OrderState
 from fenzhang.store.bulk import chunks, insert_rows, update_rows
 from fenzhang.store.orders import capture_of
-from fenzhang.store.tables import Order, Record
+from fenzhang.store.tables import Allocation, Order, Record
 
 
 async def load_orders(session: AsyncSession, order_ids: Collection[bytes]) -> dict[bytes, OrderState]:
@@ -42,6 +43,8 @@ async def store_orders(session: AsyncSession, orders: Collection[OrderState]) ->
                 "captured": order.capture.amount,
                 "held": order.held,
                 "head": order.head,
+                "hold_until": order.capture.hold_until,
+                "expires_at": order.capture.expires_at,
             }
             for order in orders
             if order.is_new
@@ -62,15 +65,20 @@ async def store_orders(session: AsyncSession, orders: Collection[OrderState]) ->
 async def recompute_orders(session: AsyncSession, order_ids: Sequence[bytes]) -> None:
     """Bring orders to what their canonical records make of them; an order without a capture goes."""
     for chunk in chunks(order_ids):
+        taken = (
+            select(func.coalesce(func.sum(Allocation.amount), 0))
+            .where(Allocation.record_id == Record.id)
+            .scalar_subquery()
+        )
         query = (
-            select(Record.order_id, Record.kind, Record.amount, Record.leaf)
+            select(Record.order_id, Record.kind, Record.amount, taken, Record.leaf)
             .where(Record.order_id.in_(chunk), Record.canonical.is_(True))
             .where(Record.kind != RecordKind.REJECTION)
             .order_by(Record.id)
         )
-        records: dict[bytes, list[tuple[int, int, bytes]]] = defaultdict(list)
-        for order_id, kind, amount, leaf in await session.execute(query):
-            records[order_id].append((kind, amount, leaf))
+        records: dict[bytes, list[tuple[int, int, int, bytes]]] = defaultdict(list)
+        for order_id, kind, amount, takes, leaf in await session.execute(query):
+            records[order_id].append((kind, amount, int(takes), leaf))
         gone = [order_id for order_id in chunk if order_id not in records]
         await session.execute(delete(Order).where(Order.order_id.in_(gone)))
         rows = []
@@ -80,11 +88,11 @@ async def recompute_orders(session: AsyncSession, order_ids: Sequence[bytes]) ->
         await update_rows(session, Order, "order_id", rows)
 
 
-def fold(records: Sequence[tuple[int, int, bytes]]) -> tuple[int, bytes]:
-    """Held amount and head of an order from (kind, amount, leaf) of its records, the capture first."""
+def fold(records: Sequence[tuple[int, int, int, bytes]]) -> tuple[int, bytes]:
+    """Held amount and head of an order from (kind, amount, sum of allocations, leaf) of its records in order."""
     held, head = 0, ZERO_HEAD
-    for kind, amount, leaf in records:
-        held += amount if kind in {RecordKind.CAPTURE, RecordKind.RETURN} else -amount
+    for kind, amount, taken, leaf in records:
+        held += held_change(RecordKind(kind), amount, taken)
         if kind != RecordKind.CAPTURE:
             head = next_head(head, leaf)
     return held, head

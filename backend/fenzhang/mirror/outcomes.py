@@ -38,6 +38,7 @@ _TYPE_OF = {
     RecordKind.SPLIT: "SPLIT",
     RecordKind.RELEASE: "RELEASE",
     RecordKind.RETURN: "RETURN",
+    RecordKind.REFUND: "REFUND",
 }
 _SETTLEMENT = [kind.value for kind in SETTLEMENT_TYPES]
 

@@ -10,24 +10,34 @@ from dataclasses import dataclass, field
 
 from fenzhang.chain.eip712 import capture_hash
 from fenzhang.chain.events import (
+    ApprovalLockChanged,
     AuthorityRotated,
     AuthorizationRejected,
     BatchSealed,
+    ConsentChanged,
     Event,
+    FreezeChanged,
     InstructionRejected,
     LogPosition,
+    MaxShareOutChanged,
     OrderCaptured,
+    OrderRefunded,
     OrderReleased,
     OrderSplit,
+    OrderTerms,
     ParticipantEnrolled,
+    ParticipantFreezeChanged,
+    ParticipantPlaced,
     ParticipantStatusChanged,
     RuleApproved,
     RuleProposed,
     RuleRetired,
+    RuleVetoed,
     SplitReturned,
 )
 from fenzhang.chain.evidence import (
     ZERO_HEAD,
+    content_of_refund,
     content_of_rejection,
     content_of_release,
     content_of_return,
@@ -37,6 +47,7 @@ from fenzhang.chain.evidence import (
     record_leaf,
 )
 from fenzhang.domain.allocation import Allocation
+from fenzhang.domain.past import add_up, held_change
 from fenzhang.domain.records import Capture, RecordKind
 from fenzhang.ledger.posting import Draft, draft
 from fenzhang.mirror.errors import BatchRootMismatch, MirrorError
@@ -44,10 +55,17 @@ from fenzhang.mirror.errors import BatchRootMismatch, MirrorError
 GovernanceEvent = (
     ParticipantEnrolled
     | ParticipantStatusChanged
+    | ParticipantPlaced
     | AuthorityRotated
+    | ConsentChanged
+    | MaxShareOutChanged
     | RuleProposed
     | RuleApproved
     | RuleRetired
+    | RuleVetoed
+    | ApprovalLockChanged
+    | FreezeChanged
+    | ParticipantFreezeChanged
 )
 """Events that change who and what takes part."""
 
@@ -127,14 +145,14 @@ class Reading:
         if self._open and event.at.tx_hash != self._open[0].at.tx_hash:
             self.finish()
         match event:
-            case OrderCaptured():
+            case OrderCaptured() | OrderTerms():
                 self._captured(event)
             case OrderSplit():
                 self._split(event)
             case OrderReleased():
                 self._released(event)
-            case SplitReturned():
-                self._returned(event)
+            case SplitReturned() | OrderRefunded():
+                self._taken_back(event)
             case InstructionRejected():
                 self._rejected(event)
             case AuthorizationRejected():
@@ -144,18 +162,28 @@ class Reading:
             case (
                 ParticipantEnrolled()
                 | ParticipantStatusChanged()
+                | ParticipantPlaced()
                 | AuthorityRotated()
+                | ConsentChanged()
+                | MaxShareOutChanged()
                 | RuleProposed()
                 | RuleApproved()
                 | RuleRetired()
+                | RuleVetoed()
+                | ApprovalLockChanged()
+                | FreezeChanged()
+                | ParticipantFreezeChanged()
             ):
                 self.governance.append(event)
             case _:
-                # A skipped authorization stays valid, which submission sees from the transaction; consent, currencies
-                # and roles have no row.
+                # A skipped authorization stays valid and an order that was not expired is as it was, which submission
+                # sees from the transaction; currencies and roles have no row.
                 pass
 
-    def _captured(self, event: OrderCaptured) -> None:
+    def _captured(self, event: OrderCaptured | OrderTerms) -> None:
+        if isinstance(event, OrderTerms):
+            name = f"order 0x{event.order_id.hex()}"
+            raise MirrorError(f"{name} has times and was not captured", order_id=event.order_id)
         if event.order_id in self.orders:
             raise MirrorError(f"order 0x{event.order_id.hex()} was captured twice", order_id=event.order_id)
         capture = event.capture
@@ -181,17 +209,15 @@ class Reading:
             allocations=(Allocation(event.merchant, event.amount),),
         )
 
-    def _returned(self, event: SplitReturned) -> None:
+    def _taken_back(self, event: SplitReturned | OrderRefunded) -> None:
         order = self._order(event.order_id, event.at)
-        self._settle(
-            RecordKind.RETURN,
-            event.return_id,
-            order,
-            event,
-            content=content_of_return(event.split_id, event.allocations),
-            allocations=event.allocations,
-            split_id=event.split_id,
-        )
+        if isinstance(event, SplitReturned):
+            kind, number, split_id = RecordKind.RETURN, event.return_id, event.split_id
+            allocations, content = event.allocations, content_of_return(event.split_id, event.allocations)
+        else:
+            kind, number, split_id = RecordKind.REFUND, event.refund_id, None
+            allocations, content = event.takes, content_of_refund(event.takes)
+        self._settle(kind, number, order, event, content=content, allocations=allocations, split_id=split_id)
 
     def _rejected(self, event: InstructionRejected) -> None:
         content = content_of_rejection(event.reason)
@@ -227,7 +253,7 @@ class Reading:
         kind: RecordKind,
         instruction_id: bytes,
         order: OrderState,
-        event: OrderCaptured | OrderSplit | OrderReleased | SplitReturned,
+        event: OrderCaptured | OrderSplit | OrderReleased | SplitReturned | OrderRefunded,
         *,
         content: bytes,
         allocations: tuple[Allocation, ...] = (),
@@ -238,9 +264,8 @@ class Reading:
         leaf = record_leaf(kind, instruction_id, capture.order_id, amount, content)
         if kind is not RecordKind.CAPTURE:
             order.head = next_head(order.head, leaf)
-        order.held += amount if kind in {RecordKind.CAPTURE, RecordKind.RETURN} else -amount
-        allocated = sum(allocation.amount for allocation in allocations)
-        if not 0 <= order.held <= capture.amount or (allocations and allocated != amount):
+        order.held += held_change(kind, amount, sum(allocation.amount for allocation in allocations))
+        if not 0 <= order.held <= capture.amount or not add_up(kind, amount, allocations):
             raise MirrorError(
                 f"block {at.block_number} breaks the conservation of order 0x{capture.order_id.hex()}",
                 order_id=capture.order_id,
@@ -325,5 +350,5 @@ def known_orders(events: Iterable[Event]) -> set[bytes]:
     return {
         event.order_id
         for event in events
-        if isinstance(event, OrderCaptured | OrderSplit | OrderReleased | SplitReturned)
+        if isinstance(event, OrderCaptured | OrderSplit | OrderReleased | SplitReturned | OrderRefunded)
     }

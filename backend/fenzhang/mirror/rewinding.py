@@ -16,6 +16,7 @@ from fenzhang.ledger.posting import reverse_after
 from fenzhang.mirror import governance
 from fenzhang.mirror.errors import ReorgTooDeep
 from fenzhang.mirror.fetching import BlockRef
+from fenzhang.mirror.freezes import rewind_freezes
 from fenzhang.mirror.orders import recompute_orders
 from fenzhang.store import feed
 from fenzhang.store.bulk import update_tuples
@@ -72,6 +73,7 @@ async def rewind(session: AsyncSession, ancestor: BlockRef, standing: governance
         .values(state=TransactionState.SENT.value, block_number=None, gas_used=None)
     )
     await governance.restore(session, standing)
+    await rewind_freezes(session, ancestor.number)
     await _reopen_instructions(session, ancestor.number)
     return count
 

@@ -20,6 +20,7 @@ from fenzhang.client import (
     InvalidRequest,
     NewInstruction,
     NewOrder,
+    NewRefund,
     NewRelease,
     NewReturn,
     NewSplit,
@@ -138,6 +139,8 @@ class Player:
             channel=order.channel,
             # Who holds a role that the rule does not have is nothing to the split.
             bindings={role: name for role, name in order.bindings.items() if role in roles},
+            hold_until=order.hold_until,
+            expires_at=order.expires_at,
         )
         yield Item(order.line, capture)
         for step in order.steps:
@@ -258,6 +261,8 @@ def _new_step(order: ScenarioOrder, step: Step) -> NewInstruction:
             )
         case Operation.RELEASE:
             return NewRelease(out_release_no=step.reference, out_order_no=order.reference)
+        case Operation.REFUND:
+            return NewRefund(out_refund_no=step.reference, out_order_no=order.reference, amount=step.amount)
 
 
 def _chunks(groups: Sequence[list[Item]], size: int) -> Iterator[list[list[Item]]]:
@@ -275,15 +280,15 @@ def _chunks(groups: Sequence[list[Item]], size: int) -> Iterator[list[list[Item]
 
 
 def _waves(chunk: Sequence[list[Item]]) -> list[list[Item]]:
-    """The items in rounds, so that no return is in one round with an earlier instruction of its order.
+    """The items in rounds, so that no return or refund is in one round with an earlier instruction of its order.
 
-    A return opens its order's past as it stands before its authorization, so it cannot be behind another there.
+    They open their order's past as it stands before their authorization, so they cannot be behind another there.
     """
     waves: list[list[Item]] = []
     for group in chunk:
         wave, begun = 0, False
         for item in group:
-            if item.new.type is InstructionType.RETURN and begun:
+            if item.new.type in {InstructionType.RETURN, InstructionType.REFUND} and begun:
                 wave, begun = wave + 1, False
             begun = begun or item.new.type is not InstructionType.CAPTURE
             waves.extend([] for _ in range(wave + 1 - len(waves)))

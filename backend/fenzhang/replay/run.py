@@ -208,6 +208,7 @@ def _report(
             "settled": settled(InstructionType.SPLIT),
             "released": settled(InstructionType.RELEASE),
             "returned": settled(InstructionType.RETURN),
+            "refunded": settled(InstructionType.REFUND),
             "rejected": rejections.total(),
         },
         states=_states(tallies),

@@ -42,6 +42,7 @@ class Operation(StrEnum):
     SPLIT = "split"
     RETURN = "return"
     RELEASE = "release"
+    REFUND = "refund"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +63,7 @@ class Step:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScenarioOrder:
-    """One line of the orders file. Names are the scenario's own, `amount` is minor units."""
+    """One line of the orders file. Names are the scenario's own, `amount` is minor units, times are Unix seconds."""
 
     line: int
     reference: str
@@ -74,6 +75,8 @@ class ScenarioOrder:
     merchant: str
     bindings: Mapping[str, str]
     steps: tuple[Step, ...]
+    hold_until: int | None = None
+    expires_at: int | None = None
 
     def names(self) -> set[str]:
         """Every participant that the order names."""
@@ -211,6 +214,8 @@ def _read_order(line: int, fields: Fields, parties: _Parties) -> ScenarioOrder:
         merchant=_participant(fields.get("merchant"), parties),
         bindings=_bindings(fields, parties),
         steps=tuple(_read_step(item, parties) for item in fields.get("steps").items()),
+        hold_until=_time(fields, "hold_until"),
+        expires_at=_time(fields, "expires_at"),
     )
 
 
@@ -241,6 +246,12 @@ def _read_step(fields: Fields, parties: _Parties) -> Step:
             )
         case Operation.RELEASE:
             return Step(operation=kind, reference=reference)
+        case Operation.REFUND:
+            return Step(operation=kind, reference=reference, amount=fields.get("amount").integer())
+
+
+def _time(fields: Fields, name: str) -> int | None:
+    return fields.get(name).integer() if name in fields else None
 
 
 def _amounts(fields: Fields, name: str) -> tuple[int, ...] | None:

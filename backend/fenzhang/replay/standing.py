@@ -10,12 +10,13 @@ from itertools import pairwise
 from fenzhang.chain.deployments import Deployment, check_deployment
 from fenzhang.chain.errors import RpcError
 from fenzhang.chain.events import decode_logs
-from fenzhang.chain.eventtypes import Event, OrderCaptured, OrderReleased, OrderSplit
+from fenzhang.chain.eventtypes import Event, OrderCaptured, OrderRefunded, OrderReleased, OrderSplit
 from fenzhang.chain.evidence import held_of_slot
 from fenzhang.chain.node import NodeClient
 from fenzhang.chain.views import ChainView
 
 HELD = "(held)"
+REFUNDED = "(refunded)"
 CAPTURED = "(captured)"
 _RANGE = 256
 """Blocks in one question for logs, at first."""
@@ -29,16 +30,18 @@ class CurrencyStanding:
 
     positions: Mapping[str, int]
     held: int
+    refunded: int
     captured: int
 
     @property
     def conserved(self) -> bool:
-        """Whether positions and held money are what was captured."""
-        return sum(self.positions.values()) + self.held == self.captured
+        """Whether positions, held and refunded money are what was captured."""
+        return sum(self.positions.values()) + self.held + self.refunded == self.captured
 
     def to_json(self) -> dict[str, int]:
-        """Name to amount, with `(held)` and `(captured)` beside the names."""
-        return {**dict(sorted(self.positions.items())), HELD: self.held, CAPTURED: self.captured}
+        """Name to amount, with `(held)`, `(refunded)` and `(captured)` beside the names."""
+        others = {HELD: self.held, REFUNDED: self.refunded, CAPTURED: self.captured}
+        return {**dict(sorted(self.positions.items())), **others}
 
 
 @dataclass(slots=True)
@@ -47,6 +50,7 @@ class _Seen:
 
     orders: dict[bytes, str] = field(default_factory=dict)
     captured: defaultdict[str, int] = field(default_factory=lambda: defaultdict(int))
+    refunded: defaultdict[str, int] = field(default_factory=lambda: defaultdict(int))
     recipients: defaultdict[str, set[bytes]] = field(default_factory=lambda: defaultdict(set))
 
     def take(self, event: Event, platforms: frozenset[bytes]) -> None:
@@ -60,6 +64,8 @@ class _Seen:
                 )
             case OrderReleased() if event.order_id in self.orders:
                 self.recipients[self.orders[event.order_id]].add(event.merchant)
+            case OrderRefunded() if event.order_id in self.orders:
+                self.refunded[self.orders[event.order_id]] += event.amount
 
 
 async def read_standing(
@@ -97,7 +103,9 @@ async def _read(
         positions: defaultdict[str, int] = defaultdict(int)
         for recipient, amount in zip(ids, await view.positions(currency, ids), strict=True):
             positions[names.get(recipient, "0x" + recipient.hex())] += amount
-        standing[currency] = CurrencyStanding(positions, held[currency], seen.captured[currency])
+        standing[currency] = CurrencyStanding(
+            positions, held[currency], seen.refunded[currency], seen.captured[currency]
+        )
     return standing
 
 

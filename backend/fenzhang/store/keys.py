@@ -13,6 +13,9 @@ from fenzhang.store.tables import KeystoreKey
 
 ATTESTOR = "attestor"
 APPROVER = "approver"
+GUARDIAN = "guardian"
+SECOND_GUARDIAN = "second-guardian"
+"""Undoes what the first one froze: that takes another account."""
 REGISTRAR = "registrar"
 SUBMITTER = "submitter"
 """Sends transactions; further ones are `submitter:1`, `submitter:2` …"""
@@ -26,7 +29,14 @@ def submitter_label(number: int) -> str:
 
 def operator_labels() -> list[str]:
     """Labels of the keys that the operator keeps; all others are platforms'."""
-    return [REGISTRAR, APPROVER, ATTESTOR, *map(submitter_label, range(MAX_SUBMITTERS))]
+    return [
+        REGISTRAR,
+        APPROVER,
+        GUARDIAN,
+        SECOND_GUARDIAN,
+        ATTESTOR,
+        *map(submitter_label, range(MAX_SUBMITTERS)),
+    ]
 
 
 def platform_label(platform_id: bytes) -> str:

@@ -19,6 +19,8 @@ def capture_of(order: Order) -> Capture:
         currency=order.currency,
         amount=order.captured,
         bindings=bindings_of(order),
+        hold_until=order.hold_until,
+        expires_at=order.expires_at,
     )
 
 

@@ -1,6 +1,6 @@
 """The JSON of `instructions.payload` and `rule_versions.legs`, and back: ids as 0x hex, amounts as integers.
 
-CAPTURE, SPLIT, RELEASE and RETURN carry the fields of domain.records.Capture and Instruction. The other types
+CAPTURE, SPLIT, RELEASE, RETURN and REFUND carry the fields of domain.records.Capture and Instruction. The other types
 carry the arguments of the contract call that they ask for, given here as dataclasses.
 """
 
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fenzhang.domain.records import Capture, Instruction, InstructionKind
-from fenzhang.domain.rules import Leg, LegKind
+from fenzhang.domain.rules import NO_TERMS, Leg, LegKind, RuleTerms
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +34,31 @@ class StandingChange:
 
 
 @dataclass(frozen=True, slots=True)
+class Placement:
+    """PLACE: ParticipantRegistry.place. `parent` is 32 zero bytes for nobody."""
+
+    participant: bytes
+    parent: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class ConsentChange:
+    """CONSENT: ParticipantRegistry.setConsent, attested by the registrar."""
+
+    participant: bytes
+    platform: bytes
+    granted: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Cap:
+    """CAP: ParticipantRegistry.setMaxShareOut of the platform `participant`. Basis points; 0 lifts the cap."""
+
+    participant: bytes
+    max_share_out: int
+
+
+@dataclass(frozen=True, slots=True)
 class Proposal:
     """PROPOSE: RuleBook.propose.
 
@@ -46,6 +71,7 @@ class Proposal:
     effective_from: int
     legs: tuple[Leg, ...]
     signature: bytes = b""
+    terms: RuleTerms = NO_TERMS
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +82,17 @@ class Approval:
     rule_id: bytes
     version: int
     content_hash: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Veto:
+    """VETO: RuleBook.veto. `reason` is the reason code as the 32 bytes that the chain has."""
+
+    platform: bytes
+    rule_id: bytes
+    version: int
+    content_hash: bytes
+    reason: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +107,34 @@ class Retirement:
     signature: bytes = b""
 
 
-Payload = Capture | Instruction | Enrollment | StandingChange | Proposal | Approval | Retirement
+@dataclass(frozen=True, slots=True)
+class FreezeChange:
+    """FREEZE and UNFREEZE: setFrozen of SplitLedger, for an order or a split of it, or of ParticipantRegistry.
+
+    `reason` is an ASCII name. Either `order_id` or `participant` is set; `split_id` is zero for the order itself.
+    """
+
+    frozen: bool
+    reason: str
+    order_id: bytes | None = None
+    split_id: bytes | None = None
+    participant: bytes | None = None
+
+
+Payload = (
+    FreezeChange
+    | Capture
+    | Instruction
+    | Enrollment
+    | StandingChange
+    | Placement
+    | ConsentChange
+    | Cap
+    | Proposal
+    | Approval
+    | Veto
+    | Retirement
+)
 
 
 def to_json(payload: Payload) -> dict[str, Any]:
@@ -88,6 +152,7 @@ def to_json(payload: Payload) -> dict[str, Any]:
                 "amounts": list(payload.amounts),
             }
         case Capture():
+            times = {"hold_until": payload.hold_until, "expires_at": payload.expires_at}
             return {
                 "order_id": _hex(payload.order_id),
                 "platform": _hex(payload.platform),
@@ -97,6 +162,7 @@ def to_json(payload: Payload) -> dict[str, Any]:
                 "currency": payload.currency,
                 "amount": payload.amount,
                 "bindings": [_hex(binding) for binding in payload.bindings],
+                **{name: time for name, time in times.items() if time},
             }
         case Proposal():
             return {
@@ -105,6 +171,7 @@ def to_json(payload: Payload) -> dict[str, Any]:
                 "version": payload.version,
                 "effective_from": payload.effective_from,
                 "legs": legs_to_json(payload.legs),
+                "terms": terms_to_json(payload.terms),
                 "signature": _hex(payload.signature),
             }
     return {name: _plain(getattr(payload, name)) for name in payload.__slots__}
@@ -121,11 +188,13 @@ def capture_from(data: dict[str, Any]) -> Capture:
         currency=data["currency"],
         amount=data["amount"],
         bindings=tuple(map(_bytes, data["bindings"])),
+        hold_until=data.get("hold_until", 0),
+        expires_at=data.get("expires_at", 0),
     )
 
 
 def instruction_from(data: dict[str, Any]) -> Instruction:
-    """The instruction of a SPLIT, RELEASE or RETURN."""
+    """The instruction of a SPLIT, RELEASE, RETURN or REFUND."""
     return Instruction(
         kind=InstructionKind(data["kind"]),
         id=_bytes(data["id"]),
@@ -152,6 +221,21 @@ def standing_change_from(data: dict[str, Any]) -> StandingChange:
     return StandingChange(participant=_bytes(data["participant"]))
 
 
+def placement_from(data: dict[str, Any]) -> Placement:
+    """The call of a PLACE."""
+    return Placement(participant=_bytes(data["participant"]), parent=_bytes(data["parent"]))
+
+
+def consent_change_from(data: dict[str, Any]) -> ConsentChange:
+    """The call of a CONSENT."""
+    return ConsentChange(_bytes(data["participant"]), _bytes(data["platform"]), data["granted"])
+
+
+def cap_from(data: dict[str, Any]) -> Cap:
+    """The call of a CAP."""
+    return Cap(_bytes(data["participant"]), data["max_share_out"])
+
+
 def proposal_from(data: dict[str, Any]) -> Proposal:
     """The call of a PROPOSE."""
     return Proposal(
@@ -160,8 +244,18 @@ def proposal_from(data: dict[str, Any]) -> Proposal:
         version=data["version"],
         effective_from=data["effective_from"],
         legs=legs_from_json(data["legs"]),
+        terms=terms_from_json(data["terms"]),
         signature=_bytes(data["signature"]),
     )
+
+
+def freeze_change_from(data: dict[str, Any]) -> FreezeChange:
+    """The call of a FREEZE or UNFREEZE."""
+    ids = {
+        name: None if data[name] is None else _bytes(data[name])
+        for name in ("order_id", "split_id", "participant")
+    }
+    return FreezeChange(frozen=data["frozen"], reason=data["reason"], **ids)
 
 
 def approval_from(data: dict[str, Any]) -> Approval:
@@ -171,6 +265,17 @@ def approval_from(data: dict[str, Any]) -> Approval:
         rule_id=_bytes(data["rule_id"]),
         version=data["version"],
         content_hash=_bytes(data["content_hash"]),
+    )
+
+
+def veto_from(data: dict[str, Any]) -> Veto:
+    """The call of a VETO."""
+    return Veto(
+        platform=_bytes(data["platform"]),
+        rule_id=_bytes(data["rule_id"]),
+        version=data["version"],
+        content_hash=_bytes(data["content_hash"]),
+        reason=_bytes(data["reason"]),
     )
 
 
@@ -213,6 +318,16 @@ def legs_from_json(data: Sequence[dict[str, Any]]) -> tuple[Leg, ...]:
         )
         for leg in data
     )
+
+
+def terms_to_json(terms: RuleTerms) -> dict[str, Any]:
+    """Terms as `rule_versions.terms` holds them."""
+    return {"max_share_out": terms.max_share_out, "may_owe": terms.may_owe}
+
+
+def terms_from_json(data: dict[str, Any]) -> RuleTerms:
+    """The inverse of `terms_to_json`."""
+    return RuleTerms(**data)
 
 
 def _hex(value: bytes) -> str:

@@ -23,6 +23,9 @@ from sqlalchemy import (
 from sqlalchemy.dialects.sqlite import INTEGER as SQLITE_INTEGER
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
+from fenzhang.domain.rules import NO_TERMS
+from fenzhang.store.payloads import terms_to_json
+
 Serial = BigInteger().with_variant(SQLITE_INTEGER(), "sqlite")
 """64-bit key that SQLite also numbers by itself."""
 
@@ -43,18 +46,25 @@ class Base(DeclarativeBase):
 
 
 class InstructionType(StrEnum):
-    """What a client may write. SplitLedger settles the first four, the others change who takes part."""
+    """What a client may write. SplitLedger settles the first five, the others change who takes part."""
 
     CAPTURE = "CAPTURE"
     SPLIT = "SPLIT"
     RELEASE = "RELEASE"
     RETURN = "RETURN"
+    REFUND = "REFUND"
     ENROLL = "ENROLL"
     SUSPEND = "SUSPEND"
     RESUME = "RESUME"
+    PLACE = "PLACE"
     PROPOSE = "PROPOSE"
     APPROVE = "APPROVE"
     RETIRE = "RETIRE"
+    VETO = "VETO"
+    FREEZE = "FREEZE"
+    UNFREEZE = "UNFREEZE"
+    CONSENT = "CONSENT"
+    CAP = "CAP"
 
 
 SETTLEMENT_TYPES = (
@@ -62,6 +72,7 @@ SETTLEMENT_TYPES = (
     InstructionType.SPLIT,
     InstructionType.RELEASE,
     InstructionType.RETURN,
+    InstructionType.REFUND,
 )
 
 
@@ -140,7 +151,7 @@ class KeystoreKey(Base):
     __tablename__ = "keystore_keys"
     address: Mapped[bytes] = mapped_column(primary_key=True)
     label: Mapped[str] = mapped_column(String(100), unique=True)
-    """`attestor`, `approver`, `registrar`, `submitter`, `submitter:1` …, or `platform:<hex id>`."""
+    """`attestor`, `approver`, `guardian`, `registrar`, `submitter`, `submitter:1` …, or `platform:<hex id>`."""
     keyfile: Mapped[dict[str, Any]]
     created_at: Mapped[int]
 
@@ -169,10 +180,18 @@ class Participant(Base):
     authority: Mapped[bytes | None]
     status: Mapped[int] = mapped_column(default=0)
     """domain.records.ParticipantStatus, as the mirror read it."""
+    parent_id: Mapped[bytes | None]
+    """Who stands directly above, as the mirror read it; NULL for nobody."""
+    level: Mapped[int] = mapped_column(default=1, server_default="1")
+    """From the top, 1 to domain.places.MAX_LEVEL."""
+    consents: Mapped[bool] = mapped_column(default=True)
+    """Whether it agrees to receive from its platform, as the mirror read it; enrolment says that it does."""
+    max_share_out: Mapped[int] = mapped_column(default=0)
+    """Cap of a platform in basis points as the mirror read it, 0 for none."""
 
 
 class RuleVersion(Base):
-    """A proposed version of a rule. `proposed`, `approved` and `retired` are as the mirror read them."""
+    """A proposed version of a rule. `proposed`, `approved`, `vetoed` and `retired` are as the mirror read them."""
 
     __tablename__ = "rule_versions"
     __table_args__ = (UniqueConstraint("platform_id", "reference", "version"),)
@@ -182,11 +201,25 @@ class RuleVersion(Base):
     reference: Mapped[str] = mapped_column(String(64))
     legs: Mapped[list[Any]]
     """One object per leg: parent, kind (name), value, min, max, recipient (0x hex or null), role or null."""
+    terms: Mapped[dict[str, Any]] = mapped_column(default=lambda: terms_to_json(NO_TERMS))
+    """An object with max_share_out (basis points) and may_owe."""
     effective_from: Mapped[int]
     content_hash: Mapped[bytes]
     proposed: Mapped[bool] = mapped_column(default=False)
     approved: Mapped[bool] = mapped_column(default=False)
     retired: Mapped[bool] = mapped_column(default=False)
+    vetoed: Mapped[bool] = mapped_column(default=False)
+    veto: Mapped[dict[str, Any] | None]
+    """Of a vetoed version: `guardian` (0x address), `reason_code` and `block_number`."""
+
+
+class ChainSetting(Base):
+    """A setting of the contracts as the mirror read it; one that never changed has no row."""
+
+    __tablename__ = "chain_settings"
+    name: Mapped[str] = mapped_column(String(32), primary_key=True)
+    """`approval_lock`: seconds."""
+    value: Mapped[int]
 
 
 class Authorization(Base):
@@ -400,7 +433,7 @@ class Record(Base):
 
 
 class Allocation(Base):
-    """One leaf of a SPLIT or RETURN record (a RELEASE has one, for the merchant)."""
+    """One leaf of a SPLIT or RETURN record, or what a REFUND took from one (a RELEASE has one, for the merchant)."""
 
     __tablename__ = "allocations"
     record_id: Mapped[int] = mapped_column(ForeignKey("records.id"), primary_key=True)
@@ -413,6 +446,14 @@ class Order(Base):
     """A captured order as the chain knows it now; always recomputable from its canonical records."""
 
     __tablename__ = "orders"
+    __table_args__ = (
+        Index(
+            "ix_orders_expiring",
+            "expires_at",
+            sqlite_where=text("expires_at > 0 AND held > 0"),
+            postgresql_where=text("expires_at > 0 AND held > 0"),
+        ),
+    )
     order_id: Mapped[bytes] = mapped_column(primary_key=True)
     platform_id: Mapped[bytes] = mapped_column(index=True)
     merchant: Mapped[bytes]
@@ -425,6 +466,42 @@ class Order(Base):
     held: Mapped[int]
     head: Mapped[bytes]
     """Hash chain over the settled records after the capture; the witness for the next instruction."""
+    hold_until: Mapped[int] = mapped_column(server_default="0")
+    expires_at: Mapped[int] = mapped_column(server_default="0")
+    """0 for none, as is `hold_until`."""
+
+
+class Freeze(Base):
+    """A freeze by a guardian, as the mirror read it, and how it ended: `ended_…` are None while it lasts."""
+
+    __tablename__ = "freezes"
+    id: Mapped[int] = mapped_column(Serial, primary_key=True)
+    target_id: Mapped[bytes] = mapped_column(index=True)
+    """Of an order, a split or a participant."""
+    order_id: Mapped[bytes | None]
+    """Of the order that is frozen, or whose split is; None for a participant."""
+    guardian: Mapped[bytes]
+    reason: Mapped[str] = mapped_column(String(32))
+    block_number: Mapped[int] = mapped_column(index=True)
+    tx_hash: Mapped[bytes]
+    ended_by: Mapped[bytes | None]
+    ended_reason: Mapped[str | None] = mapped_column(String(32))
+    ended_block: Mapped[int | None] = mapped_column(index=True)
+    ended_tx_hash: Mapped[bytes | None]
+
+
+class Expiry(Base):
+    """The last try of this backend to release an expired order. A row stands for one try at a time."""
+
+    __tablename__ = "expiries"
+    order_id: Mapped[bytes] = mapped_column(primary_key=True)
+    transaction_id: Mapped[int] = mapped_column(ForeignKey("transactions.id"), index=True)
+    head: Mapped[bytes]
+    """Of the order as it was tried."""
+    tries: Mapped[int]
+    """With this head."""
+    not_before: Mapped[int]
+    """Chain time (Unix seconds) of the next try with this head."""
 
 
 class Account(Base):

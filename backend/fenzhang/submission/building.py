@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from fenzhang.chain.codec import UNKNOWN_ORDER_INDEX, encode_settle
+from fenzhang.chain.codec import UNKNOWN_ORDER_INDEX, encode_expire, encode_settle
 from fenzhang.chain.deployments import Deployment
 from fenzhang.chain.eip712 import attestation_digest, authorization_digest
 from fenzhang.chain.signer import LocalKey, SignedTransaction, TransactionRequest
 from fenzhang.domain.records import Attestation, Authorization, Capture, Instruction, OrderWitness
 from fenzhang.submission.config import SubmissionConfig
+from fenzhang.submission.expiring import Expiring
 from fenzhang.submission.nonces import NonceBook
 from fenzhang.submission.planning import Group, Plan
 
@@ -39,6 +40,7 @@ class Built:
     seqs: tuple[int, ...]
     new_authorizations: tuple[NewAuthorization, ...] = ()
     stored_authorizations: tuple[int, ...] = ()
+    expiring: Expiring | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,17 +77,7 @@ class Builder:
         witnesses = [OrderWitness(known.capture, known.head, known.past) for known in plan.witnesses.values()]
         calldata = encode_settle(attestations, authorizations, witnesses, order_index(plan))
         limit = gas_limit(plan, self._config)
-        signed = sender.sign_transaction(
-            TransactionRequest(
-                chain_id=self._deployment.chain_id,
-                nonce=nonce,
-                to=self._deployment.split_ledger,
-                data=calldata,
-                gas_limit=limit,
-                max_fee=self._config.max_fee,
-                priority_fee=self._config.priority_fee,
-            )
-        )
+        signed = self._sign(sender, nonce, calldata, limit)
         groups = (*plan.attestations, *plan.authorizations)
         return Built(
             sender=sender.address,
@@ -95,6 +87,25 @@ class Builder:
             seqs=tuple(item.seq for item in plan.instructions if item.open),
             new_authorizations=tuple(fresh),
             stored_authorizations=tuple(group.signed.id for group in groups if group.signed is not None),
+        )
+
+    def build_expiry(self, expiring: Expiring, sender: LocalKey, nonce: int) -> Built:
+        """Sign the call that expires these orders."""
+        limit = expiring.gas_limit(self._config)
+        signed = self._sign(sender, nonce, encode_expire(expiring.witnesses), limit)
+        return Built(sender.address, nonce, signed, limit, (), expiring=expiring)
+
+    def _sign(self, sender: LocalKey, nonce: int, calldata: bytes, limit: int) -> SignedTransaction:
+        return sender.sign_transaction(
+            TransactionRequest(
+                chain_id=self._deployment.chain_id,
+                nonce=nonce,
+                to=self._deployment.split_ledger,
+                data=calldata,
+                gas_limit=limit,
+                max_fee=self._config.max_fee,
+                priority_fee=self._config.priority_fee,
+            )
         )
 
     def _attestation(self, group: Group, fresh: list[NewAuthorization]) -> Attestation:

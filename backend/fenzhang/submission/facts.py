@@ -9,7 +9,8 @@ from sqlalchemy import select, tuple_
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from fenzhang.domain.allocation import Allocation
-from fenzhang.domain.records import Capture, InstructionKind, PastRecord, RecordKind
+from fenzhang.domain.past import order_leaves
+from fenzhang.domain.records import Capture, PastRecord, RecordKind
 from fenzhang.domain.rules import MAX_LEAVES, MAX_LEGS, leaf_indices
 from fenzhang.store import payloads, tables
 from fenzhang.store.bulk import chunks
@@ -23,7 +24,7 @@ _ID_SIZE = 32
 
 @dataclass(frozen=True, slots=True)
 class KnownOrder:
-    """A captured order as the mirror has it. `past` is opened only for orders with a pending return."""
+    """A captured order as the mirror has it. `past` is opened only for orders with a pending return or refund."""
 
     capture: Capture
     head: bytes
@@ -34,6 +35,11 @@ class KnownOrder:
         """Allocations in all records of the past."""
         return sum(len(record.allocations) for record in self.past)
 
+    @property
+    def leaves(self) -> list[Allocation]:
+        """All that a refund may take from."""
+        return order_leaves(self.past, self.capture.merchant)
+
 
 @dataclass(frozen=True, slots=True)
 class Shape:
@@ -42,9 +48,10 @@ class Shape:
     legs: int
     leaves: int
     recipients: tuple[bytes, ...]
+    capped: bool = False
 
 
-LARGEST_SHAPE = Shape(MAX_LEGS, MAX_LEAVES, ())
+LARGEST_SHAPE = Shape(MAX_LEGS, MAX_LEAVES, (), capped=True)
 """Of a rule that this database does not have."""
 
 
@@ -54,6 +61,11 @@ class Facts:
 
     orders: dict[bytes, KnownOrder] = field(default_factory=dict)
     shapes: dict[RuleKey, Shape] = field(default_factory=dict)
+    capped_platforms: frozenset[bytes] = frozenset()
+
+    def is_capped(self, capture: Capture) -> bool:
+        """Whether splits of an order are under a cap."""
+        return self.shape_of(capture).capped or capture.platform in self.capped_platforms
 
     def shape_of(self, capture: Capture) -> Shape:
         """Shape of the rule version that an order is split by."""
@@ -75,30 +87,44 @@ class FactsLoader:
         """What is known of the orders of `units`."""
         items = [item for unit in units for item in unit.items]
         orders = await _load_orders(session, {item.order_id for item in items})
-        returning = {
+        opened = {
             item.order_id
             for item in items
-            if not isinstance(item.what, Capture) and item.what.kind is InstructionKind.RETURN
+            if not isinstance(item.what, Capture) and item.what.kind.opens_past
         }
-        for order_id, past in (await _load_past(session, returning & orders.keys())).items():
+        for order_id, past in (await _load_past(session, opened & orders.keys())).items():
             orders[order_id] = KnownOrder(orders[order_id].capture, orders[order_id].head, past)
         captures = [item.what for item in items if isinstance(item.what, Capture)]
         captures += [order.capture for order in orders.values()]
         await self._load_shapes(session, {rule_key(capture) for capture in captures})
-        return Facts(orders, self._shapes)
+        capped = await _capped_platforms(session, {capture.platform for capture in captures})
+        return Facts(orders, self._shapes, capped)
 
     async def _load_shapes(self, session: AsyncSession, keys: Iterable[RuleKey]) -> None:
         version = tables.RuleVersion
         for chunk in chunks(sorted(set(keys) - self._shapes.keys()), 200):
-            query = select(version.platform_id, version.rule_id, version.version, version.legs).where(
-                tuple_(version.platform_id, version.rule_id, version.version).in_(list(chunk))
-            )
-            for platform, rule_id, number, stored in await session.execute(query):
+            query = select(
+                version.platform_id, version.rule_id, version.version, version.legs, version.terms
+            ).where(tuple_(version.platform_id, version.rule_id, version.version).in_(list(chunk)))
+            for platform, rule_id, number, stored, terms in await session.execute(query):
                 legs = payloads.legs_from_json(stored)
                 fixed = {leg.recipient for leg in legs if leg.recipient is not None}
                 self._shapes[platform, rule_id, number] = Shape(
-                    len(legs), len(leaf_indices(legs)), tuple(sorted(fixed))
+                    len(legs),
+                    len(leaf_indices(legs)),
+                    tuple(sorted(fixed)),
+                    capped=payloads.terms_from_json(terms).max_share_out != 0,
                 )
+
+
+async def _capped_platforms(session: AsyncSession, platforms: Collection[bytes]) -> frozenset[bytes]:
+    found: set[bytes] = set()
+    for chunk in chunks(sorted(platforms)):
+        query = select(tables.Participant.id).where(
+            tables.Participant.id.in_(chunk), tables.Participant.max_share_out != 0
+        )
+        found.update((await session.execute(query)).scalars())
+    return frozenset(found)
 
 
 async def _load_orders(session: AsyncSession, order_ids: Collection[bytes]) -> dict[bytes, KnownOrder]:
@@ -130,7 +156,7 @@ async def _load_past(
                 .where(
                     record.order_id.in_(chunk),
                     record.canonical.is_(True),
-                    record.kind.in_([int(RecordKind.SPLIT), int(RecordKind.RELEASE), int(RecordKind.RETURN)]),
+                    record.kind.not_in([int(RecordKind.CAPTURE), int(RecordKind.REJECTION)]),
                 )
                 .order_by(record.id)
             )

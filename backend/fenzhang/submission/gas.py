@@ -20,33 +20,39 @@ COLD_STANDING = 10_000
 """First look at a recipient: status and consent. Most cost 7,300; a consent other than that of its enrolment costs
 another cold slot."""
 COLD_POSITION = 23_000
-"""First payment to a recipient in a currency, from zero."""
+"""First payment to a recipient in a currency, from zero. A currency's total of refunds is a slot like it."""
 COLD_RULE = 24_000
 """First use of a rule version, and for each leg:"""
 COLD_RULE_LEG = 3_000
 
-_CAPTURE = 31_500
+_CAPTURE = 32_000
+_TERMS = 2_500
 _PER_BINDING = 1_400
 _WITNESS = 11_500
 _PER_WITNESS_BINDING = 700
 _PER_PAST_RECORD = 2_600
-_PER_PAST_LEAF = 1_500
+_PER_PAST_LEAF = 850
 _SPLIT = 11_500
 _PER_LEAF = 1_500
+_CAPPED = 25_000
+"""Under a cap: the sum of what left the merchant, from zero; and for each leaf, also of a return's opened past:"""
+_PER_CAPPED_LEAF = 400
 _RELEASE = 8_500
-_RETURN = 12_000
-_PER_RETURNED_LEAF = 3_900
+_RETURN = 16_600
+_REFUND = 16_000
+_PER_RETURNED_LEAF = 1_500
 _PER_WORD = 700
 _WORD = 32
 
 
 def capture_gas(capture: Capture) -> int:
     """One capture, without its recipients and rule."""
-    return _CAPTURE + _PER_BINDING * len(capture.bindings)
+    terms = _TERMS if capture.hold_until or capture.expires_at else 0
+    return _CAPTURE + _PER_BINDING * len(capture.bindings) + terms
 
 
 def witness_gas(capture: Capture, past_records: int = 0, past_leaves: int = 0) -> int:
-    """One witness. What a return makes of the opened past is included; `past_leaves` are those of all its records."""
+    """One witness. What a return or refund makes of the opened past is included, `past_leaves` in all its records."""
     return (
         _WITNESS
         + _PER_WITNESS_BINDING * len(capture.bindings)
@@ -56,7 +62,7 @@ def witness_gas(capture: Capture, past_records: int = 0, past_leaves: int = 0) -
 
 
 def instruction_gas(instruction: Instruction, leaves: int) -> int:
-    """One instruction, without its recipients, rule and witness."""
+    """One instruction, without its recipients, rule and witness. `leaves` that it allocates to or takes from."""
     given = _PER_WORD * (len(instruction.bindings) + len(instruction.amounts))
     match instruction.kind:
         case InstructionKind.SPLIT:
@@ -65,6 +71,18 @@ def instruction_gas(instruction: Instruction, leaves: int) -> int:
             return _RELEASE
         case InstructionKind.RETURN:
             return _RETURN + _PER_RETURNED_LEAF * leaves + given
+        case InstructionKind.REFUND:
+            return _REFUND + _PER_RETURNED_LEAF * leaves
+
+
+def expiry_gas(capture: Capture) -> int:
+    """One order of an `expire`, with its merchant and platform looked at and paid for the first time."""
+    return witness_gas(capture) + _RELEASE + 2 * COLD_STANDING + COLD_POSITION
+
+
+def cap_gas(leaves: int) -> int:
+    """What a cap adds to a split or return of an order: `leaves` are those of the split or of the opened past."""
+    return _CAPPED + _PER_CAPPED_LEAF * leaves
 
 
 def rule_gas(legs: int) -> int:
@@ -81,7 +99,7 @@ GROUP_BYTES = 13 * _WORD
 
 def capture_bytes(capture: Capture) -> int:
     """One capture with its offset."""
-    return _WORD * (10 + len(capture.bindings))
+    return _WORD * (12 + len(capture.bindings))
 
 
 def witness_bytes(capture: Capture, past_records: int = 0, past_leaves: int = 0) -> int:

@@ -26,9 +26,15 @@ SENDER = {
     InstructionType.ENROLL: keys.REGISTRAR,
     InstructionType.SUSPEND: keys.REGISTRAR,
     InstructionType.RESUME: keys.REGISTRAR,
+    InstructionType.PLACE: keys.REGISTRAR,
+    InstructionType.CONSENT: keys.REGISTRAR,
+    InstructionType.CAP: keys.GUARDIAN,
     InstructionType.PROPOSE: keys.SUBMITTER,
     InstructionType.APPROVE: keys.APPROVER,
+    InstructionType.VETO: keys.GUARDIAN,
     InstructionType.RETIRE: keys.SUBMITTER,
+    InstructionType.FREEZE: keys.GUARDIAN,
+    InstructionType.UNFREEZE: keys.SECOND_GUARDIAN,
 }
 """Label of the key that sends each type. Proposals and retirements carry the platform's signature: any key may."""
 TYPES = [kind.value for kind in SENDER]
@@ -104,8 +110,22 @@ def _request(row: Any) -> Request:
     kind = InstructionType(row.type)
     payload = row.payload
     match kind:
-        case InstructionType.ENROLL | InstructionType.SUSPEND | InstructionType.RESUME:
+        case (
+            InstructionType.ENROLL
+            | InstructionType.SUSPEND
+            | InstructionType.RESUME
+            | InstructionType.CONSENT
+            | InstructionType.CAP
+        ):
             changes = {bytes.fromhex(payload["participant"][2:])}
+            needs = {row.platform_id}
+        case InstructionType.FREEZE | InstructionType.UNFREEZE:
+            freeze = payloads.freeze_change_from(payload)
+            changes = {freeze.participant or (freeze.order_id or b"") + (freeze.split_id or b"")}
+            needs = {row.platform_id}
+        case InstructionType.PLACE:
+            # Both: another placement below the parent, or of it, depends on the order of the two.
+            changes = {bytes.fromhex(payload[name][2:]) for name in ("participant", "parent")}
             needs = {row.platform_id}
         case _:
             platform, rule = (bytes.fromhex(payload[name][2:]) for name in ("platform", "rule_id"))
@@ -127,12 +147,29 @@ async def call_of(
         case InstructionType.RETIRE:
             retirement = payloads.retirement_from(payload)
             return Call(deployment.rule_book, await _retire(session, keyring, deployment, retirement))
-        case InstructionType.APPROVE:
-            wanted = payloads.approval_from(payload)
-            data = calls.approve_call(wanted.platform, wanted.rule_id, wanted.version, wanted.content_hash)
-            return Call(deployment.rule_book, data)
+        case InstructionType.APPROVE | InstructionType.VETO as decision:
+            return Call(deployment.rule_book, _decision_call(decision, payload))
+        case InstructionType.FREEZE | InstructionType.UNFREEZE:
+            return _freeze_call(deployment, payloads.freeze_change_from(payload))
         case other:
             return Call(deployment.participant_registry, _participant_call(other, payload))
+
+
+def _decision_call(kind: InstructionType, payload: dict[str, Any]) -> bytes:
+    if kind is InstructionType.VETO:
+        veto = payloads.veto_from(payload)
+        return calls.veto_call(veto.platform, veto.rule_id, veto.version, veto.content_hash, veto.reason)
+    wanted = payloads.approval_from(payload)
+    return calls.approve_call(wanted.platform, wanted.rule_id, wanted.version, wanted.content_hash)
+
+
+def _freeze_call(deployment: Deployment, wanted: payloads.FreezeChange) -> Call:
+    reason, frozen = wanted.reason, wanted.frozen
+    if wanted.participant is not None:
+        data = calls.set_participant_frozen_call(wanted.participant, reason, frozen=frozen)
+        return Call(deployment.participant_registry, data)
+    data = calls.set_order_frozen_call(wanted.order_id or b"", wanted.split_id or b"", reason, frozen=frozen)
+    return Call(deployment.split_ledger, data)
 
 
 def _participant_call(kind: InstructionType, payload: dict[str, Any]) -> bytes:
@@ -142,10 +179,18 @@ def _participant_call(kind: InstructionType, payload: dict[str, Any]) -> bytes:
             if wanted.platform is not None:
                 return calls.enroll_recipient_call(wanted.participant, wanted.platform)
             return calls.enroll_call(wanted.participant, wanted.authority or calls.NO_AUTHORITY)
-        case InstructionType.SUSPEND:
-            return calls.suspend_call(payloads.standing_change_from(payload).participant)
-        case InstructionType.RESUME:
-            return calls.resume_call(payloads.standing_change_from(payload).participant)
+        case InstructionType.SUSPEND | InstructionType.RESUME:
+            change = calls.suspend_call if kind is InstructionType.SUSPEND else calls.resume_call
+            return change(payloads.standing_change_from(payload).participant)
+        case InstructionType.PLACE:
+            placement = payloads.placement_from(payload)
+            return calls.place_call(placement.participant, placement.parent)
+        case InstructionType.CONSENT:
+            consent = payloads.consent_change_from(payload)
+            return calls.set_consent_call(consent.participant, consent.platform, granted=consent.granted)
+        case InstructionType.CAP:
+            cap = payloads.cap_from(payload)
+            return calls.set_max_share_out_call(cap.participant, cap.max_share_out)
         case _:
             raise ValueError(f"{kind} is settled by SplitLedger")
 
@@ -164,6 +209,7 @@ async def _propose(
                 proposal.version,
                 proposal.effective_from,
                 proposal.legs,
+                proposal.terms,
             )
         )
     return calls.propose_call(
@@ -173,6 +219,7 @@ async def _propose(
         effective_from=proposal.effective_from,
         legs=proposal.legs,
         signature=signature,
+        terms=proposal.terms,
     )
 
 

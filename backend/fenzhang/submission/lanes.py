@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, and_, true
+from sqlalchemy import ColumnElement, SQLColumnExpression, and_, func, true
 
 from fenzhang.store import keys
-from fenzhang.store.tables import Instruction
+from fenzhang.store.tables import Instruction, Order
 
 _ID_SPACE = 1 << 256
 _ID_SIZE = 32
@@ -37,13 +37,21 @@ class Lane:
 
     def carries(self) -> ColumnElement[bool]:
         """Condition on instructions: those of this lane's platforms."""
+        return self._owns(Instruction.platform_id)
+
+    def _owns(self, platform_id: SQLColumnExpression[bytes]) -> ColumnElement[bool]:
         first, end = self._bound(self.number), self._bound(self.number + 1)
         conditions: list[ColumnElement[bool]] = []
         if self.number:
-            conditions.append(Instruction.platform_id >= first)
+            conditions.append(platform_id >= first)
         if self.number + 1 < self.count:
-            conditions.append(Instruction.platform_id < end)
+            conditions.append(platform_id < end)
         return and_(true(), *conditions)
+
+    def carries_order(self) -> ColumnElement[bool]:
+        """Condition on orders: those of this lane's platforms."""
+        # Not the bare column: its index would be walked instead of that of expiring orders.
+        return self._owns(func.coalesce(Order.platform_id, Order.platform_id))
 
     def _bound(self, number: int) -> bytes:
         return min(number * _ID_SPACE // self.count, _ID_SPACE - 1).to_bytes(_ID_SIZE, "big")

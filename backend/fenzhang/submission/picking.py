@@ -90,12 +90,14 @@ async def is_anything_to_do(session: AsyncSession, lane: Lane, senders: Collecti
     return bool((await session.execute(select(or_(waits.exists(), live.exists())))).scalar_one())
 
 
-async def pick(session: AsyncSession, lane: Lane, limit: int) -> Queue:
+async def pick(
+    session: AsyncSession, lane: Lane, limit: int, expiring: Collection[bytes] = frozenset()
+) -> Queue:
     """The next pending captures, splits, releases and returns of a lane, at most `limit`.
 
-    Those of orders that are in flight are passed over, so that they do not fill the limit.
+    Those of orders that are in flight, or `expiring` now, are passed over, so that they do not fill the limit.
     """
-    in_flight = await _orders_in_flight(session)
+    in_flight = (await _orders_in_flight(session)).union(expiring)
     rows, last_seq = await _pending_rows(session, lane, limit, in_flight)
     authorization_ids = sorted({row.authorization_id for row in rows if row.authorization_id is not None})
     signed = await _load_signed(session, authorization_ids)

@@ -18,6 +18,8 @@ from fenzhang.submission.picking import Pending, Queue, Signed, Unit
 
 _LAST_PART = 16
 """In this part of a transaction's calldata it is looked at what stands behind a capture."""
+_REFUNDED = b""
+"""Stands for the total of refunds among the positions of a currency."""
 _CAPTURED_HERE = -1
 """Place of captures among the groups of a plan: before all authorizations."""
 
@@ -58,7 +60,7 @@ class Plan:
     authorizations: list[Group] = field(default_factory=list)
     captured: dict[bytes, Capture] = field(default_factory=dict)
     witnesses: dict[bytes, KnownOrder] = field(default_factory=dict)
-    """Witnesses in order of first use; with the past only where a return needs it."""
+    """Witnesses in order of first use; with the past only where a return or refund needs it."""
     units: int = 0
     _open_captures: Group | None = None
     _open: dict[bytes, int] = field(default_factory=dict)
@@ -92,7 +94,7 @@ class Plan:
             if touched is None:
                 continue
             # A group that was begun earlier stands before what touched the order since.
-            if touched > place or _is_return(item):
+            if touched > place or _opens_past(item):
                 return False
             # It was captured before: the chain will refuse the capture in this transaction, and know the order.
             if item.order_id in self.captured and item.order_id in self.facts.orders:
@@ -152,7 +154,7 @@ class Plan:
 
     def _add_witness(self, item: Pending) -> None:
         known = self.facts.orders[item.order_id]
-        if _is_return(item):
+        if _opens_past(item):
             self.witnesses[item.order_id] = known
         else:
             self.witnesses.setdefault(item.order_id, KnownOrder(known.capture, known.head))
@@ -193,13 +195,16 @@ class Plan:
                 continue
             here = self.captured.get(item.order_id) or captured.get(item.order_id)
             known = self.facts.orders.get(item.order_id)
-            if here is None and known is not None and (_is_return(item) or item.order_id not in witnessed):
+            if here is None and known is not None and (_opens_past(item) or item.order_id not in witnessed):
                 witnessed.add(item.order_id)
-                past = known.past if _is_return(item) else ()
+                past = known.past if _opens_past(item) else ()
                 leaves = known.past_leaves if past else 0
                 if item.order_id not in self.witnesses or past:
                     cost.gas += model.witness_gas(known.capture, len(past), leaves)
                     cost.size += model.witness_bytes(known.capture, len(past), leaves)
+            if here is None and known is not None and item.what.kind is InstructionKind.REFUND:
+                self._cost_of_refund(item.what, known, cost)
+                continue
             self._cost_of_instruction(item.what, here or (known.capture if known else None), cost)
         cost.gas += model.COLD_STANDING * len(cost.standings - self._standings)
         cost.gas += model.COLD_POSITION * len(cost.positions - self._positions)
@@ -230,17 +235,33 @@ class Plan:
         cost.gas += model.instruction_gas(instruction, shape.leaves)
         if instruction.kind is InstructionKind.RELEASE:
             paid = {capture.merchant}
+        elif instruction.kind is InstructionKind.REFUND:
+            # Captured in the same transaction, so nobody was given anything yet.
+            cost.positions.add((capture.currency, _REFUNDED))
+            return
         else:
             paid = {who for who in (*shape.recipients, *capture.bindings, *instruction.bindings) if any(who)}
             cost.rules[rule_key(capture)] = shape.legs
+            if self.facts.is_capped(capture):
+                known = self.facts.orders.get(capture.order_id)
+                cost.gas += model.cap_gas(shape.leaves + (known.past_leaves if known else 0))
         cost.positions |= {(capture.currency, who) for who in paid}
-        if instruction.kind is not InstructionKind.RETURN:
-            # Who gives back is not asked for its standing.
+        if not instruction.kind.opens_past:
+            # Whether somebody who gives back is frozen is asked for less, and is part of a return's price.
             cost.standings |= paid
 
+    def _cost_of_refund(self, instruction: Instruction, known: KnownOrder, cost: _Cost) -> None:
+        cost.size += model.instruction_bytes(instruction)
+        # The rule is asked whether its recipients may owe.
+        cost.rules[rule_key(known.capture)] = self.facts.shape_of(known.capture).legs
+        leaves = known.leaves
+        cost.gas += model.instruction_gas(instruction, len(leaves))
+        cost.positions |= {(known.capture.currency, leaf.recipient) for leaf in leaves}
+        cost.positions.add((known.capture.currency, _REFUNDED))
 
-def _is_return(item: Pending) -> bool:
-    return isinstance(item.what, Instruction) and item.what.kind is InstructionKind.RETURN
+
+def _opens_past(item: Pending) -> bool:
+    return isinstance(item.what, Instruction) and item.what.kind.opens_past
 
 
 def make_plans(

@@ -17,6 +17,7 @@ from fenzhang.store import keys
 from fenzhang.submission.building import Builder, Built, Signers
 from fenzhang.submission.context import Context
 from fenzhang.submission.errors import SigningKeyMissing
+from fenzhang.submission.expiring import Expiring, ExpiryPicker, orders_in_expiry
 from fenzhang.submission.facts import FactsLoader
 from fenzhang.submission.governance import Call, Request, call_of, count_in_flight, pick_requests
 from fenzhang.submission.nonces import NonceBook, last_transaction_nonce
@@ -44,6 +45,7 @@ class _Work:
     """What is to be sent, as far as the database tells."""
 
     plans: list[Plan] = field(default_factory=list)
+    expiring: list[Expiring] = field(default_factory=list)
     requests: list[tuple[Request, Call]] = field(default_factory=list)
     signers: Signers = field(default_factory=lambda: Signers(None, {}))
     nonces: NonceBook = field(default_factory=lambda: NonceBook({}))
@@ -66,6 +68,7 @@ class Preparer:
         self._addresses = context.addresses
         self._lane = context.lane
         self._facts = FactsLoader()
+        self.expiries = ExpiryPicker(context.lane)
         self._missing: set[str] = set()
 
     async def prepare(self, held_back: set[int]) -> Prepared:
@@ -74,21 +77,24 @@ class Preparer:
         Raises NodeUnavailable, DatabaseUnavailable, and what a keystore file can be wrong with.
         """
         work = await self._gather_all(held_back)
-        if not work.plans and not work.requests:
+        if not work.plans and not work.requests and not work.expiring:
             return Prepared()
         await check_chain(self._node, self._deployment)
         head = await self._head()
-        if self._keep_to(head.gas_limit) and work.plans:
+        if self._keep_to(head.gas_limit) and (work.plans or work.expiring):
             work = await self._gather_all(held_back)
         next_nonces = {
             label: max(last + 1, await self._node.nonce(self._senders[label].address))
             for label, last in work.last_nonces.items()
         }
         built = [self._sign_call(request, call, next_nonces) for request, call in work.requests]
-        if work.plans:
+        if work.plans or work.expiring:
             deadline = head.timestamp + self._config.authorization_life_s
             builder = Builder(self._deployment, self._limits, work.signers, work.nonces, deadline)
             label = self._lane.label
+            for expiring in work.expiring:
+                built.append(builder.build_expiry(expiring, self._senders[label], next_nonces[label]))
+                next_nonces[label] += 1
             for plan in work.plans:
                 built.append(builder.build(plan, self._senders[label], next_nonces[label]))
                 next_nonces[label] += 1
@@ -117,9 +123,12 @@ class Preparer:
             await self._gather_requests(session, work, self._config.max_governance_in_flight - governing)
         room = min(self._config.max_in_flight - (live - governing), self._config.max_at_once)
         if room > 0:
+            work.expiring = await self.expiries.pick(session, self._limits, room)
+            room -= len(work.expiring)
+        if room > 0:
             await self._gather_plans(session, work, room, held_back)
         labels = {request.sender for request, _ in work.requests}
-        if work.plans:
+        if work.plans or work.expiring:
             labels.add(self._lane.label)
         for label in sorted(labels):
             work.last_nonces[label] = await last_transaction_nonce(session, self._senders[label].address)
@@ -143,7 +152,9 @@ class Preparer:
     async def _gather_plans(self, session: AsyncSession, work: _Work, room: int, held_back: set[int]) -> None:
         # Not more than fits: what is looked at and left is looked at again the next time.
         fitting = room * self._config.max_orders * _ITEMS_PER_ORDER
-        queue = await pick(session, self._lane, min(self._config.max_candidates, fitting))
+        expiring = await orders_in_expiry(session)
+        expiring = expiring.union(*(each.order_ids for each in work.expiring))
+        queue = await pick(session, self._lane, min(self._config.max_candidates, fitting), expiring)
         if not queue.units:
             return
         queue, work.signers = await self._signable(session, queue)

@@ -17,6 +17,16 @@ log = logging.getLogger("fenzhang.submission")
 def report_stored(transactions: Sequence[Built], requests: Mapping[int, str]) -> None:
     """Transactions were stored; `requests` are ids of the requests that brought their instructions, by seq."""
     for built in transactions:
+        if built.expiring is not None:
+            orders = len(built.expiring.tries)
+            tx_hash = "0x" + built.signed.hash.hex()
+            log.info(
+                "transaction %s expires %d orders",
+                tx_hash,
+                orders,
+                extra=fields(tx_hash=tx_hash, orders=orders),
+            )
+            continue
         log.info(
             "transaction 0x%s carries %d instructions",
             built.signed.hash.hex(),

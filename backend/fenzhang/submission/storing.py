@@ -12,14 +12,18 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from fenzhang.store.bulk import chunks, update_rows
 from fenzhang.store.tables import Authorization, Instruction, InstructionState, Transaction, TransactionState
 from fenzhang.submission.building import Built
+from fenzhang.submission.config import SubmissionConfig
 from fenzhang.submission.errors import Superseded
+from fenzhang.submission.expiring import store_tries
 
 
-async def store(session: AsyncSession, transactions: Sequence[Built]) -> dict[int, str]:
+async def store(
+    session: AsyncSession, transactions: Sequence[Built], config: SubmissionConfig
+) -> dict[int, str]:
     """Store transactions as SIGNED, their authorizations, and their instructions as SUBMITTED, in one write.
 
     Returns ids of the requests that brought the instructions, by seq. Raises Superseded when one of the instructions
-    is not ACCEPTED any more.
+    is not ACCEPTED any more, or another transaction expires one of the orders.
     """
     requests = await _lock_accepted(session, [seq for built in transactions for seq in built.seqs])
     for built in transactions:
@@ -30,6 +34,8 @@ async def store(session: AsyncSession, transactions: Sequence[Built]) -> dict[in
         await update_rows(session, Instruction, "seq", fresh)
         signed = [{"seq": seq, **submitted} for seq in built.seqs if seq not in taken]
         await update_rows(session, Instruction, "seq", signed)
+        if built.expiring is not None:
+            await store_tries(session, built.expiring, transaction_id, config)
     return requests
 
 

@@ -35,13 +35,15 @@ from fenzhang.submission.storing import store
 from fenzhang.submission.tracking import LIVE_STATES
 
 log = logging.getLogger("fenzhang.submission")
+_GOVERNING = (keys.REGISTRAR, keys.APPROVER, keys.GUARDIAN, keys.SECOND_GUARDIAN)
+"""Labels of the keys that send what administers participants, rules and freezes."""
 
 
 class Submitter:
     """Sends what is pending in one lane. Of several for one signing key, one works and the others wait for its lease.
 
-    `keyring` must have the lane's key, and for lane 0 the registrar's and approver's for their instructions to be
-    sent. Raises SigningKeyMissing, WrongPassword and DevKeyRefused for keys, DeploymentMismatch and
+    `keyring` must have the lane's key, and for lane 0 the registrar's, approver's and guardians' for their
+    instructions to be sent. Raises SigningKeyMissing, WrongPassword and DevKeyRefused for keys, DeploymentMismatch and
     DatabaseOfOtherChain for a node or database of another chain.
     """
 
@@ -93,7 +95,10 @@ class Submitter:
         if not await self._ready():
             return 0
         async with self._database.read() as session:
-            if not await is_anything_to_do(session, self._context.lane, self._context.addresses):
+            if not (
+                await is_anything_to_do(session, self._context.lane, self._context.addresses)
+                or await self._preparer.expiries.is_anything_due(session)
+            ):
                 return 0
         done = await self._follow()
         done += await self.prepare_and_store()
@@ -110,7 +115,7 @@ class Submitter:
             async with self._database.write() as session:
                 await self._require_holding().require(session)
                 await prepared.nonces.store(session)
-                requests = await store(session, prepared.transactions)
+                requests = await store(session, prepared.transactions, self._config)
         except (Superseded, IntegrityError) as error:
             log.info("looking again: %s", error)
             return 0
@@ -149,7 +154,7 @@ class Submitter:
         async with self._database.read() as session:
             lane = Lane(self._lane_number, await self._keyring.count_submitters(session))
             self._senders[lane.label] = await self._keyring.get(session, lane.label)
-            for label in (keys.REGISTRAR, keys.APPROVER) if lane.governs else ():
+            for label in _GOVERNING if lane.governs else ():
                 key = await self._keyring.find(session, label)
                 if key is not None:
                     self._senders[label] = key

@@ -12,7 +12,7 @@ from sqlalchemy import func, select
 from fenzhang.audit.verification import verify
 from fenzhang.chain.node import NodeClient
 from fenzhang.ledger.reconcile import reconciliation
-from fenzhang.replay.standing import CAPTURED, HELD, read_standing
+from fenzhang.replay.standing import CAPTURED, HELD, REFUNDED, read_standing
 from fenzhang.store import tables
 from fenzhang.store.errors import DatabaseUnavailable
 from fenzhang.store.session import Database
@@ -166,6 +166,7 @@ async def _check_money(
                 for name, amount in {
                     **standing.positions,
                     HELD: standing.held,
+                    REFUNDED: standing.refunded,
                     CAPTURED: standing.captured,
                 }.items()
                 if amount

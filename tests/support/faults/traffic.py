@@ -18,6 +18,7 @@ from fenzhang.client import (
     InstructionType,
     NewInstruction,
     NewOrder,
+    NewRefund,
     NewRelease,
     NewReturn,
     NewSplit,
@@ -26,7 +27,7 @@ from fenzhang.client import (
     RetryPolicy,
     State,
 )
-from fenzhang.domain.allocation import Allocation, allocate, take_back
+from fenzhang.domain.allocation import Allocation, allocate, spread_takes, take_back
 from fenzhang.domain.errors import Rejection
 from fenzhang.domain.rules import Leg, LegKind
 from fenzhang.testing.system import LocalSystem
@@ -45,7 +46,7 @@ LEGS = (
 )
 MEMBERS = 3
 """Participants of each role."""
-HELD, CAPTURED = "(held)", "(captured)"
+HELD, REFUNDED, CAPTURED = "(held)", "(refunded)", "(captured)"
 Key = tuple[str, InstructionType, str]
 """Platform, type and reference: what a write is known by."""
 
@@ -78,6 +79,8 @@ class PaperOrder:
         model.states[self.platform, item.type, item.reference] = State.SETTLED
         if isinstance(item, NewOrder):
             money[CAPTURED] += item.amount
+        if isinstance(item, NewRefund):
+            money[REFUNDED] += item.amount
         self.held -= taken
         money[HELD] -= taken
         for allocation in allocations:
@@ -105,9 +108,24 @@ class PaperOrder:
             case NewRelease():
                 if not self.held:
                     raise Rejection
-                return self.held, [Allocation(self.new.merchant.encode(), self.held)]
+                self.splits[item.out_release_no] = [Allocation(self.new.merchant.encode(), self.held)]
+                return self.held, self.splits[item.out_release_no]
             case NewReturn():
                 return self._take_back(item)
+            case NewRefund():
+                return self._refund(item)
+
+    def _refund(self, item: NewRefund) -> tuple[int, list[Allocation]]:
+        leaves = [leaf for split in self.splits.values() for leaf in split]
+        from_held = min(self.held, item.amount)
+        if item.amount > self.held + sum(leaf.amount for leaf in leaves):
+            raise Rejection
+        takes = spread_takes([leaf.amount for leaf in leaves], item.amount - from_held)
+        given = iter(takes)
+        for name, split in self.splits.items():
+            self.splits[name] = [Allocation(leaf.recipient, leaf.amount - next(given)) for leaf in split]
+        taken = [Allocation(leaf.recipient, -take) for leaf, take in zip(leaves, takes, strict=True)]
+        return from_held, taken
 
     def _take_back(self, item: NewReturn) -> tuple[int, list[Allocation]]:
         if item.out_split_no not in self.splits:
@@ -212,7 +230,7 @@ class Traffic:
         items: list[NewInstruction] = [order.new]
         splits: list[NewSplit] = []
         for _ in range(self.chosen.randint(1, 4)):
-            match self.chosen.randrange(6):
+            match self.chosen.randrange(7):
                 case 0 | 1 | 2:
                     split = self.split(order, self.chosen.randint(1, 2_000))
                     splits.append(split)
@@ -222,6 +240,11 @@ class Traffic:
                     items.append(self.give_back(split, self.chosen.randint(1, split.amount + 20)))
                 case 5:
                     items.append(NewRelease(out_release_no=self._reference("R"), out_order_no=name))
+                case 6:
+                    amount = self.chosen.randint(1, order.new.amount + 20)
+                    items.append(
+                        NewRefund(out_refund_no=self._reference("F"), out_order_no=name, amount=amount)
+                    )
                 case _:
                     items.append(self.split(order, order.new.amount + 1))
         return items
@@ -280,6 +303,8 @@ class Traffic:
                 await client.release(item)
             case NewReturn():
                 await client.return_(item)
+            case NewRefund():
+                await client.refund(item)
 
     def _refused(self, order: PaperOrder, item: NewInstruction, why: str) -> None:
         """Intake may refuse what it knows that the chain would reject, such as a return from a rejected split."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fenzhang.chain.governance import enroll_call, enroll_recipient_call
 from fenzhang.chain.signer import LocalKey
-from fenzhang.domain.rules import Leg, LegKind
+from fenzhang.domain.rules import Leg, LegKind, RuleTerms
 from unit.chain.system import REGISTRAR, System
 
 CURRENCIES = ("CNY", "JPY")
@@ -18,6 +18,8 @@ RULES = {
 }
 
 
+TERMS = RuleTerms(3_000, may_owe=True)
+"""Of the rule that is not effective yet."""
 LEGS = {
     b"roles": (
         Leg(-1, LegKind.SHARE, 500, min=10, max=200, role="platform"),
@@ -55,7 +57,7 @@ async def populate(system: System) -> None:
     await system.rule(*mine, RULES[b"gone"], LEGS[b"fixed"])
     await system.retire(*mine, RULES[b"gone"])
     await system.rule(*mine, RULES[b"new"], LEGS[b"fixed"], approve=False)
-    await system.rule(*mine, RULES[b"late"], LEGS[b"fixed"], effective_from=FAR)
+    await system.rule(*mine, RULES[b"late"], LEGS[b"fixed"], effective_from=FAR, terms=TERMS)
     await system.rule(
         KEYS[1], PLATFORMS[1], RULES[b"fixed"], (Leg(-1, LegKind.REMAINDER, recipient=PLATFORMS[1]),)
     )

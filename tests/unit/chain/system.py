@@ -18,7 +18,7 @@ from fenzhang.chain.signer import LocalKey, TransactionRequest
 from fenzhang.chain.views import ChainView
 from fenzhang.devnet import CHAIN_ID, dev_account
 from fenzhang.domain.records import Attestation
-from fenzhang.domain.rules import Leg
+from fenzhang.domain.rules import NO_TERMS, Leg, RuleTerms
 
 GAS = 16_000_000
 
@@ -42,7 +42,7 @@ class System:
     @classmethod
     async def deployed(cls, node: NodeClient, folder: Path, currencies: Sequence[str]) -> System:
         """A fresh deployment."""
-        plan = DeployPlan([REGISTRAR.address], [APPROVER.address], [ATTESTOR.address], 0, currencies)
+        plan = DeployPlan([REGISTRAR.address], [APPROVER.address], [ATTESTOR.address], currencies=currencies)
         deployment = await deploy(node, ADMIN, plan, folder / "deployment.json")
         return cls(node, deployment, ChainView(node, deployment))
 
@@ -73,10 +73,11 @@ class System:
         version: int = 1,
         effective_from: int = 0,
         approve: bool = True,
+        terms: RuleTerms = NO_TERMS,
     ) -> None:
         """Propose a version, and approve it."""
         domain = self.deployment.rule_domain()
-        content = eip712.proposal_hash(platform, rule_id, version, effective_from, legs)
+        content = eip712.proposal_hash(platform, rule_id, version, effective_from, legs, terms)
         proposal = propose_call(
             platform=platform,
             rule_id=rule_id,
@@ -84,6 +85,7 @@ class System:
             effective_from=effective_from,
             legs=legs,
             signature=key.sign_digest(domain.digest(content)),
+            terms=terms,
         )
         await self.govern(SUBMITTER, "RuleBook", proposal)
         if approve:

@@ -17,6 +17,7 @@ from fenzhang.chain.artifacts import artifact
 from fenzhang.chain.calldata import (
     SentProposal,
     SentSettle,
+    decode_expire,
     decode_proposal,
     decode_retirement,
     decode_settle,
@@ -28,9 +29,11 @@ from fenzhang.chain.codec import (
     decode_arguments,
     decode_result,
     encode_call,
+    encode_expire,
     encode_settle,
     leg_values,
     legs_from_values,
+    terms_values,
 )
 from fenzhang.chain.errors import Undecodable
 from fenzhang.chain.governance import propose_call, retire_call
@@ -45,7 +48,7 @@ from fenzhang.domain.records import (
     PastRecord,
     RecordKind,
 )
-from fenzhang.domain.rules import Leg, LegKind
+from fenzhang.domain.rules import Leg, LegKind, RuleTerms
 from unit.chain import values
 
 calls = st.builds(
@@ -70,6 +73,8 @@ def _capture(c: Capture) -> tuple[Any, ...]:
         c.rule_version,
         c.currency.encode(),
         c.amount,
+        c.hold_until,
+        c.expires_at,
         c.bindings,
     )
 
@@ -92,6 +97,14 @@ def _past(p: PastRecord) -> tuple[Any, ...]:
 
 def _witness(w: OrderWitness) -> tuple[Any, ...]:
     return (_capture(w.capture), w.head, tuple(map(_past, w.past)))
+
+
+@given(values.tuples(values.witnesses, 3))
+def test_expire_is_encoded_as_eth_abi_encodes_it_and_read_again(witnesses: tuple[OrderWitness, ...]) -> None:
+    data = encode_expire(witnesses)
+    assert data == encode_call("SplitLedger", "expire", tuple(map(_witness, witnesses)))
+    sent = decode_expire(data)
+    assert [(each.capture, each.head) for each in sent] == [(each.capture, each.head) for each in witnesses]
 
 
 @given(calls)
@@ -183,13 +196,13 @@ def test_values_that_do_not_fit_their_type_are_undecodable(slot: int, value: int
 def test_kinds_beyond_the_known_ones_are_undecodable() -> None:
     instruction = Instruction(InstructionKind.RETURN, b"\xee" * 32, bytes(32))
     calldata = _encoded(SettleCall((), (Authorization(bytes(32), 0, 0, (instruction,)),), (), (0,)))
-    with pytest.raises(Undecodable, match="instruction kind 3"):
-        decode_settle(calldata.replace(word(2) + b"\xee" * 32, word(3) + b"\xee" * 32))
-    past = PastRecord(RecordKind.REJECTION, b"\xee" * 32, 0)
+    with pytest.raises(Undecodable, match="instruction kind 4"):
+        decode_settle(calldata.replace(word(2) + b"\xee" * 32, word(4) + b"\xee" * 32))
+    past = PastRecord(RecordKind.REFUND, b"\xee" * 32, 0)
     capture = Capture(bytes(32), bytes(32), bytes(32), bytes(32), 1, "CNY", 1, ())
     calldata = _encoded(SettleCall((), (), (OrderWitness(capture, bytes(32), (past,)),), ()))
-    [witness] = decode_settle(calldata.replace(word(4) + b"\xee" * 32, word(5) + b"\xee" * 32)).witnesses
-    with pytest.raises(Undecodable, match="record kind 5"):
+    [witness] = decode_settle(calldata.replace(word(5) + b"\xee" * 32, word(6) + b"\xee" * 32)).witnesses
+    with pytest.raises(Undecodable, match="record kind 6"):
         witness.past()
 
 
@@ -239,12 +252,22 @@ def test_legs_survive_the_way_to_the_chain_and_back(legs: list[Leg]) -> None:
     assert legs_from_values(map(leg_values, legs)) == tuple(legs)
 
 
-@given(st.lists(values.legs, max_size=3), values.words, values.signatures)
-def test_a_proposal_reads_back_from_its_calldata(legs: list[Leg], platform: bytes, signature: bytes) -> None:
+@given(st.lists(values.legs, max_size=3), values.terms, values.words, values.signatures)
+def test_a_proposal_reads_back_from_its_calldata(
+    legs: list[Leg], terms: RuleTerms, platform: bytes, signature: bytes
+) -> None:
     calldata = propose_call(
-        platform=platform, rule_id=platform, version=2, effective_from=3, legs=legs, signature=signature
+        platform=platform,
+        rule_id=platform,
+        version=2,
+        effective_from=3,
+        legs=legs,
+        signature=signature,
+        terms=terms,
     )
-    assert decode_proposal(calldata) == SentProposal(platform, platform, 2, 3, tuple(legs), signature)
+    sent = SentProposal(platform, platform, 2, 3, tuple(legs), terms, signature)
+    assert decode_proposal(calldata) == sent
+    assert RuleTerms(*terms_values(terms)) == terms
 
 
 def test_padding_of_a_signature_for_a_rule_is_nobodys_business() -> None:

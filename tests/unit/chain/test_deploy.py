@@ -29,7 +29,7 @@ from fenzhang.chain.node import BlockTag, NodeClient
 from fenzhang.chain.reverts import CONTRACTS
 from fenzhang.chain.signer import LocalKey, TransactionRequest
 from fenzhang.chain.steps import suggested_fees
-from fenzhang.chain.views import ATTESTOR_ROLE, REGISTRAR_ROLE, RULE_APPROVER_ROLE, ChainView
+from fenzhang.chain.views import ATTESTOR_ROLE, GUARDIAN_ROLE, REGISTRAR_ROLE, RULE_APPROVER_ROLE, ChainView
 from fenzhang.devnet import CHAIN_ID, RunningNode, dev_account, ephemeral_node
 from fenzhang.domain.money import CURRENCIES
 
@@ -44,6 +44,7 @@ ADMIN = dev_key("admin")
 PLAN = DeployPlan(
     registrars=[dev_key("registrar").address],
     rule_approvers=[dev_key("rule-approver").address],
+    guardians=[dev_key("guardian").address],
     attestors=[dev_key("bank-attestor").address],
 )
 SHORT = replace(PLAN, currencies=["CNY", "JPY"])
@@ -71,6 +72,7 @@ async def test_everything_stands_where_the_file_says(chain: RunningNode, tmp_pat
         assert await view.has_role(REGISTRAR_ROLE, dev_key("registrar").address)
         assert await view.has_role(RULE_APPROVER_ROLE, dev_key("rule-approver").address)
         assert await view.has_role(ATTESTOR_ROLE, dev_key("bank-attestor").address)
+        assert await view.has_role(GUARDIAN_ROLE, dev_key("guardian").address)
         assert await view.has_role(0, ADMIN.address)
         assert not await view.has_role(ATTESTOR_ROLE, ADMIN.address)
         for currency in CURRENCIES:
@@ -89,7 +91,7 @@ async def test_everything_stands_where_the_file_says(chain: RunningNode, tmp_pat
         for event in events
         if isinstance(event, AdministrationChanged) and event.name == "RoleLabel"
     }
-    assert labels == {"registrar", "rule-approver", "attestor"}
+    assert labels == {"registrar", "rule-approver", "attestor", "guardian"}
 
 
 async def test_a_second_run_finds_everything_done(chain: RunningNode, tmp_path: Path) -> None:
@@ -313,7 +315,7 @@ async def test_a_key_without_the_right_is_told_by_the_contract(chain: RunningNod
     assert caught.value.code == "access_managed_unauthorized"
 
 
-@pytest.mark.parametrize("place", ["admin", "registrar", "rule approver", "attestor"])
+@pytest.mark.parametrize("place", ["admin", "registrar", "rule approver", "attestor", "guardian"])
 async def test_well_known_keys_are_refused_off_the_devnet(tmp_path: Path, place: str) -> None:
     own = LocalKey(b"\x11" * 32)
     known = dev_key("guardian").address
@@ -322,6 +324,7 @@ async def test_well_known_keys_are_refused_off_the_devnet(tmp_path: Path, place:
         "registrar": DeployPlan(registrars=[known]),
         "rule approver": DeployPlan(rule_approvers=[own.address, known]),
         "attestor": DeployPlan(attestors=[known]),
+        "guardian": DeployPlan(guardians=[known]),
     }
     with ephemeral_node(chain_id=777) as chain:
         async with NodeClient(chain.url) as node:

@@ -21,7 +21,7 @@ from fenzhang.chain.eip712 import (
     split_ledger_domain,
 )
 from fenzhang.domain.records import Attestation, Authorization, Capture, Instruction
-from fenzhang.domain.rules import Leg
+from fenzhang.domain.rules import Leg, RuleTerms
 from unit.chain import values
 
 LEDGER = split_ledger_domain(20261, bytes(range(20)))
@@ -41,6 +41,7 @@ TYPES = {
         eip712.INSTRUCTION_TYPE,
         eip712.AUTHORIZATION_TYPE,
         eip712.LEG_TYPE,
+        eip712.RULE_TERMS_TYPE,
         eip712.RULE_PROPOSAL_TYPE,
         eip712.RULE_RETIREMENT_TYPE,
     )
@@ -81,6 +82,8 @@ def _capture(capture: Capture) -> dict[str, Any]:
         "ruleVersion": capture.rule_version,
         "currency": capture.currency.encode(),
         "amount": capture.amount,
+        "holdUntil": capture.hold_until,
+        "expiresAt": capture.expires_at,
         "bindings": list(capture.bindings),
     }
 
@@ -132,10 +135,15 @@ def test_the_digest_of_an_authorization_is_that_of_eip712(authorization: Authori
 
 
 @given(
-    values.words, values.words, st.integers(0, 2**32 - 1), values.uint64, st.lists(values.legs, max_size=5)
+    values.words,
+    values.words,
+    st.integers(0, 2**32 - 1),
+    values.uint64,
+    st.lists(values.legs, max_size=5),
+    values.terms,
 )
-def test_the_digest_of_a_rule_proposal_is_that_of_eip712(
-    platform: bytes, rule_id: bytes, version: int, effective_from: int, legs: list[Leg]
+def test_the_digest_of_a_rule_proposal_is_that_of_eip712(  # noqa: PLR0917 -- drawn one by one
+    platform: bytes, rule_id: bytes, version: int, effective_from: int, legs: list[Leg], terms: RuleTerms
 ) -> None:
     message = {
         "platform": platform,
@@ -143,10 +151,11 @@ def test_the_digest_of_a_rule_proposal_is_that_of_eip712(
         "version": version,
         "effectiveFrom": effective_from,
         "legs": [_leg(leg) for leg in legs],
+        "terms": {"maxShareOut": terms.max_share_out, "mayOwe": terms.may_owe},
     }
-    digest = proposal_digest(RULES, platform, rule_id, version, effective_from, legs)
+    digest = proposal_digest(RULES, platform, rule_id, version, effective_from, legs, terms)
     assert digest == reference_digest(RULES, "RuleProposal", message)
-    assert digest == RULES.digest(proposal_hash(platform, rule_id, version, effective_from, legs))
+    assert digest == RULES.digest(proposal_hash(platform, rule_id, version, effective_from, legs, terms))
 
 
 @given(values.words, values.words)

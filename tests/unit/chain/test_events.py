@@ -20,7 +20,9 @@ from fenzhang.chain.events import (
     InstructionRejected,
     LogPosition,
     OrderCaptured,
+    OrderRefunded,
     OrderSplit,
+    OrderTerms,
     RoleGranted,
     RuleProposed,
     SplitReturned,
@@ -29,7 +31,7 @@ from fenzhang.chain.events import (
 from fenzhang.chain.keccak import keccak
 from fenzhang.domain.allocation import Allocation
 from fenzhang.domain.records import RecordKind
-from fenzhang.domain.rules import Leg, LegKind
+from fenzhang.domain.rules import Leg, LegKind, RuleTerms
 
 ADDRESSES = {
     name: bytes([number]) * 20
@@ -103,7 +105,9 @@ def test_every_declared_event_is_known(contract: str, event: str) -> None:
         assert len(found.values) == len(arguments)
     else:
         assert type(found).__name__ == event
-        assert len(fields(found)) == len(arguments) + 1
+        # The times of an order are told by the event before.
+        joined = ("hold_until", "expires_at") if event == "OrderCaptured" else ()
+        assert len(fields(found)) == len(arguments) + 1 + len(joined)
 
 
 def test_a_label_of_a_role_may_be_no_text() -> None:
@@ -138,6 +142,10 @@ def test_the_events_of_settlement_have_their_values_in_place() -> None:
         "SplitLedger", "SplitReturned", orderId=A, returnId=B, splitId=C, amount=4, allocations=[(D, 4)]
     )
     assert returned == SplitReturned(AT, A, B, C, 4, (Allocation(D, 4),))
+    refunded = decode_one(
+        "SplitLedger", "OrderRefunded", orderId=A, refundId=B, amount=9, fromHeld=5, takes=[(C, 1), (D, 3)]
+    )
+    assert refunded == OrderRefunded(AT, A, B, 9, 5, (Allocation(C, 1), Allocation(D, 3)))
     rejected = decode_one(
         "SplitLedger", "InstructionRejected", signer=A, id=B, orderId=C, kind=2, amount=3, reason=b"why"
     )
@@ -149,7 +157,50 @@ def test_the_events_of_settlement_have_their_values_in_place() -> None:
     )
 
 
-def test_a_proposed_rule_comes_with_its_legs() -> None:
+TERMS = {"orderId": A, "holdUntil": 7, "expiresAt": 9}
+CAPTURED = {
+    "orderId": A,
+    "platform": B,
+    "merchant": C,
+    "ruleId": D,
+    "ruleVersion": 2,
+    "currency": b"JPY",
+    "amount": 5,
+    "bindings": [A],
+}
+
+
+def behind(log: dict[str, Any], places: int = 1) -> dict[str, Any]:
+    """The same log, so many places further."""
+    return log | {"logIndex": hex(AT.log_index + places)}
+
+
+def test_the_times_of_an_order_are_with_its_capture() -> None:
+    terms = make_log("SplitLedger", "OrderTerms", **TERMS)
+    captured = make_log("SplitLedger", "OrderCaptured", **CAPTURED)
+    [found] = decode_logs([terms, behind(captured)], CONTRACTS)
+    assert isinstance(found, OrderCaptured)
+    assert (found.hold_until, found.expires_at) == (7, 9)
+    assert (found.capture.hold_until, found.capture.expires_at) == (7, 9)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        behind(make_log("SplitLedger", "OrderCaptured", **CAPTURED), 2),
+        behind(make_log("SplitLedger", "OrderCaptured", **CAPTURED | {"orderId": B})),
+        behind(make_log("SplitLedger", "OrderCaptured", **CAPTURED)) | {"transactionHash": "0x" + C.hex()},
+    ],
+    ids=["not behind it", "of another order", "of another transaction"],
+)
+def test_times_that_belong_to_no_capture_stay_what_they_are(changed: dict[str, Any]) -> None:
+    terms, captured = decode_logs([make_log("SplitLedger", "OrderTerms", **TERMS), changed], CONTRACTS)
+    assert isinstance(terms, OrderTerms)
+    assert isinstance(captured, OrderCaptured)
+    assert (captured.hold_until, captured.expires_at) == (0, 0)
+
+
+def test_a_proposed_rule_comes_with_its_legs_and_terms() -> None:
     legs = [
         (-1, 1, 500, 10, 20, bytes(32), b"platform".ljust(32, b"\0")),
         (-1, 2, 0, 0, 0, A, bytes(32)),
@@ -163,12 +214,13 @@ def test_a_proposed_rule_comes_with_its_legs() -> None:
         effectiveFrom=99,
         contentHash=C,
         legs=legs,
+        terms=(2_500, True),
     )
     expected = (
         Leg(-1, LegKind.SHARE, 500, 10, 20, None, "platform"),
         Leg(-1, LegKind.REMAINDER, recipient=A),
     )
-    assert found == RuleProposed(AT, A, B, 1, 99, C, expected)
+    assert found == RuleProposed(AT, A, B, 1, 99, C, expected, RuleTerms(2_500, may_owe=True))
 
 
 def test_a_granted_role_has_account_and_time() -> None:

@@ -11,12 +11,14 @@ from fenzhang.chain.eip712 import capture_hash
 from fenzhang.chain.evidence import (
     ZERO_HEAD,
     capture_leaf,
+    content_of_refund,
     content_of_rejection,
     content_of_release,
     content_of_return,
     content_of_split,
     fold_past,
     held_of_slot,
+    is_frozen_slot,
     merkle_proof,
     merkle_root,
     next_head,
@@ -27,6 +29,7 @@ from fenzhang.chain.evidence import (
 )
 from fenzhang.chain.keccak import keccak
 from fenzhang.domain.allocation import Allocation
+from fenzhang.domain.money import MAX_AMOUNT
 from fenzhang.domain.records import Capture, PastRecord, RecordKind
 from unit.chain import values
 
@@ -64,6 +67,7 @@ def test_contents_are_hashes_of_abi_encodings(
     returned = encode(["bytes32", "(bytes32,uint96)[]"], [split_id, _pairs(allocations)])
     assert content_of_split(allocations) == keccak(split)
     assert content_of_return(split_id, allocations) == keccak(returned)
+    assert content_of_refund(allocations) == keccak(split)
     assert content_of_rejection(reason) == keccak(reason)
     assert content_of_release(split_id) == split_id
 
@@ -79,6 +83,7 @@ def test_the_head_chains_the_leaves_of_the_settled_records(
             RecordKind.SPLIT: content_of_split(record.allocations),
             RecordKind.RELEASE: capture.merchant,
             RecordKind.RETURN: content_of_return(record.split_id, record.allocations),
+            RecordKind.REFUND: content_of_refund(record.allocations),
         }
         leaf = record_leaf(record.kind, record.id, capture.order_id, record.amount, contents[record.kind])
         assert past_leaf(capture.order_id, capture, record) == leaf
@@ -104,13 +109,17 @@ def test_the_leaf_of_a_capture_names_the_order_twice(capture: Capture) -> None:
     assert capture_leaf(capture) == leaf
 
 
-@given(values.words, values.words, values.amounts)
+@given(values.words, values.words, st.integers(0, MAX_AMOUNT), st.booleans())
 def test_a_slot_commits_to_capture_and_head_and_carries_the_held_amount(
-    captured: bytes, head: bytes, held: int
+    captured: bytes,
+    head: bytes,
+    held: int,
+    frozen: bool,  # noqa: FBT001 -- drawn
 ) -> None:
-    slot = order_slot(captured, head, held)
+    slot = order_slot(captured, head, held, frozen=frozen)
     assert slot < 2**256
     assert held_of_slot(slot) == held
+    assert is_frozen_slot(slot) == frozen
     assert slot >> 96 == int.from_bytes(keccak(captured + head)[12:], "big")
 
 

@@ -27,7 +27,9 @@ OF_THE_TRANSACTION = {
 STRATEGIES: dict[str, st.SearchStrategy[object]] = {
     "bytes32": values.words,
     "uint256": values.uint256,
+    "int256": st.integers(-(2**255), 2**255 - 1),
     "uint32": st.integers(0, 2**32 - 1),
+    "uint64": values.uint64,
     "address": values.addresses,
     "bytes3": values.currencies,
     "role": values.roles,

@@ -19,12 +19,12 @@ from fenzhang.chain.governance import (
 )
 from fenzhang.chain.node import NodeClient
 from fenzhang.chain.steps import suggested_fees
-from fenzhang.chain.views import CHUNK, ParticipantView, RuleHeader, Totals
+from fenzhang.chain.views import CHUNK, ParticipantView, RuleHeader, RuleView, Totals
 from fenzhang.devnet import RunningNode, ephemeral_node
 from fenzhang.domain.errors import GivenCount, GivenOutOfBounds, LegExceedsRemaining
 from fenzhang.domain.records import Attestation, Capture, ParticipantStatus, RuleState
-from fenzhang.domain.rules import Leg, LegKind
-from unit.chain.drawing import KEYS, LEGS, PLATFORMS, RECIPIENTS, RULES, UNASKED, populate
+from fenzhang.domain.rules import NO_TERMS, Leg, LegKind
+from unit.chain.drawing import KEYS, LEGS, PLATFORMS, RECIPIENTS, RULES, TERMS, UNASKED, populate
 from unit.chain.system import ATTESTOR, REGISTRAR, System
 
 pytestmark = pytest.mark.node
@@ -66,8 +66,8 @@ async def test_many_ids_are_read_in_pieces(system: System) -> None:
 
 async def test_totals_and_batches(system: System) -> None:
     view = system.view
-    assert await view.totals("CNY") == Totals(5_000, 5_000, enabled=True)
-    assert await view.totals("EUR") == Totals(0, 0, enabled=False)
+    assert await view.totals("CNY") == Totals(5_000, 5_000, 0, enabled=True)
+    assert await view.totals("EUR") == Totals(0, 0, 0, enabled=False)
     assert await view.batch_count() == 1
     assert await view.batch_roots([1, 2]) == [capture_leaf(CAPTURE), bytes(32)]
     assert await view.batch_root(1) == capture_leaf(CAPTURE)
@@ -116,7 +116,7 @@ async def test_rules(system: System) -> None:
     assert await view.latest_rule(platform, RULES[b"old"]) == (2, False)
     assert await view.latest_rule(platform, RULES[b"gone"]) == (1, True)
     assert await view.latest_rule(platform, ORDER) == (0, False)
-    expected = proposal_hash(platform, RULES[b"late"], 1, 2**63, LEGS[b"fixed"])
+    expected = proposal_hash(platform, RULES[b"late"], 1, 2**63, LEGS[b"fixed"], TERMS)
     proposer = KEYS[0].address
     header = RuleHeader(expected, 2**63, approved=True, proposer=proposer)
     assert await view.rule_header(platform, RULES[b"late"], 1) == header
@@ -126,8 +126,9 @@ async def test_rules(system: System) -> None:
         LEGS[b"nested"],
         ("platform", "merchant"),
     )
+    assert (rule.terms, (await view.rule(platform, RULES[b"late"], 1)).terms) == (NO_TERMS, TERMS)
     unknown = await view.rule(platform, ORDER, 1)
-    assert (unknown.state, unknown.legs, unknown.roles) == (RuleState.UNKNOWN, (), ())
+    assert unknown == RuleView(RuleState.UNKNOWN, (), (), NO_TERMS)
     states = [
         (await view.rule(platform, RULES[name], 1)).state for name in (b"old", b"gone", b"new", b"late")
     ]

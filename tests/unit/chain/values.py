@@ -17,7 +17,7 @@ from fenzhang.domain.records import (
     PastRecord,
     RecordKind,
 )
-from fenzhang.domain.rules import Leg, LegKind
+from fenzhang.domain.rules import Leg, LegKind, RuleTerms
 
 T = TypeVar("T")
 
@@ -36,7 +36,17 @@ def tuples(values: st.SearchStrategy[T], most: int = 4) -> st.SearchStrategy[tup
 
 
 captures = st.builds(
-    Capture, words, words, words, words, st.integers(0, 2**32 - 1), currencies, amounts, tuples(words)
+    Capture,
+    words,
+    words,
+    words,
+    words,
+    st.integers(0, 2**32 - 1),
+    currencies,
+    amounts,
+    tuples(words),
+    uint64,
+    uint64,
 )
 instructions = st.builds(
     Instruction,
@@ -53,6 +63,7 @@ authorizations = st.builds(Authorization, words, uint256, uint64, tuples(instruc
 allocations = st.builds(Allocation, words, amounts)
 past_records = st.builds(PastRecord, st.sampled_from(RecordKind), words, amounts, words, tuples(allocations))
 witnesses = st.builds(OrderWitness, captures, words, tuples(past_records))
+terms = st.builds(RuleTerms, st.integers(0, 2**16 - 1), may_owe=st.booleans())
 legs = st.builds(
     Leg,
     st.integers(-1, 31),

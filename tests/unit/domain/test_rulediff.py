@@ -18,8 +18,9 @@ from fenzhang.domain.rulediff import (
     RuleDiff,
     apply,
     diff,
+    diff_terms,
 )
-from fenzhang.domain.rules import ROOT, Leg, LegKind, validate
+from fenzhang.domain.rules import NO_TERMS, ROOT, Leg, LegKind, RuleTerms, validate, validate_terms
 from support.parties import ident
 from support.trees import flawed_trees, trees
 
@@ -187,3 +188,18 @@ def test_of_several_leaves_of_one_role_those_with_the_same_terms_belong_together
     found = diff(before, after)
     assert found.changed == (ChangedLeg(1, 0, (FieldChange("value", 2_000, other),)),)
     assert apply(before, found) == list(after)
+
+
+def test_terms_that_differ_are_told_with_both_values() -> None:
+    assert diff_terms(NO_TERMS, RuleTerms()) == ()
+    assert diff_terms(NO_TERMS, RuleTerms(3_000, may_owe=True)) == (
+        FieldChange("max_share_out", 0, 3_000),
+        FieldChange("may_owe", False, True),  # noqa: FBT003 -- values of the field
+    )
+
+
+@pytest.mark.parametrize("cap", [-1, 10_001])
+def test_a_cap_is_within_the_whole(cap: int) -> None:
+    validate_terms(RuleTerms(10_000))
+    with pytest.raises(InvalidRule):
+        validate_terms(RuleTerms(cap))

@@ -20,6 +20,7 @@ from fenzhang.domain.errors import (
     GivenOutOfBounds,
     InsufficientHeld,
     InsufficientPosition,
+    InsufficientRefundable,
     InsufficientReturnable,
     InvalidSignature,
     LeafNotReturnable,
@@ -43,6 +44,7 @@ from fenzhang.domain.errors import (
     ZeroAmount,
 )
 from fenzhang.domain.money import MAX_AMOUNT
+from fenzhang.domain.past import returnable
 from fenzhang.domain.records import (
     Attestation,
     Authorization,
@@ -60,7 +62,6 @@ from fenzhang.domain.settlement import (
     Outcome,
     attestor_signer,
     decide_capture,
-    returnable,
     settle_attestation,
     settle_authorization,
 )
@@ -70,7 +71,9 @@ MALL, SHOP, RIDER, FRIEND, OTHER_MALL, CLOSED, STRANGER = (
     name.encode().ljust(32, b".")
     for name in ("mall", "shop", "rider", "friend", "other", "closed", "stranger")
 )
-RULE, ORDER, SPLIT, RETURN = (name.encode().ljust(32, b"-") for name in ("rule", "order", "split", "return"))
+RULE, ORDER, SPLIT, RETURN, REFUND = (
+    name.encode().ljust(32, b"-") for name in ("rule", "order", "split", "return", "refund")
+)
 BANK = b"bank".ljust(20, b".")
 AUTHORITY = b"key".ljust(20, b".")
 NOBODY = bytes(32)
@@ -125,6 +128,10 @@ def give_back(amount: int, *amounts: int, of: bytes = SPLIT) -> Instruction:
     return Instruction(InstructionKind.RETURN, RETURN, ORDER, of, amount, (), amounts)
 
 
+def refund(amount: int) -> Instruction:
+    return Instruction(InstructionKind.REFUND, REFUND, ORDER, amount=amount)
+
+
 def reason(decide: Callable[[], object]) -> Rejection:
     with pytest.raises(Rejection) as caught:
         decide()
@@ -134,7 +141,8 @@ def reason(decide: Callable[[], object]) -> Rejection:
 def conserved(world: World) -> bool:
     held = sum(order.held for order in world.orders.values())
     return (
-        world.totals["CNY"].captured == world.totals["CNY"].held + sum(world.positions.values())
+        world.totals["CNY"].captured
+        == world.totals["CNY"].held + world.totals["CNY"].refunded + sum(world.positions.values())
         and world.totals["CNY"].held == held
         and min(world.positions.values(), default=0) >= 0
     )
@@ -185,6 +193,42 @@ def test_what_was_returned_is_split_again(captured: World) -> None:
     assert [type(decision) for decision in again] == [Outcome, Outcome]
     assert captured.orders[ORDER].held == 0
     assert conserved(captured)
+
+
+def test_a_refund_takes_what_is_held_and_then_from_all_that_was_given(captured: World) -> None:
+    authorize(captured, split(400), split(500, named=b"again".ljust(32)))
+    [outcome] = authorize(captured, refund(190))
+    # 100 were held; 90 of the 900 that 30, 40, 330 and 30, 50, 420 are.
+    amounts = (3, 4, 33, 3, 5, 42)
+    who = (RIDER, FRIEND, SHOP) * 2
+    takes = tuple(Allocation(each, amount) for each, amount in zip(who, amounts, strict=True))
+    assert outcome == Outcome(RecordKind.REFUND, 190, takes)
+    assert captured.orders[ORDER].held == 0
+    assert captured.totals["CNY"].refunded == 190
+    assert captured.positions["CNY", SHOP] == 675
+    assert conserved(captured)
+
+
+def test_a_release_is_refunded_like_a_leaf_of_the_merchant(captured: World) -> None:
+    authorize(captured, split(400), release())
+    [outcome] = authorize(captured, refund(1_000))
+    assert isinstance(outcome, Outcome)
+    assert [take.amount for take in outcome.allocations] == [30, 40, 330, 600]
+    assert set(captured.positions.values()) == {0}
+    assert conserved(captured)
+    assert authorize(captured, refund(1)) == [InsufficientRefundable(ORDER, 1, 0)]
+
+
+def test_a_refund_that_cannot_be_is_refused_with_the_first_reason(captured: World) -> None:
+    authorize(captured, split(400))
+    for bad in ({"split_id": SPLIT}, {"bindings": TO_FRIEND}, {"amounts": (1,)}):
+        assert authorize(captured, replace(refund(0), **bad)) == [MalformedInstruction(REFUND)]
+    decisions = authorize(captured, refund(0), refund(1_001), split(100), refund(0))
+    assert decisions[:2] == [ZeroAmount(), InsufficientRefundable(ORDER, 1_001, 1_000)]
+    assert decisions[3] == ReturnNotFirst(ORDER)
+    captured.positions["CNY", SHOP] = 1
+    assert authorize(captured, refund(1_000)) == [InsufficientPosition(SHOP, 330, 1)]
+    assert captured.totals["CNY"].refunded == 0
 
 
 def test_a_leaf_of_zero_is_recorded_and_moves_nothing(world: World) -> None:
@@ -315,6 +359,11 @@ def _with_rule(world: World) -> None:
         (Rule(), RuleState.UNKNOWN),
         (Rule({1: Version(LEGS, 0)}), RuleState.PROPOSED),
         (Rule({1: Version(LEGS, 0)}, retired=True), RuleState.PROPOSED),
+        (Rule({1: Version(LEGS, 0, vetoed=True)}), RuleState.VETOED),
+        (
+            Rule({1: Version(LEGS, 0, approved=True), 2: Version(LEGS, 0, vetoed=True)}),
+            RuleState.IN_FORCE,
+        ),
         (Rule({1: Version(LEGS, 0, approved=True)}, retired=True), RuleState.RETIRED),
         (Rule({1: Version(LEGS, NOW + 1, approved=True)}), RuleState.NOT_EFFECTIVE),
         (

@@ -144,11 +144,38 @@ def test_what_a_draft_would_have_been_given_is_not_guessed() -> None:
         assert (split.hypothetical, split.refusal) == (None, refusal)
 
 
+def test_a_refund_takes_as_much_from_each_split_by_any_draft() -> None:
+    """One floor runs over all leaves of the order, those of releases among them."""
+    other = b"T" * 32
+    past = [
+        _split(7, (ANN, 3), (BOB, 4)),
+        PastRecord(RecordKind.RELEASE, b"L" * 32, 5),
+        _split(9, (ANN, 4), (BOB, 5), number=other),
+        # 10 of 21, in the leaves' order: 3, 4, 5, 4, 5.
+        PastRecord(
+            RecordKind.REFUND,
+            b"F" * 32,
+            12,
+            allocations=tuple(
+                Allocation(who, take) for who, take in ((ANN, 1), (BOB, 2), (BOB, 2), (ANN, 2), (BOB, 3))
+            ),
+        ),
+    ]
+    first, second = replay(past, Holders.of(HALF), (ANN, BOB), TENTH)
+    assert (first.refunded, second.refunded) == (3, 5)
+    assert [leaf.amount for leaf in first.actual + second.actual] == [2, 2, 2, 2]
+    # By the draft 0 and 7, 0 and 9: what each split gives in all is the same.
+    assert [leaf.amount for leaf in first.hypothetical or ()] == [0, 4]
+    assert [leaf.amount for leaf in second.hypothetical or ()] == [0, 4]
+    same = replay(past, Holders.of(HALF), (ANN, BOB), HALF)
+    assert all(split.hypothetical == split.actual for split in same)
+
+
 @given(trees(), trees(), st.data())
 def test_sums_are_kept_and_the_same_legs_change_nothing(
     legs: tuple[Leg, ...], other: tuple[Leg, ...], data: st.DataObject
 ) -> None:
-    """Splits of any rule with any returns: by the same legs the very same, by other legs the same in sum."""
+    """Splits of any rule, with returns and refunds: by the same legs the very same, by others the same in sum."""
     bound = {
         role: ident("holder", role) for role in ("merchant", "promoter", "courier", "r-1", "a_b", "x" * 32)
     }
@@ -159,20 +186,25 @@ def test_sums_are_kept_and_the_same_legs_change_nothing(
         return
     past = [PastRecord(RecordKind.SPLIT, SPLIT, amount, allocations=tuple(leaves))]
     left = [leaf.amount for leaf in leaves]
+    refunded = 0
     for _ in range(data.draw(st.integers(0, 3))):
-        if data.draw(st.booleans()):
+        kind = data.draw(st.sampled_from((RecordKind.RETURN, RecordKind.REFUND)))
+        if kind is RecordKind.REFUND or data.draw(st.booleans()):
             takes = take_back(SPLIT, left, data.draw(st.integers(0, sum(left))))
         else:
             takes = [data.draw(st.integers(0, weight)) for weight in left]
         left = [has - take for has, take in zip(left, takes, strict=True)]
         taken = tuple(Allocation(leaf.recipient, take) for leaf, take in zip(leaves, takes, strict=True))
-        past.append(PastRecord(RecordKind.RETURN, b"R" * 32, sum(takes), SPLIT, taken))
+        split_id = SPLIT if kind is RecordKind.RETURN else NOBODY
+        past.append(PastRecord(kind, b"R" * 32, sum(takes), split_id, taken))
+        refunded += sum(takes) if kind is RecordKind.REFUND else 0
     order = [bound[role] if data.draw(st.booleans()) else NOBODY for role in roles_of(legs)]
 
     [same] = replay(past, Holders.of(legs), order, legs)
     [changed] = replay(past, Holders.of(legs), order, other)
 
     assert same.hypothetical == same.actual
+    assert (same.refunded, changed.refunded) == (refunded, refunded)
     assert [leaf.amount for leaf in same.actual] == left
     assert same.respread == 0
     if changed.hypothetical is not None:

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from fenzhang.domain.records import Capture, Instruction, InstructionKind
 from fenzhang.intake.size import TransactionSize
 from fenzhang.intake.snapshot import OrderFacts, RuleShape
+from fenzhang.store.tables import SETTLEMENT_TYPES
 from fenzhang.submission import gas
 
 ids = st.integers(1, 200).map(lambda n: n.to_bytes(32, "big"))
@@ -28,8 +29,18 @@ def items(draw: st.DrawFn) -> tuple[Capture, OrderFacts, RuleShape, Instruction]
     order_id, rule = draw(ids), draw(ids)
     version = draw(st.integers(1, 3))
     capture = Capture(order_id, b"p" * 32, draw(ids), rule, version, "CNY", 1, bindings)
-    past = draw(st.integers(0, 64))
-    order = OrderFacts(order_id, False, rule, version, "CNY", bindings, past)  # noqa: FBT003 -- not rejected
+    written = {kind.value: draw(st.integers(0, 16)) for kind in SETTLEMENT_TYPES[1:]}
+    order = OrderFacts(
+        order_id,
+        rejected=False,
+        rule_id=rule,
+        rule_version=version,
+        currency="CNY",
+        bindings=bindings,
+        merchant=capture.merchant,
+        captured=capture.amount,
+        written=written,
+    )
     kind = draw(st.sampled_from(InstructionKind))
     instruction = Instruction(
         kind,
@@ -48,7 +59,7 @@ def _amounts(draw: st.DrawFn, kind: InstructionKind, leaves: int, legs: int) -> 
             return leaves if draw(st.booleans()) else 0
         case InstructionKind.SPLIT:
             return draw(st.integers(0, legs - 1))
-        case InstructionKind.RELEASE:
+        case InstructionKind.RELEASE | InstructionKind.REFUND:
             return 0
 
 
@@ -68,15 +79,17 @@ def test_bound_is_above_what_submission_counts_with(
     rules: set[tuple[bytes, int]] = set()
     for capture, order, shape, instruction in drawn:
         size.add(instruction, order, shape)
-        is_return = instruction.kind is InstructionKind.RETURN
-        past = (order.instructions, order.instructions * shape.leaves) if is_return else (0, 0)
-        counted += gas.witness_gas(capture, *past) + gas.instruction_gas(instruction, shape.leaves)
+        opened = instruction.kind.opens_past
+        past = (order.instructions, order.past_leaves(shape.leaves)) if opened else (0, 0)
+        is_refund = instruction.kind is InstructionKind.REFUND
+        leaves = order.leaves(shape.leaves) if is_refund else shape.leaves
+        counted += gas.witness_gas(capture, *past) + gas.instruction_gas(instruction, leaves)
         calldata += gas.witness_bytes(capture, *past) + gas.instruction_bytes(instruction)
         is_release = instruction.kind is InstructionKind.RELEASE
         paid = (
             (capture.merchant,) if is_release else (*shape.recipients, *order.bindings, *instruction.bindings)
         )
-        recipients |= set(paid)
+        recipients |= {*paid, b"refunded"} if is_refund else set(paid)
         if (order.rule_id, order.rule_version) not in rules:
             counted += gas.rule_gas(shape.legs)
             rules.add((order.rule_id, order.rule_version))

@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import text
 
 from fenzhang.domain.records import Capture, Instruction, InstructionKind
-from fenzhang.domain.rules import Leg, LegKind
+from fenzhang.domain.rules import Leg, LegKind, RuleTerms
 from fenzhang.store import chain_binding, feed, keys, leases, payloads, tables
 from fenzhang.store.errors import DatabaseOfOtherChain, DatabaseUnavailable, LeaseLost
 from fenzhang.store.holding import Holding
@@ -264,7 +264,10 @@ LEGS = (
         (payloads.Enrollment(A, b"a" * 20, None), payloads.enrollment_from),
         (payloads.Enrollment(A, None, B), payloads.enrollment_from),
         (payloads.StandingChange(A), payloads.standing_change_from),
-        (payloads.Proposal(A, B, 2, 1_700_000_000, LEGS, b"s" * 65), payloads.proposal_from),
+        (
+            payloads.Proposal(A, B, 2, 1_700_000_000, LEGS, b"s" * 65, RuleTerms(1, may_owe=True)),
+            payloads.proposal_from,
+        ),
         (payloads.Approval(A, B, 1, C), payloads.approval_from),
         (payloads.Retirement(A, B), payloads.retirement_from),
     ],

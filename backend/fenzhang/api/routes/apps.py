@@ -14,17 +14,21 @@ from fenzhang.api.present import instruction_answer, participant_answer, status_
 from fenzhang.api.responses import OrjsonResponse
 from fenzhang.api.routing import SecuredRoute
 from fenzhang.api.schemas.answers import AppAnswer, InstructionAnswer, ParticipantAnswer
-from fenzhang.api.schemas.governance import AppBody, PlatformBody, RequestBody
+from fenzhang.api.schemas.governance import AppBody, CapBody, PlatformBody, RequestBody
 from fenzhang.api.services import Services, services_of
 from fenzhang.api.types import Reference
 from fenzhang.api.waiting import Wait, awaited
 from fenzhang.intake import apps, participants
 from fenzhang.intake.actor import OPERATOR_NAMESPACE, Actor, Scope
+from fenzhang.intake.freezes import freezes_of
 from fenzhang.store.tables import InstructionType
 
 router = APIRouter(route_class=SecuredRoute, tags=["Operator"])
 Operator = Annotated[Actor, Depends(allow(Scope.OPERATOR))]
+Guardian = Annotated[Actor, Depends(allow(Scope.GUARDIAN))]
 _OPERATOR = (Scope.OPERATOR,)
+_WATCHERS = (Scope.OPERATOR, Scope.GUARDIAN)
+Watcher = Annotated[Actor, Depends(allow(*_WATCHERS))]
 _KEY_BYTES = 32
 
 
@@ -61,7 +65,8 @@ async def enrol_platform(request: Request, body: PlatformBody, actor: Operator) 
     async with services.database.write() as session:
         outcome = await participants.enrol_platform(session, actor, reference, body.authority, key)
         platform = await participants.platform_named(session, reference)
-    answer = participant_answer(platform, outcome.instruction)
+        freezes = await freezes_of(session, [platform.id])
+    answer = participant_answer(platform, outcome.instruction, freezes)
     return OrjsonResponse(answer, status_of_write([outcome]))
 
 
@@ -73,22 +78,23 @@ async def _make_key(services: Services) -> participants.NewKey:
     return await asyncio.to_thread(participants.make_key, secret, password, chain_id, work_factor)
 
 
-@router.get("/v1/platforms/{reference}", **operation({200: ParticipantAnswer}, *READ, scopes=_OPERATOR))
+@router.get("/v1/platforms/{reference}", **operation({200: ParticipantAnswer}, *READ, scopes=_WATCHERS))
 async def get_platform(
-    request: Request, reference: Reference, _actor: Operator, wait: Wait = 0
+    request: Request, reference: Reference, _actor: Watcher, wait: Wait = 0
 ) -> OrjsonResponse:
-    """A platform and its standing. `wait` waits for its enrolment."""
+    """A platform, its standing and its cap. `wait` waits for its enrolment."""
     services = services_of(request)
     async with services.database.read() as session:
         platform = await participants.platform_named(session, reference)
         enrolment = await participants.enrolment_of(session, platform)
+        freezes = await freezes_of(session, [platform.id])
     if wait > 0 and enrolment is not None:
         enrolment = await awaited(
             services, OPERATOR_NAMESPACE, InstructionType.ENROLL, reference, wait=wait, state=None
         )
         async with services.database.read() as session:
             platform = await participants.platform_named(session, reference)
-    return OrjsonResponse(participant_answer(platform, enrolment))
+    return OrjsonResponse(participant_answer(platform, enrolment, freezes))
 
 
 @router.post(
@@ -111,6 +117,22 @@ async def resume_platform(
 ) -> OrjsonResponse:
     """Resume a suspended platform."""
     return await _change(request, reference, body, actor, InstructionType.RESUME)
+
+
+@router.post(
+    "/v1/platforms/{reference}/cap",
+    **operation({202: InstructionAnswer, 200: InstructionAnswer}, *WRITE, scopes=(Scope.GUARDIAN,)),
+)
+async def cap_platform(
+    request: Request, reference: Reference, body: CapBody, actor: Guardian
+) -> OrjsonResponse:
+    """Cap what a platform's splits give to others than the merchants of their orders, from then on."""
+    async with services_of(request).database.write() as session:
+        platform = await participants.platform_named(session, reference)
+        outcome = await participants.cap_platform(
+            session, actor, platform, body.out_request_no, body.max_share_out
+        )
+    return OrjsonResponse(instruction_answer(outcome.instruction), status_of_write([outcome]))
 
 
 async def _change(

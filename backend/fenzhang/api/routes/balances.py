@@ -1,4 +1,4 @@
-"""`/v1/positions` and `/v1/trial-balance`: what the accounts of the clearing ledger hold, now or at a past moment."""
+"""`/v1/positions`, `/v1/debts` and `/v1/trial-balance`: what accounts of the ledger hold, now or at a past moment."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from fenzhang.api.documentation import READ, operation
 from fenzhang.api.problems import plain
 from fenzhang.api.responses import OrjsonResponse
 from fenzhang.api.routing import SecuredRoute
-from fenzhang.api.schemas.answers import PositionList
+from fenzhang.api.schemas.answers import DebtList, PositionList
 from fenzhang.api.schemas.ledger import TrialBalanceAnswer
 from fenzhang.api.services import services_of
-from fenzhang.api.statements import moment_answer, trial_balance_answer
+from fenzhang.api.statements import debts_answer, moment_answer, trial_balance_answer
 from fenzhang.api.types import Height, ParticipantName, Timestamp
 from fenzhang.domain.identifiers import hex_id
 from fenzhang.intake import participants
 from fenzhang.intake.actor import Actor, Scope
-from fenzhang.ledger.balances import position, trial_balance
+from fenzhang.ledger.balances import debts, position, trial_balance
 from fenzhang.ledger.moments import Moment, moment_of
 from fenzhang.store.snapshots import freeze
 from fenzhang.store.tables import Participant
@@ -31,6 +31,9 @@ Platform = Annotated[Actor, Depends(allow(Scope.PLATFORM))]
 Auditor = Annotated[Actor, Depends(allow(Scope.OPERATOR, Scope.AUDITOR))]
 _PLATFORM = (Scope.PLATFORM,)
 _AUDITORS = (Scope.OPERATOR, Scope.AUDITOR)
+_DEBT_READERS = (Scope.PLATFORM, Scope.OPERATOR, Scope.AUDITOR)
+DebtReader = Annotated[Actor, Depends(allow(*_DEBT_READERS))]
+_DEBT_CURSOR = "^([A-Z]{3}-0x[0-9a-f]{64})?$"
 _MAX_PAGE = 1_000
 AtBlock = Annotated[
     Height | None, Query(description="Instead of now: at the end of this block, which must be mirrored.")
@@ -50,7 +53,7 @@ async def list_positions(
     at_block: AtBlock = None,
     at: At = None,
 ) -> OrjsonResponse:
-    """What is payable to the platform's participants, itself included, by currency."""
+    """What is payable to the platform's participants, itself included, by currency; negative is what they owe."""
     async with services_of(request).database.read() as session:
         await freeze(session)
         moment = await moment_of(session, at_block, at)
@@ -69,7 +72,7 @@ async def get_positions(
     at_block: AtBlock = None,
     at: At = None,
 ) -> OrjsonResponse:
-    """What is payable to one participant, by currency."""
+    """What is payable to one participant, by currency, and what it owes."""
     async with services_of(request).database.read() as session:
         await freeze(session)
         moment = await moment_of(session, at_block, at)
@@ -91,10 +94,37 @@ async def _positions(
             "participant_id": hex_id(participant.id),
             "currency": currency,
             "amount": plain(amount),
+            "debt": plain(max(-amount, 0)),
         }
         for participant in found
         for currency, amount in by_participant.get(participant.id, ())
     ]
+
+
+@router.get("/v1/debts", **operation({200: DebtList}, *READ, scopes=_DEBT_READERS))
+async def list_debts(
+    *,
+    request: Request,
+    actor: DebtReader,
+    after: Annotated[
+        str, Query(pattern=_DEBT_CURSOR, max_length=70, description="`next` of the page before.")
+    ] = "",
+    limit: Annotated[int, Query(ge=1, le=_MAX_PAGE, description="Debts on a page.")] = _MAX_PAGE,
+    at_block: AtBlock = None,
+    at: At = None,
+) -> OrjsonResponse:
+    """Who owes: participants of the platform with negative positions; of all platforms for operators and auditors."""
+    own = None if actor.scopes & {Scope.OPERATOR, Scope.AUDITOR} else actor.namespace
+    async with services_of(request).database.read() as session:
+        await freeze(session)
+        moment = await moment_of(session, at_block, at)
+        found = await debts(session, moment.until)
+        owners = await participants.owners_of(session, {debt.participant_id for debt in found})
+    if own is not None:
+        found = [debt for debt in found if owners.get(debt.participant_id, (b"", ""))[0] == own]
+    return OrjsonResponse(
+        debts_answer(found, owners, after, limit, named=own is not None) | moment_answer(moment)
+    )
 
 
 @router.get("/v1/trial-balance", **operation({200: TrialBalanceAnswer}, *READ, scopes=_AUDITORS))

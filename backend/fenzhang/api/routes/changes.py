@@ -22,7 +22,7 @@ from fenzhang.intake.snapshot import chain_time
 
 router = APIRouter(route_class=SecuredRoute, tags=["Rules"])
 Governor = Annotated[Actor, Depends(allow(Scope.PLATFORM, Scope.APPROVER))]
-_READERS = (Scope.PLATFORM, Scope.APPROVER, Scope.AUDITOR)
+_READERS = (Scope.PLATFORM, Scope.APPROVER, Scope.GUARDIAN, Scope.AUDITOR)
 _GOVERNORS = (Scope.PLATFORM, Scope.APPROVER)
 _MAX_VERSION = 2**31 - 1
 

@@ -20,7 +20,13 @@ from fenzhang.api.guard import FILE_PATH, FILE_TYPES, media_type_of
 from fenzhang.api.responses import OrjsonResponse
 from fenzhang.api.routing import SecuredRoute
 from fenzhang.api.schemas.files import FileAnswer, FileList
-from fenzhang.api.schemas.settlement import ORDER_EXAMPLE, RELEASE_EXAMPLE, RETURN_EXAMPLE, SPLIT_EXAMPLE
+from fenzhang.api.schemas.settlement import (
+    ORDER_EXAMPLE,
+    REFUND_EXAMPLE,
+    RELEASE_EXAMPLE,
+    RETURN_EXAMPLE,
+    SPLIT_EXAMPLE,
+)
 from fenzhang.api.services import Services, services_of
 from fenzhang.api.types import Reference
 from fenzhang.api.waiting import MAX_WAIT_S
@@ -58,6 +64,7 @@ _JSONL_EXAMPLE = "\n".join(
         ("SPLIT", SPLIT_EXAMPLE),
         ("RETURN", RETURN_EXAMPLE),
         ("RELEASE", RELEASE_EXAMPLE),
+        ("REFUND", REFUND_EXAMPLE),
     )
 )
 _BODY = {

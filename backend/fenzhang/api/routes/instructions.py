@@ -25,7 +25,9 @@ from fenzhang.store import feed
 from fenzhang.store.tables import InstructionType
 
 router = APIRouter(route_class=SecuredRoute, tags=["State changes"])
-_WRITERS = (Scope.PLATFORM, Scope.OPERATOR, Scope.APPROVER)
+_WRITERS = (Scope.PLATFORM, Scope.OPERATOR, Scope.APPROVER, Scope.GUARDIAN)
+_OF_OTHERS = frozenset({Scope.APPROVER, Scope.GUARDIAN})
+"""Scopes that write about platforms which are not their own."""
 _FOLLOWERS = (Scope.PLATFORM, Scope.OPERATOR)
 Writer = Annotated[Actor, Depends(allow(*_WRITERS))]
 Follower = Annotated[Actor, Depends(allow(*_FOLLOWERS))]
@@ -43,21 +45,22 @@ async def get_instruction(
     actor: Writer,
     *,
     platform: Annotated[
-        Reference | None, Query(description="For approvers: the platform whose rule was approved.")
+        Reference | None,
+        Query(description="For approvers and guardians: the platform whose rule it was about."),
     ] = None,
     wait: Wait = 0,
     state: SeenState = None,
 ) -> OrjsonResponse:
-    """A write as it stands. An app sees those of its platform; an approver, with `platform`, its own approvals."""
+    """A write as it stands. An app sees those of its platform; an approver or guardian, with `platform`, its own."""
     services = services_of(request)
     namespace = actor.namespace
-    if platform is not None and Scope.APPROVER in actor.scopes:
+    if platform is not None and actor.scopes & _OF_OTHERS:
         async with services.database.read() as session:
             namespace = (await participants.platform_named(session, platform)).id
         if namespace != actor.platform_id:
             await _require_own(services, actor, namespace, type, reference)
     elif not actor.scopes & {Scope.PLATFORM, Scope.OPERATOR}:
-        raise InvalidInput("platform", "name the platform whose rule was approved")
+        raise InvalidInput("platform", "name the platform whose rule it was about")
     found = await awaited(services, namespace, type, reference, wait=wait, state=state)
     return OrjsonResponse(instruction_answer(found))
 

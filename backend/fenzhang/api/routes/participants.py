@@ -12,13 +12,14 @@ from fenzhang.api.present import instruction_answer, participant_answer, status_
 from fenzhang.api.responses import OrjsonResponse
 from fenzhang.api.routing import SecuredRoute
 from fenzhang.api.schemas.answers import InstructionAnswer, ParticipantAnswer, ParticipantList
-from fenzhang.api.schemas.governance import ParticipantBody, RequestBody
+from fenzhang.api.schemas.governance import ConsentBody, ParticipantBody, PlaceBody, RequestBody
 from fenzhang.api.services import services_of
 from fenzhang.api.types import ParticipantName, Reference
 from fenzhang.api.waiting import Wait, awaited
 from fenzhang.intake import participants
 from fenzhang.intake.actor import Actor, Scope
 from fenzhang.intake.errors import UnknownParticipant
+from fenzhang.intake.freezes import freezes_of
 from fenzhang.store.tables import InstructionType
 
 router = APIRouter(route_class=SecuredRoute, tags=["Participants"])
@@ -37,7 +38,8 @@ async def enrol(request: Request, body: ParticipantBody, actor: Platform) -> Orj
     async with services_of(request).database.write() as session:
         outcome = await participants.enrol_recipient(session, actor, body.out_participant_no)
         participant = await participants.participant_named(session, actor.namespace, body.out_participant_no)
-    answer = participant_answer(participant, outcome.instruction)
+        freezes = await freezes_of(session, [participant.id])
+    answer = participant_answer(participant, outcome.instruction, freezes)
     return OrjsonResponse(answer, status_of_write([outcome]))
 
 
@@ -53,8 +55,9 @@ async def list_participants(
         # PostgreSQL's text holds no NUL; nothing follows such a cursor differently.
         cursor = after.replace("\0", "")
         found = await participants.list_participants(session, actor.namespace, cursor, limit + 1)
+        freezes = await freezes_of(session, [participant.id for participant in found])
     answer = {
-        "participants": [participant_answer(participant, None) for participant in found[:limit]],
+        "participants": [participant_answer(participant, None, freezes) for participant in found[:limit]],
         "next": found[limit - 1].reference if len(found) > limit else None,
     }
     return OrjsonResponse(answer)
@@ -70,13 +73,14 @@ async def get_participant(
     async with services.database.read() as session:
         participant = await participants.participant_named(session, namespace, reference)
         enrolment = await participants.enrolment_of(session, participant)
+        freezes = await freezes_of(session, [participant.id])
     if wait > 0 and enrolment is not None and enrolment.platform_id == namespace:
         own_reference = participant.reference
         kind = InstructionType.ENROLL
         enrolment = await awaited(services, namespace, kind, own_reference, wait=wait, state=None)
         async with services.database.read() as session:
             participant = await participants.participant_named(session, namespace, reference)
-    return OrjsonResponse(participant_answer(participant, enrolment))
+    return OrjsonResponse(participant_answer(participant, enrolment, freezes))
 
 
 @router.post(
@@ -99,6 +103,39 @@ async def resume(
 ) -> OrjsonResponse:
     """Resume a suspended participant."""
     return await _change(request, reference, body, actor, InstructionType.RESUME)
+
+
+@router.post(
+    "/v1/participants/{reference}/place",
+    **operation({202: InstructionAnswer, 200: InstructionAnswer}, *WRITE, scopes=_PLATFORM),
+)
+async def place(request: Request, reference: Reference, body: PlaceBody, actor: Platform) -> OrjsonResponse:
+    """Put a participant directly below another one, or at the top. Whoever has others below it stays."""
+    async with services_of(request).database.write() as session:
+        participant = await participants.participant_named(session, actor.namespace, reference)
+        parent = None
+        if body.out_parent_no is not None:
+            parent = await participants.participant_named(session, actor.namespace, body.out_parent_no)
+        outcome = await participants.place(session, actor, participant, parent, body.out_request_no)
+    return OrjsonResponse(instruction_answer(outcome.instruction), status_of_write([outcome]))
+
+
+@router.post(
+    "/v1/participants/{reference}/consent",
+    **operation({202: InstructionAnswer, 200: InstructionAnswer}, *WRITE, scopes=_PLATFORM),
+)
+async def consent(
+    request: Request, reference: Reference, body: ConsentBody, actor: Platform
+) -> OrjsonResponse:
+    """Record that a participant agrees, or no longer agrees, to receive from the platform: for orders from then on."""
+    async with services_of(request).database.write() as session:
+        participant = await participants.participant_named(session, actor.namespace, reference)
+        if participant.id == actor.namespace:
+            raise UnknownParticipant(reference)  # a platform always agrees to itself
+        outcome = await participants.change_consent(
+            session, actor, participant, body.out_request_no, granted=body.granted
+        )
+    return OrjsonResponse(instruction_answer(outcome.instruction), status_of_write([outcome]))
 
 
 async def _change(

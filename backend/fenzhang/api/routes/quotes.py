@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Request
@@ -11,21 +11,25 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from fenzhang.api.auth import allow
 from fenzhang.api.documentation import operation
+from fenzhang.api.present import share_out_answer
 from fenzhang.api.problems import plain
 from fenzhang.api.responses import OrjsonResponse
 from fenzhang.api.routing import SecuredRoute
 from fenzhang.api.schemas.answers import QuoteAnswer
 from fenzhang.api.schemas.governance import QuoteBody
 from fenzhang.api.services import services_of
-from fenzhang.domain.allocation import given_ranges
+from fenzhang.api.sharing import cap_of
+from fenzhang.domain.allocation import Allocation, given_ranges
 from fenzhang.domain.identifiers import hex_id, rule_id
 from fenzhang.domain.rules import Leg, leaf_indices, roles_of
-from fenzhang.intake import quotes, rules
+from fenzhang.domain.sharing import to_others
+from fenzhang.intake import quotes, reading, rules
 from fenzhang.intake.actor import Actor, Scope
 from fenzhang.intake.errors import UnknownRule
 from fenzhang.intake.snapshot import RuleShape, Snapshot, load_participants, platform_of
 from fenzhang.store import payloads
 from fenzhang.store.reasons import reason_to_json
+from fenzhang.store.tables import RuleVersion
 
 router = APIRouter(route_class=SecuredRoute, tags=["Rules"])
 Platform = Annotated[Actor, Depends(allow(Scope.PLATFORM))]
@@ -37,7 +41,11 @@ async def quote(request: Request, body: QuoteBody, actor: Platform) -> OrjsonRes
     """What a rule makes of an amount, by the Python specification and by the contract. Nothing is written."""
     services = services_of(request)
     async with services.database.read() as session:
-        legs, bound = await _resolve(session, actor, body)
+        quoted = await _resolve(session, actor, body)
+        cap = await cap_of(session, actor.namespace, quoted.rule) if quoted.rule else 0
+        terms = quoted.order
+        out = 0 if terms is None else await reading.share_out_of(session, terms.order_id, terms.merchant)
+    legs, bound = quoted.legs, quoted.bound
     given = body.given or ()
     ours = quotes.python_answer(legs, body.amount, given)
     theirs = await quotes.chain_answer(services.chain, legs, body.amount, given)
@@ -47,22 +55,40 @@ async def quote(request: Request, body: QuoteBody, actor: Platform) -> OrjsonRes
         "agree": ours == theirs,
         "reason": None if ours.error is None else plain(reason_to_json(ours.error)),
         "allocations": None if ours.leaves is None else _allocations(legs, ours.leaves, bound),
+        "terms": None if quoted.rule is None else quoted.rule.terms,
+        "share_out": _share_out(cap, out, terms, body.amount, _recipients(legs, ours.leaves, bound)),
         "given": [asdict(found) for found in given_ranges(legs, body.amount, given)],
     }
     return OrjsonResponse(answer)
 
 
-async def _resolve(
-    session: AsyncSession, actor: Actor, body: QuoteBody
-) -> tuple[Sequence[Leg], dict[str, bytes]]:
+@dataclass(frozen=True, slots=True)
+class _Quoted:
+    """What is quoted: legs and who holds their roles; their rule version, and the order if one was named."""
+
+    legs: Sequence[Leg]
+    bound: dict[str, bytes]
+    rule: RuleVersion | None = None
+    order: reading.Terms | None = None
+
+
+async def _resolve(session: AsyncSession, actor: Actor, body: QuoteBody) -> _Quoted:
     platform = await platform_of(session, actor.namespace)
     snapshot = Snapshot(platform, 0)
     named = [leg.named() for leg in body.legs or ()]
     names = {leg.recipient for leg in named if leg.recipient is not None} | set(body.bindings.values())
     await load_participants(session, snapshot, names)
     legs: tuple[Leg, ...]
-    if body.out_rule_no is not None:
-        legs = await _legs_of_rule(session, platform.id, body.out_rule_no, body.version)
+    rule, order = None, None
+    if body.out_order_no is not None:
+        order = reading.terms_of(await reading.order_named(session, platform.id, body.out_order_no))
+        rule = await session.get(RuleVersion, (platform.id, order.rule_id, order.rule_version))
+        if rule is None:
+            raise UnknownRule(hex_id(order.rule_id))
+    elif body.out_rule_no is not None:
+        rule = await _rule_named(session, platform.id, body.out_rule_no, body.version)
+    if rule is not None:
+        legs = payloads.legs_from_json(rule.legs)
     else:
         legs = tuple(
             leg.leg
@@ -72,18 +98,41 @@ async def _resolve(
         )
     roles = tuple(roles_of(legs))
     shape = RuleShape(roles, (), len(leaf_indices(legs)), len(legs))
-    return legs, dict(zip(roles, snapshot.bind(shape, body.bindings), strict=True))
+    bound = snapshot.bind(shape, body.bindings)
+    if order is not None:
+        bound = tuple(ours if any(ours) else given for ours, given in zip(order.bindings, bound, strict=True))
+    return _Quoted(legs, dict(zip(roles, bound, strict=True)), rule, order)
 
 
-async def _legs_of_rule(
+async def _rule_named(
     session: AsyncSession, platform_id: bytes, reference: str, version: int | None
-) -> tuple[Leg, ...]:
-    """Legs of the named version, else of the newest: a rule can be tried before anybody approves it."""
+) -> RuleVersion:
+    """The named version, else the newest: a rule can be tried before anybody approves it."""
     versions = await rules.versions_of(session, platform_id, rule_id(platform_id, reference))
     found = next((row for row in reversed(versions) if version in {None, row.version}), None)
     if found is None:
         raise UnknownRule(reference if version is None else f"{reference} version {version}")
-    return payloads.legs_from_json(found.legs)
+    return found
+
+
+def _share_out(
+    cap: int, out: int, order: reading.Terms | None, amount: int, allocations: Sequence[Allocation]
+) -> dict[str, Any] | None:
+    """The cap, and whether this split would be within it; without an order, as if the amount were all of one."""
+    found = share_out_answer(cap, amount if order is None else order.amount, out)
+    if found is None or order is None or not allocations:
+        return found and {**found, "leaving": None, "fits": None}
+    leaving = to_others(allocations, order.merchant)
+    return {**found, "leaving": leaving, "fits": leaving <= found["left"]}
+
+
+def _recipients(
+    legs: Sequence[Leg], leaves: Sequence[int] | None, bound: dict[str, bytes]
+) -> list[Allocation]:
+    """Who would receive what; 32 zero bytes for a role that nobody holds."""
+    places = [legs[index] for index in leaf_indices(legs)]
+    receivers = [leg.recipient or bound.get(leg.role or "", bytes(32)) for leg in places]
+    return [Allocation(who, share) for who, share in zip(receivers, leaves or (), strict=leaves is not None)]
 
 
 def _side(answer: quotes.QuoteAnswer) -> dict[str, Any]:

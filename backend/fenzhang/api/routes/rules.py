@@ -13,7 +13,7 @@ from fenzhang.api.present import instruction_answer, rule_answer, status_of_writ
 from fenzhang.api.responses import OrjsonResponse
 from fenzhang.api.routing import SecuredRoute
 from fenzhang.api.schemas.answers import InstructionAnswer, RuleAnswer, RuleList, RuleVersionAnswer
-from fenzhang.api.schemas.governance import ApprovalBody, RetirementBody, RuleBody
+from fenzhang.api.schemas.governance import ApprovalBody, RetirementBody, RuleBody, VetoBody
 from fenzhang.api.services import services_of
 from fenzhang.api.trying import version_among
 from fenzhang.api.types import Reference
@@ -23,20 +23,24 @@ from fenzhang.intake import participants, rules
 from fenzhang.intake.actor import Actor, Scope
 from fenzhang.intake.errors import UnknownRule
 from fenzhang.intake.snapshot import chain_time
+from fenzhang.store import chainsettings
 from fenzhang.store.tables import RuleVersion
 
 router = APIRouter(route_class=SecuredRoute, tags=["Rules"])
 Platform = Annotated[Actor, Depends(allow(Scope.PLATFORM))]
 Approver = Annotated[Actor, Depends(allow(Scope.APPROVER))]
-Reader = Annotated[Actor, Depends(allow(Scope.PLATFORM, Scope.APPROVER, Scope.AUDITOR))]
+Guardian = Annotated[Actor, Depends(allow(Scope.GUARDIAN))]
+Reader = Annotated[Actor, Depends(allow(Scope.PLATFORM, Scope.APPROVER, Scope.GUARDIAN, Scope.AUDITOR))]
 PlatformQuery = Annotated[
     Reference | None,
-    Query(description="Whose rules. A platform reads its own; approvers and auditors name the platform."),
+    Query(
+        description="Whose rules. A platform reads its own; approvers, guardians and auditors name the platform."
+    ),
 ]
 VersionPath = Annotated[int, Path(ge=1, le=2**31 - 1)]
 _PLATFORM = (Scope.PLATFORM,)
-_READERS = (Scope.PLATFORM, Scope.APPROVER, Scope.AUDITOR)
-_ALL_PLATFORMS = frozenset({Scope.APPROVER, Scope.AUDITOR})
+_READERS = (Scope.PLATFORM, Scope.APPROVER, Scope.GUARDIAN, Scope.AUDITOR)
+_ALL_PLATFORMS = frozenset({Scope.APPROVER, Scope.GUARDIAN, Scope.AUDITOR})
 
 
 async def readable_platform(session: AsyncSession, actor: Actor, named: str | None) -> bytes:
@@ -73,6 +77,7 @@ async def propose(request: Request, body: RuleBody, actor: Platform) -> OrjsonRe
         reference=body.out_request_no,
         rule=body.out_rule_no,
         legs=tuple(leg.named() for leg in body.legs),
+        terms=body.terms.terms(),
         version=body.version,
         effective_from=body.effective_from,
         signature=body.signature,
@@ -89,8 +94,8 @@ async def list_rules(request: Request, actor: Reader, platform: PlatformQuery = 
     async with services_of(request).database.read() as session:
         platform_id = await readable_platform(session, actor, platform)
         found = await rules.list_rules(session, platform_id)
-        now = await chain_time(session)
-    return OrjsonResponse({"rules": [rule_answer(versions, now) for versions in found.values()]})
+        now, lock = await chain_time(session), await chainsettings.read(session, chainsettings.APPROVAL_LOCK)
+    return OrjsonResponse({"rules": [rule_answer(versions, now, lock) for versions in found.values()]})
 
 
 @router.get("/v1/rules/{reference}", **operation({200: RuleAnswer}, *READ, scopes=_READERS))
@@ -100,8 +105,8 @@ async def get_rule(
     """A rule, and which of its versions is in force."""
     async with services_of(request).database.read() as session:
         found = await readable_versions(session, actor, reference, platform)
-        now = await chain_time(session)
-    return OrjsonResponse(rule_answer(found, now))
+        now, lock = await chain_time(session), await chainsettings.read(session, chainsettings.APPROVAL_LOCK)
+    return OrjsonResponse(rule_answer(found, now, lock))
 
 
 @router.get("/v1/rules/{reference}/versions", **operation({200: RuleAnswer}, *READ, scopes=_READERS))
@@ -148,6 +153,29 @@ async def approve(
             rule=reference,
             version=version,
             content_hash=body.content_hash,
+        )
+    return OrjsonResponse(instruction_answer(outcome.instruction), status_of_write([outcome]))
+
+
+@router.post(
+    "/v1/rules/{reference}/versions/{version}/veto",
+    **operation({202: InstructionAnswer, 200: InstructionAnswer}, *WRITE, scopes=(Scope.GUARDIAN,)),
+)
+async def veto(
+    request: Request, reference: Reference, version: VersionPath, body: VetoBody, actor: Guardian
+) -> OrjsonResponse:
+    """Veto a version before it takes effect, whether it is approved or not. It can then never be used."""
+    async with services_of(request).database.write() as session:
+        platform = await participants.platform_named(session, body.platform)
+        outcome = await rules.veto(
+            session,
+            actor,
+            platform,
+            body.out_request_no,
+            rule=reference,
+            version=version,
+            content_hash=body.content_hash,
+            reason_code=body.reason_code,
         )
     return OrjsonResponse(instruction_answer(outcome.instruction), status_of_write([outcome]))
 

@@ -1,4 +1,4 @@
-"""Orders, splits, releases and returns, one by one and in batches: all on one path."""
+"""Orders, splits, releases, returns and refunds, one by one and in batches: all on one path."""
 
 from __future__ import annotations
 
@@ -20,12 +20,14 @@ from fenzhang.api.schemas.settlement import (
     InstructionBatch,
     OrderBatch,
     OrderBody,
+    RefundBody,
     ReleaseBody,
     ReturnBody,
     SplitBatch,
     SplitBody,
 )
 from fenzhang.api.services import services_of
+from fenzhang.api.sharing import share_out_of
 from fenzhang.api.types import Reference
 from fenzhang.api.waiting import SeenState, Wait, awaited
 from fenzhang.domain.errors import FenzhangError
@@ -33,6 +35,7 @@ from fenzhang.domain.rules import roles_of
 from fenzhang.intake import reading, settlement
 from fenzhang.intake.actor import Actor, Scope
 from fenzhang.intake.errors import UnknownOrderReference
+from fenzhang.intake.freezes import freezes_of
 from fenzhang.intake.requests import SettlementRequest
 from fenzhang.intake.signing import Signatures
 from fenzhang.store import payloads
@@ -125,9 +128,15 @@ async def return_(request: Request, body: ReturnBody, actor: Platform) -> Orjson
     return await _accept_one(request, actor, body.request(), body.authorization)
 
 
+@router.post("/v1/refunds", **_ONE)
+async def refund(request: Request, body: RefundBody, actor: Platform) -> OrjsonResponse:
+    """Give an amount of an order back to its buyer, in one step: held money first, then all leaves in proportion."""
+    return await _accept_one(request, actor, body.request(), body.authorization)
+
+
 @router.post("/v1/instructions/batch", **_MANY)
 async def batch(request: Request, body: InstructionBatch, actor: Platform) -> OrjsonResponse:
-    """Up to 1,000 captures, splits, releases and returns in order. An item may refer to those before it."""
+    """Up to 1,000 captures, splits, releases, returns and refunds in order. An item may refer to those before it."""
     answers = await _accept(
         request,
         actor,
@@ -162,7 +171,8 @@ async def get_order(
         names = await reading.references_of(
             session, actor.namespace, [*recipients, terms.merchant, *terms.bindings]
         )
-    return OrjsonResponse(order_answer(reference, found, terms, roles, names))
+        share_out = await share_out_of(session, actor.namespace, terms, rule)
+    return OrjsonResponse(order_answer(reference, found, terms, roles, names) | {"share_out": share_out})
 
 
 @router.get("/v1/splits/{reference}", **_GET)
@@ -189,6 +199,14 @@ async def get_return(
     return await _get(request, actor, InstructionType.RETURN, reference, wait=wait, state=state)
 
 
+@router.get("/v1/refunds/{reference}", **_GET)
+async def get_refund(
+    request: Request, reference: Reference, actor: Platform, wait: Wait = 0, state: SeenState = None
+) -> OrjsonResponse:
+    """A refund, and when it is SETTLED what was held of it and what each leaf of the order gave."""
+    return await _get(request, actor, InstructionType.REFUND, reference, wait=wait, state=state)
+
+
 async def _get(
     request: Request, actor: Actor, kind: InstructionType, reference: str, *, wait: float, state: str | None
 ) -> OrjsonResponse:
@@ -198,4 +216,5 @@ async def _get(
         leaves = await reading.leaves_of(session, [found])
         recipients = [leaf.recipient for shares in leaves.values() for leaf in shares]
         names = await reading.references_of(session, actor.namespace, recipients)
-    return OrjsonResponse(with_leaves(found, leaves, names))
+        freezes = await freezes_of(session, [found.id] if kind is InstructionType.SPLIT else [])
+    return OrjsonResponse(with_leaves(found, leaves, names, freezes))

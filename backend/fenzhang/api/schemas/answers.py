@@ -14,12 +14,19 @@ Type = Literal[
     "SPLIT",
     "RELEASE",
     "RETURN",
+    "REFUND",
     "ENROLL",
     "SUSPEND",
     "RESUME",
+    "PLACE",
     "PROPOSE",
     "APPROVE",
     "RETIRE",
+    "VETO",
+    "FREEZE",
+    "UNFREEZE",
+    "CONSENT",
+    "CAP",
 ]
 Standing = Literal["UNKNOWN", "ACTIVE", "SUSPENDED", "CLOSED"]
 
@@ -58,14 +65,42 @@ class Reason(BaseModel):
     values: dict[str, Any]
 
 
+class FreezeAnswer(BaseModel):
+    """A freeze that lasts: by which account, why, and since which block."""
+
+    guardian: str
+    reason: str
+    block_number: int
+    tx_hash: str
+
+
+class FrozenThing(FreezeAnswer):
+    """What is frozen: an order, a split of an order, or a participant."""
+
+    kind: Literal["ORDER", "SPLIT", "PARTICIPANT"]
+    id: str
+    order_id: str | None
+
+
+class FreezeList(BaseModel):
+    """What is frozen now, oldest first; `next` is the cursor of the next page, null on the last."""
+
+    freezes: list[FrozenThing]
+    next: int | None
+
+
 class LeafAnswer(BaseModel):
-    """One leaf of a settled record, minor units. `returnable` is what a return can still take from it."""
+    """One leaf of a settled record, minor units. `returned` and `refunded` is what it has given back since.
+
+    `returnable` is what a return can still take from it.
+    """
 
     leaf: int
     participant_id: str
     out_participant_no: str | None
     amount: int
     returned: int
+    refunded: int
     returnable: int
 
 
@@ -85,12 +120,17 @@ class InstructionAnswer(BaseModel):
     out_split_no: str | None = None
     out_release_no: str | None = None
     out_return_no: str | None = None
+    out_refund_no: str | None = None
     out_participant_no: str | None = None
     out_rule_no: str | None = None
     out_request_no: str | None = None
     amount: int | None = None
     currency: str | None = None
+    from_held: int | None = Field(
+        default=None, description="Of a settled refund: what its order held. The rest is in `allocations`."
+    )
     allocations: list[LeafAnswer] | None = None
+    frozen: FreezeAnswer | None = Field(default=None, description="Of a split that a guardian has frozen.")
 
 
 class BatchAnswer(BaseModel):
@@ -99,8 +139,24 @@ class BatchAnswer(BaseModel):
     items: list[InstructionAnswer | Problem]
 
 
+class ShareOutAnswer(BaseModel):
+    """A cap on what splits give to others than the order's merchant, of its rule version or platform, minor units.
+
+    `max_share_out`: basis points of what was captured, which make `most`. `shared_out`: what splits gave, less what was
+    returned; so much is `left` for further splits.
+    """
+
+    max_share_out: int
+    most: int
+    shared_out: int
+    left: int
+
+
 class OrderAnswer(BaseModel):
-    """An order: what was captured, what it still holds (can be split or released), and what happened to it."""
+    """An order: what was captured, what it still holds (can be split or released), and what happened to it.
+
+    `share_out` is null without a cap.
+    """
 
     out_order_no: str
     order_id: str
@@ -111,21 +167,37 @@ class OrderAnswer(BaseModel):
     rule_id: str
     rule_version: int
     bindings: dict[str, str | None]
+    hold_until: int | None = Field(description="Nothing may be done on the order before, Unix seconds.")
+    expires_at: int | None = Field(
+        description="What it holds then is released to the merchant, Unix seconds."
+    )
     captured: int
     held: int
     split: Sum
     returned: Sum
     released: Sum
+    refunded: Sum
+    released_by_expiry: Sum
+    frozen: FreezeAnswer | None = Field(description="While a guardian has frozen the order.")
+    share_out: ShareOutAnswer | None
     instructions: list[InstructionAnswer]
 
 
 class ParticipantAnswer(BaseModel):
-    """A participant and its standing on the chain; `enrolment` is the instruction that enrolled it."""
+    """A participant and its standing on the chain; `enrolment` is the instruction that enrolled it.
+
+    `consents`: it agrees to receive from the platform. `max_share_out`: a platform's cap in basis points, 0 for none.
+    """
 
     out_participant_no: str
     participant_id: str
     status: Standing
     authority: str | None
+    frozen: FreezeAnswer | None = Field(description="While a guardian has frozen the participant.")
+    parent_id: str | None
+    level: int
+    consents: bool
+    max_share_out: int
     enrolment: InstructionAnswer | None
 
 
@@ -136,21 +208,42 @@ class ParticipantList(BaseModel):
     next: str | None
 
 
+class TermsAnswer(BaseModel):
+    """What a version says beside its legs, as it was proposed."""
+
+    max_share_out: int
+    may_owe: bool
+
+
+class VetoAnswer(BaseModel):
+    """Who vetoed a version, with which reason, in which block."""
+
+    guardian: str
+    reason_code: str
+    block_number: int
+
+
 class RuleVersionAnswer(BaseModel):
-    """A version of a rule as it stands on the chain."""
+    """A version of a rule as it stands on the chain; `veto` is null unless it was vetoed."""
 
     out_rule_no: str
     rule_id: str
     version: int
-    state: Literal["UNKNOWN", "PROPOSED", "NOT_EFFECTIVE", "IN_FORCE", "SUPERSEDED", "RETIRED"]
+    state: Literal["UNKNOWN", "PROPOSED", "NOT_EFFECTIVE", "IN_FORCE", "SUPERSEDED", "RETIRED", "VETOED"]
     effective_from: int
     content_hash: str
     roles: list[str]
     legs: list[dict[str, Any]]
+    terms: TermsAnswer
+    veto: VetoAnswer | None
 
 
 class RuleAnswer(BaseModel):
-    """A rule: its newest version, and the one that orders captured now are split by."""
+    """A rule: its newest version, and the one that orders captured now are split by.
+
+    A version is approved at least `approval_lock` seconds before it takes effect: one that is approved now takes effect
+    at `earliest_effect` or later.
+    """
 
     out_rule_no: str
     rule_id: str
@@ -158,6 +251,8 @@ class RuleAnswer(BaseModel):
     retired: bool
     in_force: int | None
     latest: int
+    approval_lock: int
+    earliest_effect: int
     versions: list[RuleVersionAnswer]
 
 
@@ -194,10 +289,21 @@ class GivenLeg(BaseModel):
     remaining: int | None
 
 
+class QuotedShareOut(ShareOutAnswer):
+    """A cap and what is left of it, and what this split would give to others: whether it `fits`.
+
+    `leaving` and `fits` are null unless an order is quoted; then `amount` counts as all that was captured.
+    """
+
+    leaving: int | None
+    fits: bool | None
+
+
 class QuoteAnswer(BaseModel):
     """The Python specification's answer and the contract's. `reason`: why the split would be rejected.
 
-    They `agree` when amounts, or reasons with all their values, are the same.
+    They `agree` when amounts, or reasons with all their values, are the same. `terms` are those of the quoted rule
+    version, and `share_out` is null without a cap.
     """
 
     python: QuoteSide
@@ -205,16 +311,19 @@ class QuoteAnswer(BaseModel):
     agree: bool
     reason: Reason | None
     allocations: list[QuoteLeaf] | None
+    terms: TermsAnswer | None
+    share_out: QuotedShareOut | None
     given: list[GivenLeg]
 
 
 class PositionAnswer(BaseModel):
-    """What is payable to a participant, minor units."""
+    """What is payable to a participant, minor units. Negative is what it owes, and `debt` says so; else it is 0."""
 
     out_participant_no: str
     participant_id: str
     currency: str
     amount: Sum
+    debt: Sum
 
 
 class PositionList(BaseModel):
@@ -222,6 +331,34 @@ class PositionList(BaseModel):
 
     positions: list[PositionAnswer]
     next: str | None = None
+    block_number: int = BLOCK_NUMBER
+    block_time: int | None = BLOCK_TIME
+
+
+class DebtAnswer(BaseModel):
+    """What a participant owes, minor units. `out_participant_no` is the platform's own; others see ids alone."""
+
+    participant_id: str
+    out_participant_no: str | None
+    platform_id: str | None
+    currency: str
+    debt: Sum
+
+
+class DebtTotal(BaseModel):
+    """All debts of a currency, minor units."""
+
+    currency: str
+    participants: int
+    debt: Sum
+
+
+class DebtList(BaseModel):
+    """A page of debts by currency and participant id, and the totals of all pages; `next` is null on the last."""
+
+    debts: list[DebtAnswer]
+    totals: list[DebtTotal]
+    next: str | None
     block_number: int = BLOCK_NUMBER
     block_time: int | None = BLOCK_TIME
 

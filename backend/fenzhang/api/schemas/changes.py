@@ -67,7 +67,7 @@ class ComparedVersion(BaseModel):
     """A version of the two, as it stands on the chain now."""
 
     version: int
-    state: Literal["UNKNOWN", "PROPOSED", "NOT_EFFECTIVE", "IN_FORCE", "SUPERSEDED", "RETIRED"]
+    state: Literal["UNKNOWN", "PROPOSED", "NOT_EFFECTIVE", "IN_FORCE", "SUPERSEDED", "RETIRED", "VETOED"]
     effective_from: int
     content_hash: str
 
@@ -85,6 +85,14 @@ class FieldChangeAnswer(BaseModel):
     field: Literal["kind", "value", "min", "max", "recipient", "role"]
     before: Any
     after: Any
+
+
+class TermChangeAnswer(BaseModel):
+    """A term in both versions."""
+
+    field: Literal["max_share_out", "may_owe"]
+    before: int | bool
+    after: int | bool
 
 
 class ChangedLegAnswer(BaseModel):
@@ -116,6 +124,7 @@ class RuleDiffAnswer(BaseModel):
     before: ComparedVersion
     after: ComparedVersion
     same_legs: bool
+    terms: list[TermChangeAnswer]
     added: list[PlacedLegAnswer]
     removed: list[PlacedLegAnswer]
     changed: list[ChangedLegAnswer]
@@ -123,7 +132,7 @@ class RuleDiffAnswer(BaseModel):
 
 
 class ParticipantChange(BaseModel):
-    """What a participant got and would have got by the replayed splits, after returns, minor units.
+    """What a participant got and would have got by the replayed splits, after returns and refunds, minor units.
 
     Approvers see ids alone; `out_participant_no` is the platform's own.
     """
@@ -137,7 +146,7 @@ class ParticipantChange(BaseModel):
 
 
 class CurrencyChange(BaseModel):
-    """A currency's totals, minor units. Of what was replayed, both sides are `amount` - `returned`.
+    """A currency's totals, minor units. Of what was replayed, both sides are `amount` - `returned` - `refunded`.
 
     `redistributed` is how much goes to others than it went to. Releases are the same by every version.
     """
@@ -146,6 +155,7 @@ class CurrencyChange(BaseModel):
     splits: int
     amount: Sum
     returned: Sum
+    refunded: Sum
     actual: Sum
     hypothetical: Sum
     redistributed: Sum

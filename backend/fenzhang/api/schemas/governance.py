@@ -22,8 +22,9 @@ from fenzhang.api.types import (
     Timestamp,
     Version,
 )
-from fenzhang.domain.rules import MAX_LEGS, Leg, LegKind
+from fenzhang.domain.rules import BASIS_POINTS, MAX_LEGS, Leg, LegKind, RuleTerms
 from fenzhang.intake.actor import Scope
+from fenzhang.intake.freezes import FreezeRequest
 from fenzhang.intake.rules import NamedLeg
 
 LEGS_EXAMPLE: list[dict[str, Any]] = [
@@ -56,7 +57,8 @@ class AppBody(Model):
     )
     name: Reference
     scopes: Annotated[
-        list[Literal["operator", "platform", "approver", "auditor"]], Field(min_length=1, max_length=4)
+        list[Literal["operator", "platform", "approver", "guardian", "auditor"]],
+        Field(min_length=1, max_length=5),
     ]
     platform: Reference | None = None
 
@@ -105,11 +107,88 @@ class ParticipantBody(Model):
     out_participant_no: Reference
 
 
+class FreezeBody(Model):
+    """What to freeze or unfreeze: an order, a split of an order, or a participant, of a platform."""
+
+    model_config = examples(
+        {
+            "out_request_no": "case-17",
+            "platform": "mall",
+            "reason": "buyer-dispute",
+            "out_participant_no": "promoter-001",
+        },
+        oneOf=[
+            {
+                "required": ["out_order_no"],
+                "properties": {"out_order_no": {"type": "string"}, "out_participant_no": {"type": "null"}},
+            },
+            {
+                "required": ["out_participant_no"],
+                "properties": {
+                    "out_participant_no": {"type": "string"},
+                    "out_order_no": {"type": "null"},
+                    "out_split_no": {"type": "null"},
+                },
+            },
+        ],
+    )
+    out_request_no: Reference
+    platform: Reference
+    reason: Annotated[str, Field(pattern="^[a-z0-9_-]{1,32}$")]
+    out_order_no: Reference | None = None
+    out_split_no: Reference | None = None
+    """With `out_order_no`: this split of the order, and not the order."""
+    out_participant_no: ParticipantName | None = None
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if (self.out_order_no is None) == (self.out_participant_no is None):
+            raise ValueError("name either an order or a participant")
+        if self.out_split_no is not None and self.out_order_no is None:
+            raise ValueError("a split is named with its order")
+        return self
+
+    def request(self, *, frozen: bool) -> FreezeRequest:
+        """What intake accepts."""
+        return FreezeRequest(
+            reference=self.out_request_no,
+            frozen=frozen,
+            reason=self.reason,
+            order=self.out_order_no,
+            split=self.out_split_no,
+            participant=self.out_participant_no,
+        )
+
+
+class ConsentBody(Model):
+    """Whether a participant agrees to receive from the platform from now on."""
+
+    model_config = examples({"out_request_no": "consent-000001", "granted": False})
+    out_request_no: Reference
+    granted: bool
+
+
+class CapBody(Model):
+    """Basis points of an order's captured amount that a platform's splits may give to others; 0 lifts the cap."""
+
+    model_config = examples({"out_request_no": "cap-000001", "max_share_out": 3000})
+    out_request_no: Reference
+    max_share_out: Annotated[int, Field(ge=0, le=BASIS_POINTS)]
+
+
 class RequestBody(Model):
     """A change that needs no more than the client's own reference for it."""
 
     model_config = examples({"out_request_no": "request-000001"})
     out_request_no: Reference
+
+
+class PlaceBody(Model):
+    """Below whom a participant is to stand; null is at the top."""
+
+    model_config = examples({"out_request_no": "place-000001", "out_parent_no": "merchant-001"})
+    out_request_no: Reference
+    out_parent_no: ParticipantName | None
 
 
 class LegBody(Model):
@@ -142,6 +221,21 @@ class LegBody(Model):
 Legs = Annotated[list[LegBody], Field(min_length=1, max_length=MAX_LEGS)]
 
 
+class TermsBody(Model):
+    """What a version says beside its legs.
+
+    `max_share_out`: basis points of an order's captured amount that its splits may give to others than its merchant;
+    0 means no cap. `may_owe`: a return may make a recipient's position negative.
+    """
+
+    max_share_out: Annotated[int, Field(ge=0, le=BASIS_POINTS)] = 0
+    may_owe: bool = False
+
+    def terms(self) -> RuleTerms:
+        """What intake takes."""
+        return RuleTerms(max_share_out=self.max_share_out, may_owe=self.may_owe)
+
+
 class RuleBody(Model):
     """Propose a rule version. A `signature` is the authority's EIP-712 signature over RuleProposal.
 
@@ -155,6 +249,7 @@ class RuleBody(Model):
     out_request_no: Reference
     out_rule_no: Reference
     legs: Legs
+    terms: TermsBody = Field(default_factory=TermsBody)
     version: Version | None = None
     effective_from: Timestamp | None = None
     signature: SignatureBytes | None = None
@@ -177,6 +272,23 @@ class ApprovalBody(Model):
     content_hash: HexId
 
 
+class VetoBody(Model):
+    """Veto exactly the content that `content_hash` names, for the reason that `reason_code` stands for on the chain."""
+
+    model_config = examples(
+        {
+            "out_request_no": "veto-000001",
+            "platform": "mall",
+            "content_hash": CONTENT_HASH_EXAMPLE,
+            "reason_code": "share_too_high",
+        }
+    )
+    out_request_no: Reference
+    platform: Reference
+    content_hash: HexId
+    reason_code: RoleName
+
+
 class RetirementBody(Model):
     """Retire a rule for new orders, for ever. A `signature` is the authority's over RuleRetirement."""
 
@@ -185,8 +297,12 @@ class RetirementBody(Model):
     signature: SignatureBytes | None = None
 
 
+_ALTERNATIVES = 3
+"""Ways to say what is quoted."""
+
+
 class QuoteBody(Model):
-    """A dry run: a version of a rule, or any legs, on an amount. `bindings` add who would receive what.
+    """A dry run: an order, a version of a rule, or any legs, on an amount. `bindings` add who would receive what.
 
     `given` is what the split would give GIVEN legs, in leg order; without it, the answer says what it may give.
     """
@@ -200,10 +316,15 @@ class QuoteBody(Model):
             ],
             "amount": 99,
         },
+        {"out_order_no": "order-000001", "amount": 9900},
         oneOf=[
             {
                 "required": ["out_rule_no"],
-                "properties": {"out_rule_no": {"type": "string"}, "legs": {"type": "null"}},
+                "properties": {
+                    "out_rule_no": {"type": "string"},
+                    "legs": {"type": "null"},
+                    "out_order_no": {"type": "null"},
+                },
             },
             {
                 "required": ["legs"],
@@ -211,6 +332,16 @@ class QuoteBody(Model):
                     "legs": {"type": "array"},
                     "out_rule_no": {"type": "null"},
                     "version": {"type": "null"},
+                    "out_order_no": {"type": "null"},
+                },
+            },
+            {
+                "required": ["out_order_no"],
+                "properties": {
+                    "out_order_no": {"type": "string"},
+                    "out_rule_no": {"type": "null"},
+                    "version": {"type": "null"},
+                    "legs": {"type": "null"},
                 },
             },
         ],
@@ -219,13 +350,14 @@ class QuoteBody(Model):
     out_rule_no: Reference | None = None
     version: Version | None = None
     legs: Legs | None = None
+    out_order_no: Reference | None = None
     bindings: Bindings = Field(default_factory=dict)
     given: GivenAmounts | None = None
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        if (self.out_rule_no is None) == (self.legs is None):
-            raise ValueError("give either out_rule_no or legs")
-        if self.version is not None and self.legs is not None:
-            raise ValueError("legs have no version")
+        if [self.out_rule_no, self.legs, self.out_order_no].count(None) != _ALTERNATIVES - 1:
+            raise ValueError("give one of out_rule_no, legs and out_order_no")
+        if self.version is not None and self.out_rule_no is None:
+            raise ValueError("only a rule has versions")
         return self

@@ -65,7 +65,7 @@ class StatementLine(BaseModel):
     balance: Sum
     counter_account: _Account
     counter_participant_id: str | None
-    kind: Literal["CAPTURE", "SPLIT", "RELEASE", "RETURN", "REJECTION"]
+    kind: Literal["CAPTURE", "SPLIT", "RELEASE", "RETURN", "REFUND", "REJECTION"]
     record: int
     block_number: int
     time: int | None = Field(description="Unix time of the block; null if it is not on the chain any more.")
@@ -79,6 +79,7 @@ class StatementLine(BaseModel):
     out_split_no: str | None = None
     out_release_no: str | None = None
     out_return_no: str | None = None
+    out_refund_no: str | None = None
 
 
 class StatementAnswer(BaseModel):

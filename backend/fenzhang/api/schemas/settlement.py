@@ -1,4 +1,4 @@
-"""Requests that money follows: captures, splits, releases, returns, and batches of them."""
+"""Requests that money follows: captures, splits, releases, returns, refunds, and batches of them."""
 
 from __future__ import annotations
 
@@ -34,6 +34,7 @@ from fenzhang.intake.limits import MAX_BATCH
 from fenzhang.intake.requests import (
     CaptureRequest,
     ClientSignature,
+    RefundRequest,
     ReleaseRequest,
     ReturnRequest,
     SettlementRequest,
@@ -64,6 +65,11 @@ RETURN_EXAMPLE = {
     "out_return_no": "mall-20261111-000001-B1",
     "out_split_no": "mall-20261111-000001-S1",
     "amount": 1200,
+}
+REFUND_EXAMPLE = {
+    "out_refund_no": "mall-20261111-000001-F1",
+    "out_order_no": "mall-20261111-000001",
+    "amount": 4500,
 }
 
 
@@ -117,6 +123,10 @@ class OrderItem(Model):
     amount: Amount
     channel: Literal["alipay", "bank-gateway", "sandbox", "unionpay", "wechat"]
     bindings: Bindings = Field(default_factory=dict)
+    hold_until: Timestamp = 0
+    """Nothing may be done on the order before this time; 0 for none."""
+    expires_at: Timestamp = 0
+    """What the order still holds at this time is released to its merchant; 0 for never."""
 
     def request(self) -> CaptureRequest:
         """What intake accepts."""
@@ -129,6 +139,8 @@ class OrderItem(Model):
             amount=self.amount,
             channel=check_channel("channel", self.channel),
             bindings=self.bindings,
+            hold_until=self.hold_until,
+            expires_at=self.expires_at,
         )
 
 
@@ -194,6 +206,25 @@ class ReturnItem(Model):
         )
 
 
+class RefundItem(Model):
+    """Give an amount of an order back to its buyer: from what it holds, then in proportion from all that it gave."""
+
+    model_config = examples(REFUND_EXAMPLE)
+    out_refund_no: Reference
+    out_order_no: Reference
+    amount: Amount
+    currency: Currency | None = None
+
+    def request(self) -> RefundRequest:
+        """What intake accepts."""
+        return RefundRequest(
+            reference=self.out_refund_no,
+            order=self.out_order_no,
+            amount=self.amount,
+            currency=self.currency,
+        )
+
+
 class TypedOrderItem(OrderItem):
     """A capture in a mixed batch."""
 
@@ -222,10 +253,18 @@ class TypedReturnItem(ReturnItem):
     type: Literal["RETURN"]
 
 
+class TypedRefundItem(RefundItem):
+    """A refund in a mixed batch."""
+
+    model_config = examples({"type": "REFUND", **REFUND_EXAMPLE})
+    type: Literal["REFUND"]
+
+
 TypedItem = Annotated[
-    TypedOrderItem | TypedSplitItem | TypedReleaseItem | TypedReturnItem, Field(discriminator="type")
+    TypedOrderItem | TypedSplitItem | TypedReleaseItem | TypedReturnItem | TypedRefundItem,
+    Field(discriminator="type"),
 ]
-AnyItem = OrderItem | SplitItem | ReleaseItem | ReturnItem
+AnyItem = OrderItem | SplitItem | ReleaseItem | ReturnItem | RefundItem
 
 
 # ------------------------------------------------------------------------------ single requests
@@ -251,6 +290,12 @@ class ReleaseBody(ReleaseItem):
 
 class ReturnBody(ReturnItem):
     """A return; without `authorization` the platform's key in the keystore signs it."""
+
+    authorization: AuthorizationBody | None = None
+
+
+class RefundBody(RefundItem):
+    """A refund; without `authorization` the platform's key in the keystore signs it."""
 
     authorization: AuthorizationBody | None = None
 
@@ -304,10 +349,9 @@ class SplitBatch(Model):
 
 
 class InstructionBatch(Model):
-    """Up to 1,000 captures, splits, releases and returns in order; an item may refer to those before it.
+    """Up to 1,000 captures, splits, releases, returns and refunds in order; an item may refer to those before it.
 
-    `authorization` covers splits, releases and returns, `attestation` covers captures. With either it is all or
-    nothing.
+    `attestation` covers captures, `authorization` everything else. With either it is all or nothing.
     """
 
     model_config = examples(
@@ -317,6 +361,7 @@ class InstructionBatch(Model):
                 {"type": "SPLIT", **SPLIT_EXAMPLE},
                 {"type": "RETURN", **RETURN_EXAMPLE},
                 {"type": "RELEASE", **RELEASE_EXAMPLE},
+                {"type": "REFUND", **REFUND_EXAMPLE},
             ]
         }
     )

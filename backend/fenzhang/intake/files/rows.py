@@ -24,12 +24,13 @@ TEXTS = frozenset(
         "out_split_no",
         "out_release_no",
         "out_return_no",
+        "out_refund_no",
         "merchant",
         "currency",
         "channel",
     }
 )
-NUMBERS = frozenset({"amount", "rule_version"})
+NUMBERS = frozenset({"amount", "rule_version", "hold_until", "expires_at"})
 LISTS = frozenset({"amounts", "given"})
 BINDINGS = "bindings"
 REASONS = ("line", "code", "field", "message")

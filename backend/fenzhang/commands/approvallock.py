@@ -1,0 +1,63 @@
+"""`fenzhang approval-lock`: the least time between the approval of a rule version and its effect, shown or set."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fenzhang.commands.deploy import ADMIN_KEY_HELP, administrator
+from fenzhang.commands.nearby import DEPLOYMENT_HELP, RPC_HELP, deployment_file, node_url
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the command line."""
+    app.command("approval-lock")(approval_lock_command)
+
+
+def approval_lock_command(
+    seconds: Annotated[
+        int | None,
+        typer.Argument(help="Seconds; 0 lifts the lock. Without it, the present one is shown.", min=0),
+    ] = None,
+    *,
+    rpc: Annotated[str | None, typer.Option("--rpc", help=RPC_HELP, show_default=False)] = None,
+    deployment: Annotated[Path | None, typer.Option(help=DEPLOYMENT_HELP, show_default=False)] = None,
+    admin_key_file: Annotated[Path | None, typer.Option(help=ADMIN_KEY_HELP, show_default=False)] = None,
+    timeout: Annotated[float, typer.Option(help="Seconds to wait for the transaction.", min=1)] = 120.0,
+) -> None:
+    """Show or set how many seconds lie at least between the approval of a rule version and its effect.
+
+    Setting it is the administrator's. Versions that are approved already stay as they are.
+    """
+    found = asyncio.run(_run(rpc, deployment, admin_key_file, seconds, timeout))
+    typer.echo(f"a rule version is approved at least {found} seconds before it takes effect")
+
+
+async def _run(
+    rpc: str | None, given: Path | None, key_file: Path | None, seconds: int | None, timeout_s: float
+) -> int:
+    from fenzhang.chain.deployments import load
+    from fenzhang.chain.governance import set_approval_lock_call
+    from fenzhang.chain.node import NodeClient
+    from fenzhang.chain.steps import Progress, StepRunner
+    from fenzhang.chain.views import ChainView
+    from fenzhang.settings import Settings
+
+    settings = Settings.from_environment()
+    async with NodeClient(node_url(settings, rpc)) as node:
+        path = await deployment_file(settings, given, node)
+        contracts = load(path)
+        if seconds is not None:
+            admin = administrator(key_file, contracts.chain_id)
+            # Kept until it is mined: run again after an interruption, the command sends the same transaction.
+            identity = {"rule_book": contracts.rule_book.hex(), "admin": admin.address.hex()}
+            progress = Progress.open(path.with_name(f"{path.name}.approval-lock"), identity)
+            runner = StepRunner(node, admin, contracts.chain_id, progress, timeout_s, typer.echo)
+            step = f"approval lock {seconds}"
+            await runner.begin(step, contracts.rule_book, set_approval_lock_call(seconds))
+            await runner.finish(step)
+            progress.discard()
+        return await ChainView(node, contracts).approval_lock()
