@@ -113,9 +113,7 @@ class Histories(RuleBasedStateMachine):
         """How often each signer's nonce took effect."""
         self.world.put_in_force(AGENCY)
         self.world.put_in_force(LENIENT)
-        self.planner = Planner(
-            self.world, [MARKET, PAIR, AGENCY, VENDING, LENIENT, LENIENT], self.keys
-        )
+        self.planner = Planner(self.world, [MARKET, PAIR, AGENCY, VENDING, LENIENT, LENIENT], self.keys)
 
     def teardown(self) -> None:
         """Back to the beginning."""
