@@ -68,10 +68,11 @@ async def test_a_rule_shows_the_lock_and_when_what_is_approved_now_takes_effect(
     assert listed["approval_lock"] == DAY
 
 
-@pytest.mark.parametrize("effective_from", [None, 5, int(time.time()) + DAY // 2])
-async def test_what_nobody_can_approve_in_time_is_not_proposed(api: Api, effective_from: int | None) -> None:
+@pytest.mark.parametrize("effective", ["as soon as approved", "long ago", "in half the time"])
+async def test_what_nobody_can_approve_in_time_is_not_proposed(api: Api, effective: str) -> None:
     await _lock(api, DAY)
-    body = proposal() if effective_from is None else proposal(effective_from=effective_from)
+    moments = {"long ago": 5, "in half the time": int(time.time()) + DAY // 2}
+    body = proposal(effective_from=moments[effective]) if effective in moments else proposal()
     answer = await api.mall.post("/v1/rules", json=body)
     problem = answer.json()
     assert (answer.status_code, problem["code"]) == (409, "effective_within_lock"), answer.text
