@@ -169,11 +169,9 @@ async def _live_ids(session: AsyncSession, senders: Sequence[bytes]) -> Sequence
 
 
 async def _load_raw(session: AsyncSession, ids: Sequence[int]) -> list[tuple[int, bytes]]:
-    """Raw bytes of transactions, in order of sender and nonce."""
-    found: list[tuple[bytes, int, int, bytes]] = []
+    """Raw bytes of transactions, as they were signed: what one sender's needs of another's arrives behind it."""
+    found: list[tuple[int, bytes]] = []
     for chunk in chunks(ids):
-        query = select(Transaction.sender, Transaction.nonce, Transaction.id, Transaction.raw).where(
-            Transaction.id.in_(chunk)
-        )
-        found += [(sender, nonce, number, raw) for sender, nonce, number, raw in await session.execute(query)]
-    return [(number, raw) for _, _, number, raw in sorted(found)]
+        query = select(Transaction.id, Transaction.raw).where(Transaction.id.in_(chunk))
+        found += [(number, raw) for number, raw in await session.execute(query)]
+    return sorted(found)
