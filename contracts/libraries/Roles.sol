@@ -10,6 +10,6 @@ library Roles {
     uint64 internal constant RULE_APPROVER = 2;
     /// @notice Signs captures (a bank).
     uint64 internal constant ATTESTOR = 3;
-    /// @notice Protects others: vetoes rule versions, sets what platforms may share out at most.
+    /// @notice Protects others: vetoes rule versions, sets what platforms may share out at most, freezes.
     uint64 internal constant GUARDIAN = 4;
 }

@@ -10,6 +10,7 @@ import pytest_asyncio
 from fenzhang.domain import identifiers
 from fenzhang.domain.money import MAX_AMOUNT
 from fenzhang.domain.records import RecordKind
+from fenzhang.intake.reading import share_out_of
 from fenzhang.store.tables import (
     Account,
     AccountKind,
@@ -323,3 +324,20 @@ async def test_health_and_readiness_need_no_token(api: Api) -> None:
 async def test_unknown_type_of_instruction_is_no_instruction(shared_api: Api, kind: str) -> None:
     answer = await shared_api.mall.get(f"/v1/instructions/{kind}/r")
     assert answer.status_code in {404, 422}
+
+
+async def test_what_came_back_is_no_longer_shared_out(api: Api) -> None:
+    split_id = identifiers.split_id(MALL, "split-1")
+    await api.add(
+        record(1, RecordKind.SPLIT, split_id, 6_600),
+        *allocations(1, 330, 300, 132, 5_838),
+        record(2, RecordKind.RETURN, identifiers.return_id(MALL, "return-1"), 100, split_id=split_id),
+        *allocations(2, 5, 4, 2, 89),
+        record(3, RecordKind.REFUND, identifiers.refund_id(MALL, "refund-1"), 660),
+        *allocations(3, 33, 30, 13, 584),
+        record(4, RecordKind.RELEASE, identifiers.release_id(MALL, "release-1"), 3_400),
+        Allocation(record_id=4, leaf=0, recipient=participant("merchant-001"), amount=3_400),
+    )
+    async with api.database.read() as session:
+        found = await share_out_of(session, ORDER_ID, participant("merchant-001"))
+    assert found == (330 + 300 + 132) - (5 + 4 + 2) - (33 + 30 + 13)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 
-import httpx
 import pytest
 
 from audit.auditing import (
@@ -15,17 +13,16 @@ from audit.auditing import (
     forwarded,
     install_forwarder,
     left,
+    lied_to_about,
     mapped,
     only,
     poke,
     verified,
 )
 from fenzhang.audit.differences import Code
-from fenzhang.audit.verification import AuditReport, verify
 from fenzhang.chain.abi import word
 from fenzhang.chain.codec import encode_settle
 from fenzhang.chain.events import OrderRefunded
-from fenzhang.chain.node import NodeClient
 from fenzhang.domain.records import Capture
 from support.parties import MERCHANT, PAIR
 from support.positions import write_position
@@ -80,39 +77,9 @@ async def test_the_story_of_an_order_tells_of_its_refund(world: World, refunded:
     assert story.entries[-1].allocations[0].amount == TAKE
 
 
-class LyingNode(httpx.AsyncBaseTransport):
-    """A node in front of the real one that says in its logs that the first leaf gave another amount."""
-
-    def __init__(self) -> None:
-        self._real = httpx.AsyncHTTPTransport()
-        self.lies = 0
-
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Pass a request on, and its answer back, true or not."""
-        asked = await request.aread()
-        response = await self._real.handle_async_request(request)
-        body = await response.aread()
-        await response.aclose()
-        if b"eth_getLogs" in asked:
-            body, lies = re.subn(word(TAKE).hex().encode(), word(CLAIMED).hex().encode(), body)
-            self.lies += lies
-        return httpx.Response(200, content=body, headers={"Content-Type": "application/json"})
-
-    async def aclose(self) -> None:
-        """Close the connections."""
-        await self._real.aclose()
-
-
-async def lied_to(world: World) -> AuditReport:
-    node_in_front = LyingNode()
-    async with NodeClient(world.node.url, transport=node_in_front) as node:
-        report = await verify(node, world.system.deployment)
-    assert node_in_front.lies == 1
-    return report
-
-
 async def test_a_refund_that_claims_to_have_taken_more_is_found(world: World, refunded: Capture) -> None:
-    report = await lied_to(world)
+    truth, claim = (word(amount).hex() for amount in (TAKE, CLAIMED))
+    report = await lied_to_about(world, truth, claim, "eth_getLogs")
 
     difference = only(report, Code.DECISION_DIFFERS)
     assert difference.order == refunded.order_id

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 from pathlib import Path
 
 import pytest
 
-from fenzhang.audit.verification import AuditReport, verify
-from fenzhang.chain.deployments import load
-from fenzhang.chain.node import NodeClient
 from fenzhang.client import InstructionType, InvalidRequest, NewOrder, NewReturn, NewSplit
 from fenzhang.domain.rules import Leg, LegKind
 from fenzhang.testing.system import LocalSystem
 from support.pages import check_page
-from support.shops import Shop
+from support.shops import Shop, verified
 
 pytestmark = [pytest.mark.node, pytest.mark.slow]
 AGENCY = (
@@ -24,16 +20,6 @@ AGENCY = (
     Leg(1, LegKind.GIVEN, 5_000, role="promoter"),
     Leg(1, LegKind.REMAINDER, role="platform"),
 )
-
-
-def verified(system: LocalSystem) -> AuditReport:
-    """What an auditor finds in the node of a system."""
-
-    async def ask() -> AuditReport:
-        async with NodeClient(system.rpc) as node:
-            return await verify(node, load(system.endpoints.deployment))
-
-    return asyncio.run(ask())
 
 
 def test_a_platform_gives_amounts_within_what_was_approved(shop: Shop, fenzhang_system: LocalSystem) -> None:

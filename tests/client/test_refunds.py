@@ -2,32 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 from pathlib import Path
 
 import pytest
 
-from fenzhang.audit.verification import AuditReport, verify
-from fenzhang.chain.deployments import load
-from fenzhang.chain.node import NodeClient
 from fenzhang.client import InstructionType, NewOrder, NewRefund, NewSplit
 from fenzhang.domain.rules import Leg, LegKind
 from fenzhang.testing.system import LocalSystem
 from support.pages import check_page
-from support.shops import Shop
+from support.shops import Shop, verified
 
 pytestmark = [pytest.mark.node, pytest.mark.slow]
 PAIR = (Leg(-1, LegKind.SHARE, 5_000, role="promoter"), Leg(-1, LegKind.REMAINDER, role="merchant"))
-
-
-def verified(system: LocalSystem) -> AuditReport:
-    """What an auditor finds in the node of a system."""
-
-    async def ask() -> AuditReport:
-        async with NodeClient(system.rpc) as node:
-            return await verify(node, load(system.endpoints.deployment))
-
-    return asyncio.run(ask())
 
 
 def test_a_platform_refunds_an_order(shop: Shop, fenzhang_system: LocalSystem) -> None:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import count
 
+from fenzhang.audit.verification import AuditReport, verify
+from fenzhang.chain.deployments import load
+from fenzhang.chain.node import NodeClient
 from fenzhang.chain.signer import LocalKey
 from fenzhang.client import AsyncClient, Client, Credentials, NewOrder, PlatformKey
 from fenzhang.domain.rules import Leg, LegKind
@@ -62,3 +66,13 @@ def open_shop(system: LocalSystem, name: str, key: LocalKey | None) -> Shop:
         system.enrol(client, ["merchant-1", "promoter-1"])
         system.put_rule_in_force(client, name, "fee", FEE)
     return shop
+
+
+def verified(system: LocalSystem) -> AuditReport:
+    """What an auditor finds in the node of a system."""
+
+    async def ask() -> AuditReport:
+        async with NodeClient(system.rpc) as node:
+            return await verify(node, load(system.endpoints.deployment))
+
+    return asyncio.run(ask())

@@ -9,6 +9,7 @@ from typing import Any
 import orjson
 
 from fenzhang.api.problems import plain, problem_of
+from fenzhang.api.responses import OrjsonResponse
 from fenzhang.domain.errors import FenzhangError
 from fenzhang.domain.identifiers import hex_id
 from fenzhang.domain.records import ParticipantStatus, RecordKind
@@ -100,6 +101,11 @@ def status_of_write(answers: Sequence[Answer]) -> int:
     level = logging.INFO if len(created) > 1 else logging.DEBUG
     _log.log(level, "accepted %d instructions", len(created), extra=fields(count=len(created)))
     return 202
+
+
+def written(outcome: Outcome) -> OrjsonResponse:
+    """The answer to a write of one instruction."""
+    return OrjsonResponse(instruction_answer(outcome.instruction), status_of_write([outcome]))
 
 
 def leaf_answers(leaves: Sequence[Leaf], names: Mapping[bytes, str]) -> list[dict[str, Any]]:

@@ -8,6 +8,7 @@ from fenzhang.audit.differences import Code, Findings
 from fenzhang.audit.model import Model
 from fenzhang.audit.reading import Transaction
 from fenzhang.audit.records import Records
+from fenzhang.audit.stories import RecordEvent
 from fenzhang.chain.eventtypes import (
     AuthorizationRejected,
     AuthorizationSkipped,
@@ -111,14 +112,7 @@ class Follower:
         try:
             decide_capture(self.model.world, event.capture, at.timestamp)
         except Rejection as rejection:
-            self.findings.report(
-                Code.DECISION_DIFFERS,
-                f"order 0x{event.order_id.hex()} should not have been captured: {rejection.message}",
-                at,
-                order=event.order_id,
-                expected=rejection,
-                found=event,
-            )
+            self._undue(event, at, rejection, f"order 0x{event.order_id.hex()} should not have been captured")
 
     def _check_movable(
         self,
@@ -140,14 +134,18 @@ class Follower:
             if isinstance(event, OrderRefunded):
                 check_not_frozen(self.model.world, order, NOBODY, event.takes)
         except Rejection as rejection:
-            self.findings.report(
-                Code.DECISION_DIFFERS,
-                f"{kind.name} of order 0x{event.order_id.hex()} should not have settled: {rejection.message}",
-                at,
-                order=event.order_id,
-                expected=rejection,
-                found=event,
-            )
+            what = f"{kind.name} of order 0x{event.order_id.hex()}"
+            self._undue(event, at, rejection, f"{what} should not have settled")
+
+    def _undue(self, event: RecordEvent, at: Transaction, rejection: Rejection, what: str) -> None:
+        self.findings.report(
+            Code.DECISION_DIFFERS,
+            f"{what}: {rejection.message}",
+            at,
+            order=event.order_id,
+            expected=rejection,
+            found=event,
+        )
 
     def _check_allocations(self, event: OrderSplit, at: Transaction) -> None:
         order = self.model.world.orders.get(event.order_id)

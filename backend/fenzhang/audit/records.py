@@ -286,16 +286,7 @@ class Records:
         if leaves is None or len(leaves) != len(event.allocations):
             self._broken(event, at, "a return names no split of its order", expected=leaves)
             return False
-        for leaf, taken in zip(leaves, event.allocations, strict=True):
-            if leaf.recipient != taken.recipient or taken.amount > leaf.amount:
-                self._broken(
-                    event,
-                    at,
-                    "a return took more from a leaf than it had",
-                    participant=taken.recipient,
-                    expected=leaf,
-                    found=taken,
-                )
+        self._check_leaves(event, at, leaves, event.allocations, "a return")
         return True
 
     def _check_refundable(self, event: OrderRefunded, at: Transaction) -> None:
@@ -315,12 +306,22 @@ class Records:
                 expected=leaves,
                 found=event.takes,
             )
-        for leaf, taken in zip(leaves, event.takes, strict=False):
+        self._check_leaves(event, at, leaves, event.takes, "a refund")
+
+    def _check_leaves(
+        self,
+        event: RecordEvent,
+        at: Transaction,
+        leaves: Sequence[Allocation],
+        takes: Sequence[Allocation],
+        who: str,
+    ) -> None:
+        for leaf, taken in zip(leaves, takes, strict=False):
             if leaf.recipient != taken.recipient or taken.amount > leaf.amount:
                 self._broken(
                     event,
                     at,
-                    "a refund took more from a leaf than it had",
+                    f"{who} took more from a leaf than it had",
                     participant=taken.recipient,
                     expected=leaf,
                     found=taken,

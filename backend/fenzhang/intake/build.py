@@ -101,7 +101,7 @@ def _split(snapshot: Snapshot, request: SplitRequest) -> Instruction:
             raise RoleBoundByOrder(
                 f"the order binds role {role!r} to somebody else", field=f"bindings.{role}"
             )
-    if shape.giving or request.given:
+    if shape.gives or request.given:
         _check_given(shape, request)
     cap = smaller_cap(shape.max_share_out, snapshot.platform.max_share_out)
     if cap:
@@ -119,7 +119,7 @@ def _split(snapshot: Snapshot, request: SplitRequest) -> Instruction:
 
 def _check_given(shape: RuleShape, request: SplitRequest) -> None:
     """Raises the reason for which the chain would refuse the given amounts: rule and amount say it all."""
-    legs, given = shape.giving, request.given
+    legs, given = shape.tree, request.given
     places = {leg: f"given[{place}]" for place, leg in enumerate(given_indices(legs))}
     if len(given) != len(places):
         raise GivenCount(

@@ -17,12 +17,11 @@ from fenzhang.intake.errors import (
     GuardianIsFreezer,
     NotFrozen,
     UnknownOrderReference,
-    UnknownParticipant,
     UnknownSplitReference,
 )
-from fenzhang.intake.once import governance_instruction, once
+from fenzhang.intake.once import Asked, once
+from fenzhang.intake.participants import participant_named
 from fenzhang.intake.settlement import Outcome
-from fenzhang.intake.snapshot import is_id
 from fenzhang.store.bulk import chunks
 from fenzhang.store.payloads import FreezeChange
 from fenzhang.store.tables import (
@@ -77,7 +76,7 @@ async def change_freeze(
     """
     content = request.content(platform.reference)
 
-    async def write() -> Instruction:
+    async def ask() -> Asked:
         target, payload = await _find(session, platform.id, request)
         found = [
             freeze
@@ -88,26 +87,17 @@ async def change_freeze(
             raise AlreadyFrozen("it is frozen already", reason=found[0].reason)
         if not request.frozen:
             await _check_other_guardian(session, actor, target, found)
-        return await governance_instruction(
-            session,
-            actor,
-            platform.id,
-            request.type,
-            request.reference,
-            on_chain_id=target,
-            content=content,
-            payload=payload,
-        )
+        return target, payload
 
-    return await once(session, platform.id, request.type, request.reference, content=content, write=write)
+    return await once(session, actor, platform.id, request.type, request.reference, content=content, ask=ask)
 
 
 async def _find(session: AsyncSession, platform: bytes, request: FreezeRequest) -> tuple[bytes, FreezeChange]:
     """Id of what is to be frozen, and the call."""
     frozen, reason = request.frozen, request.reason
     if request.participant is not None:
-        participant = await _participant(session, platform, request.participant)
-        return participant, FreezeChange(frozen, reason, participant=participant)
+        found = await participant_named(session, platform, request.participant, "out_participant_no")
+        return found.id, FreezeChange(frozen, reason, participant=found.id)
     reference = request.order or ""
     order_id = identifiers.order_id(platform, reference)
     order = await session.get(Order, order_id)
@@ -120,17 +110,6 @@ async def _find(session: AsyncSession, platform: bytes, request: FreezeRequest) 
     if (await session.execute(settled.where(Record.canonical.is_(True)).limit(1))).scalar() is None:
         raise UnknownSplitReference(request.split, "out_split_no")
     return split_id, FreezeChange(frozen, reason, order_id, split_id)
-
-
-async def _participant(session: AsyncSession, platform: bytes, name: str) -> bytes:
-    key = Participant.id == identifiers.parse_id("participant", name) if is_id(name) else None
-    named = (
-        key if key is not None else (Participant.platform_id == platform) & (Participant.reference == name)
-    )
-    found = (await session.execute(select(Participant).where(named))).scalar_one_or_none()
-    if found is None or found.platform_id != platform:
-        raise UnknownParticipant(name, "out_participant_no")
-    return found.id
 
 
 async def _check_other_guardian(

@@ -32,19 +32,24 @@ async def find(
     return (await session.execute(query)).scalar_one_or_none()
 
 
+Asked = tuple[bytes, payloads.Payload]
+"""Id on the chain of what a request is about (a participant, rule, order), and the contract call that it asks for."""
+
+
 async def once(
     session: AsyncSession,
+    actor: Actor,
     namespace: bytes,
     kind: InstructionType,
     reference: str,
     *,
     content: Mapping[str, Any],
-    write: Callable[[], Awaitable[Instruction]],
+    ask: Callable[[], Awaitable[Asked]],
 ) -> Outcome:
-    """Find what `reference` stands for, or `write` it.
+    """Find what `reference` stands for, or accept what `ask` asks for.
 
-    `write` adds its rows to the session; it runs in a savepoint and again if somebody else was faster.
-    Raises ReferenceConflict, whatever `write` raises, and DatabaseUnavailable.
+    `ask` checks, and may add rows to the session; it runs in a savepoint and again if somebody else was faster.
+    Raises ReferenceConflict, whatever `ask` raises, and DatabaseUnavailable.
     """
     for _ in range(_ATTEMPTS):
         known = await find(session, namespace, kind, reference)
@@ -54,7 +59,20 @@ async def once(
             return Outcome(known, created=False)
         try:
             async with session.begin_nested():
-                instruction = await write()
+                on_chain_id, payload = await ask()
+                instruction = Instruction(
+                    id=on_chain_id,
+                    type=kind.value,
+                    platform_id=namespace,
+                    app_id=actor.client_id,
+                    reference=reference,
+                    content=dict(content),
+                    content_hash=content_hash(content),
+                    payload=payloads.to_json(payload),
+                    state=InstructionState.ACCEPTED.value,
+                    accepted_at=await chain_time(session),
+                    request_id=actor.request_id,
+                )
                 session.add(instruction)
             return Outcome(instruction, created=True)
         except IntegrityError:
@@ -64,30 +82,3 @@ async def once(
             if await find(session, namespace, kind, reference) is None:
                 raise
     raise DatabaseUnavailable("others keep writing the same references; try again")
-
-
-async def governance_instruction(
-    session: AsyncSession,
-    actor: Actor,
-    namespace: bytes,
-    kind: InstructionType,
-    reference: str,
-    *,
-    on_chain_id: bytes,
-    content: Mapping[str, Any],
-    payload: payloads.Payload,
-) -> Instruction:
-    """The row of a governance write, not added to the session yet. `on_chain_id` is the participant's or rule's."""
-    return Instruction(
-        id=on_chain_id,
-        type=kind.value,
-        platform_id=namespace,
-        app_id=actor.client_id,
-        reference=reference,
-        content=dict(content),
-        content_hash=content_hash(content),
-        payload=payloads.to_json(payload),
-        state=InstructionState.ACCEPTED.value,
-        accepted_at=await chain_time(session),
-        request_id=actor.request_id,
-    )

@@ -26,7 +26,7 @@ from fenzhang.intake.errors import (
     UnknownParticipant,
     UnknownPlatform,
 )
-from fenzhang.intake.once import find, governance_instruction, once
+from fenzhang.intake.once import Asked, find, once
 from fenzhang.intake.settlement import Outcome
 from fenzhang.intake.snapshot import is_id, platform_of
 from fenzhang.store import keys
@@ -62,7 +62,7 @@ async def enrol_platform(
     """
     content = platform_content(reference, authority)
 
-    async def write() -> Instruction:
+    async def ask() -> Asked:
         participant = new_participant_id()
         signs_with = authority
         if key is not None:
@@ -73,19 +73,10 @@ async def enrol_platform(
         session.add(
             Participant(id=participant, platform_id=participant, reference=reference, authority=signs_with)
         )
-        return await governance_instruction(
-            session,
-            actor,
-            OPERATOR_NAMESPACE,
-            InstructionType.ENROLL,
-            reference,
-            on_chain_id=participant,
-            content=content,
-            payload=Enrollment(participant=participant, authority=signs_with, platform=None),
-        )
+        return participant, Enrollment(participant=participant, authority=signs_with, platform=None)
 
     return await once(
-        session, OPERATOR_NAMESPACE, InstructionType.ENROLL, reference, content=content, write=write
+        session, actor, OPERATOR_NAMESPACE, InstructionType.ENROLL, reference, content=content, ask=ask
     )
 
 
@@ -110,7 +101,7 @@ async def enrol_recipient(session: AsyncSession, actor: Actor, reference: str) -
     platform = await platform_of(session, actor.namespace)
     content = {"out_participant_no": reference}
 
-    async def write() -> Instruction:
+    async def ask() -> Asked:
         require_active(platform)
         taken = select(Participant.id).where(
             Participant.platform_id == platform.id, Participant.reference == reference
@@ -119,18 +110,11 @@ async def enrol_recipient(session: AsyncSession, actor: Actor, reference: str) -
             raise AlreadyEnrolled(f"{reference!r} is the platform's own name", reference=reference)
         participant = new_participant_id()
         session.add(Participant(id=participant, platform_id=platform.id, reference=reference))
-        return await governance_instruction(
-            session,
-            actor,
-            platform.id,
-            InstructionType.ENROLL,
-            reference,
-            on_chain_id=participant,
-            content=content,
-            payload=Enrollment(participant=participant, authority=None, platform=platform.id),
-        )
+        return participant, Enrollment(participant=participant, authority=None, platform=platform.id)
 
-    return await once(session, platform.id, InstructionType.ENROLL, reference, content=content, write=write)
+    return await once(
+        session, actor, platform.id, InstructionType.ENROLL, reference, content=content, ask=ask
+    )
 
 
 # ------------------------------------------------------------------------------ standing
@@ -145,7 +129,7 @@ async def change_standing(
     """
     content = {"out_request_no": reference, "out_participant_no": participant.reference}
 
-    async def write() -> Instruction:
+    async def ask() -> Asked:
         status = ParticipantStatus(participant.status)
         if kind is InstructionType.SUSPEND and status is not ParticipantStatus.ACTIVE:
             raise ParticipantNotActive(participant.reference, status)
@@ -155,18 +139,9 @@ async def change_standing(
                 reference=participant.reference,
                 status=status.name,
             )
-        return await governance_instruction(
-            session,
-            actor,
-            actor.namespace,
-            kind,
-            reference,
-            on_chain_id=participant.id,
-            content=content,
-            payload=StandingChange(participant=participant.id),
-        )
+        return participant.id, StandingChange(participant=participant.id)
 
-    return await once(session, actor.namespace, kind, reference, content=content, write=write)
+    return await once(session, actor, actor.namespace, kind, reference, content=content, ask=ask)
 
 
 async def change_consent(
@@ -182,23 +157,14 @@ async def change_consent(
         "granted": granted,
     }
 
-    async def write() -> Instruction:
+    async def ask() -> Asked:
         status = ParticipantStatus(participant.status)
         if status is ParticipantStatus.UNKNOWN:
             raise ParticipantNotActive(participant.reference, status)
-        return await governance_instruction(
-            session,
-            actor,
-            participant.platform_id,
-            InstructionType.CONSENT,
-            reference,
-            on_chain_id=participant.id,
-            content=content,
-            payload=ConsentChange(participant.id, participant.platform_id, granted),
-        )
+        return participant.id, ConsentChange(participant.id, participant.platform_id, granted)
 
     return await once(
-        session, participant.platform_id, InstructionType.CONSENT, reference, content=content, write=write
+        session, actor, participant.platform_id, InstructionType.CONSENT, reference, content=content, ask=ask
     )
 
 
@@ -215,22 +181,13 @@ async def cap_platform(
         "max_share_out": max_share_out,
     }
 
-    async def write() -> Instruction:
+    async def ask() -> Asked:
         status = ParticipantStatus(platform.status)
         if status is ParticipantStatus.UNKNOWN:
             raise PlatformNotActive(platform.reference, status)
-        return await governance_instruction(
-            session,
-            actor,
-            platform.id,
-            InstructionType.CAP,
-            reference,
-            on_chain_id=platform.id,
-            content=content,
-            payload=Cap(platform.id, max_share_out),
-        )
+        return platform.id, Cap(platform.id, max_share_out)
 
-    return await once(session, platform.id, InstructionType.CAP, reference, content=content, write=write)
+    return await once(session, actor, platform.id, InstructionType.CAP, reference, content=content, ask=ask)
 
 
 # ------------------------------------------------------------------------------ places
@@ -250,21 +207,14 @@ async def place(
         "out_parent_no": None if parent is None else parent.reference,
     }
 
-    async def write() -> Instruction:
+    async def ask() -> Asked:
         await _check_place(session, participant, parent)
-        return await governance_instruction(
-            session,
-            actor,
-            actor.namespace,
-            InstructionType.PLACE,
-            reference,
-            on_chain_id=participant.id,
-            content=content,
-            payload=Placement(participant=participant.id, parent=TOP if parent is None else parent.id),
+        return participant.id, Placement(
+            participant=participant.id, parent=TOP if parent is None else parent.id
         )
 
     return await once(
-        session, actor.namespace, InstructionType.PLACE, reference, content=content, write=write
+        session, actor, actor.namespace, InstructionType.PLACE, reference, content=content, ask=ask
     )
 
 
@@ -306,19 +256,21 @@ async def platform_named(session: AsyncSession, reference: str) -> Participant:
     return found
 
 
-async def participant_named(session: AsyncSession, platform_id: bytes, name: str) -> Participant:
-    """A participant of a platform by reference or 0x id. Raises UnknownParticipant."""
+async def participant_named(
+    session: AsyncSession, platform_id: bytes, name: str, field: str = ""
+) -> Participant:
+    """A participant of a platform by reference or 0x id. Raises UnknownParticipant, which tells of a body's `field`."""
     query = select(Participant).where(Participant.platform_id == platform_id)
     if is_id(name):
         try:
             query = query.where(Participant.id == parse_id("participant", name.lower()))
         except InvalidInput:
-            raise UnknownParticipant(name) from None
+            raise UnknownParticipant(name, field) from None
     else:
         query = query.where(Participant.reference == name)
     found = (await session.execute(query)).scalar_one_or_none()
     if found is None:
-        raise UnknownParticipant(name)
+        raise UnknownParticipant(name, field)
     return found
 
 

@@ -220,7 +220,7 @@ async def order_named(session: AsyncSession, platform_id: bytes, reference: str)
 
 
 async def share_out_of(session: AsyncSession, order_id: bytes, merchant: bytes) -> int:
-    """What an order's splits gave to others than its merchant, less what was returned, minor units."""
+    """What an order's splits gave to others than its merchant, less what was returned and refunded, minor units."""
     query = (
         select(Record.kind, *half_sums(Allocation.amount))
         .join(Record, Record.id == Allocation.record_id)
@@ -228,7 +228,8 @@ async def share_out_of(session: AsyncSession, order_id: bytes, merchant: bytes) 
         .group_by(Record.kind)
     )
     sums = {kind: whole(high, low) for kind, high, low in await session.execute(query)}
-    return sums.get(RecordKind.SPLIT, 0) - sums.get(RecordKind.RETURN, 0)
+    back = sums.get(RecordKind.RETURN, 0) + sums.get(RecordKind.REFUND, 0)
+    return sums.get(RecordKind.SPLIT, 0) - back
 
 
 async def references_of(session: AsyncSession, platform_id: bytes, ids: Iterable[bytes]) -> dict[bytes, str]:

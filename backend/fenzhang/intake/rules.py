@@ -29,7 +29,7 @@ from fenzhang.intake.errors import (
     UnknownRule,
     VersionNotNext,
 )
-from fenzhang.intake.once import governance_instruction, once
+from fenzhang.intake.once import Asked, once
 from fenzhang.intake.settlement import Outcome
 from fenzhang.intake.signatures import Verifier
 from fenzhang.intake.snapshot import Snapshot, chain_time, load_participants, platform_of
@@ -91,7 +91,7 @@ async def propose(
     """
     platform = await platform_of(session, actor.namespace)
 
-    async def write() -> Instruction:
+    async def ask() -> Asked:
         participants.require_active(platform)
         legs = await resolve_legs(session, platform, request.legs)
         rule = rule_id(platform.id, request.rule)
@@ -112,24 +112,16 @@ async def propose(
                 content_hash=proposal_hash(platform.id, rule, version, effective_from, legs, request.terms),
             )
         )
-        return await governance_instruction(
-            session,
-            actor,
-            platform.id,
-            InstructionType.PROPOSE,
-            request.reference,
-            on_chain_id=rule,
-            content=request.content(),
-            payload=proposal,
-        )
+        return rule, proposal
 
     return await once(
         session,
+        actor,
         platform.id,
         InstructionType.PROPOSE,
         request.reference,
         content=request.content(),
-        write=write,
+        ask=ask,
     )
 
 
@@ -278,25 +270,18 @@ async def approve(
         "content_hash": hex_id(content_hash),
     }
 
-    async def write() -> Instruction:
+    async def ask() -> Asked:
         row = await version_of(session, platform.id, rule, version)
         _check_read(row, content_hash)
         if row.approved:
             raise RuleAlreadyApproved("the version is approved already", rule=rule, version=version)
         await _check_lock(session, rule, version, row.effective_from)
         await _check_other_party(session, actor, platform, row)
-        return await governance_instruction(
-            session,
-            actor,
-            platform.id,
-            InstructionType.APPROVE,
-            reference,
-            on_chain_id=row.rule_id,
-            content=content,
-            payload=payloads.Approval(platform.id, row.rule_id, version, content_hash),
-        )
+        return row.rule_id, payloads.Approval(platform.id, row.rule_id, version, content_hash)
 
-    return await once(session, platform.id, InstructionType.APPROVE, reference, content=content, write=write)
+    return await once(
+        session, actor, platform.id, InstructionType.APPROVE, reference, content=content, ask=ask
+    )
 
 
 async def _check_other_party(
@@ -338,7 +323,7 @@ async def veto(
         "reason_code": reason_code,
     }
 
-    async def write() -> Instruction:
+    async def ask() -> Asked:
         row = await version_of(session, platform.id, rule, version)
         _check_read(row, content_hash)
         if row.approved and row.effective_from <= await chain_time(session):
@@ -348,18 +333,11 @@ async def veto(
                 version=version,
                 effective_from=row.effective_from,
             )
-        return await governance_instruction(
-            session,
-            actor,
-            platform.id,
-            InstructionType.VETO,
-            reference,
-            on_chain_id=row.rule_id,
-            content=content,
-            payload=payloads.Veto(platform.id, row.rule_id, version, content_hash, role_bytes(reason_code)),
+        return row.rule_id, payloads.Veto(
+            platform.id, row.rule_id, version, content_hash, role_bytes(reason_code)
         )
 
-    return await once(session, platform.id, InstructionType.VETO, reference, content=content, write=write)
+    return await once(session, actor, platform.id, InstructionType.VETO, reference, content=content, ask=ask)
 
 
 def _check_read(row: RuleVersion, content_hash: bytes) -> None:
@@ -390,7 +368,7 @@ async def retire(
     platform = await platform_of(session, actor.namespace)
     content = {"out_request_no": reference, "out_rule_no": rule}
 
-    async def write() -> Instruction:
+    async def ask() -> Asked:
         participants.require_active(platform)
         identifier = rule_id(platform.id, rule)
         rows = [row for row in await versions_of(session, platform.id, identifier) if row.proposed]
@@ -404,18 +382,11 @@ async def retire(
             domain = verifier.network.rule_domain
             digest = retirement_digest(domain, platform.id, identifier)
             verifier.check(domain, platform.authority or b"", digest, signature, "signature")
-        return await governance_instruction(
-            session,
-            actor,
-            platform.id,
-            InstructionType.RETIRE,
-            reference,
-            on_chain_id=identifier,
-            content=content,
-            payload=payloads.Retirement(platform.id, identifier, signature or b""),
-        )
+        return identifier, payloads.Retirement(platform.id, identifier, signature or b"")
 
-    return await once(session, platform.id, InstructionType.RETIRE, reference, content=content, write=write)
+    return await once(
+        session, actor, platform.id, InstructionType.RETIRE, reference, content=content, ask=ask
+    )
 
 
 # ------------------------------------------------------------------------------ reading

@@ -52,16 +52,14 @@ _ID_CHARACTERS = 66
 
 @dataclass(slots=True)
 class RuleShape:
-    """What a split needs to know of a rule version: role names in order, fixed recipients, counts.
-
-    And the legs themselves if some of them are GIVEN, to check what a split gives.
-    """
+    """What a split needs to know of a rule version: its legs, role names in order, fixed recipients, counts."""
 
     roles: tuple[str, ...]
     recipients: tuple[bytes, ...]
     leaves: int
     legs: int
-    giving: tuple[Leg, ...] = ()
+    gives: bool = False
+    """Whether some of its legs are GIVEN."""
     tree: tuple[Leg, ...] = ()
     max_share_out: int = 0
     """Cap in basis points, 0 for none."""
@@ -199,7 +197,7 @@ class Snapshot:
                 recipients=tuple(leg.recipient for leg in legs if leg.recipient is not None),
                 leaves=len(leaf_indices(legs)),
                 legs=len(legs),
-                giving=legs if given_indices(legs) else (),
+                gives=bool(given_indices(legs)),
                 tree=legs,
                 max_share_out=payloads.terms_from_json(found.terms).max_share_out,
             )

@@ -84,16 +84,25 @@ class ExpiryPicker:
 
     async def is_anything_due(self, session: AsyncSession) -> bool:
         """Whether it is worth picking."""
-        if await newest_block(session) == self._nothing_at:
-            return False
-        expired = select(Order.order_id).where(_EXPIRING, Order.expires_at <= await _chain_time(session))
-        return bool((await session.execute(select(expired.exists()))).scalar_one())
+        return await self._due_since(session) is not None
+
+    async def _due_since(self, session: AsyncSession) -> int | None:
+        """Time of the newest block if something is due by then, as far as one quick look tells; else None."""
+        newest = select(Block.number, Block.timestamp).order_by(Block.number.desc()).limit(1)
+        block = (await session.execute(newest)).first()
+        if block is None or block.number == self._nothing_at:
+            return None
+        expired = select(Order.order_id).where(_EXPIRING, Order.expires_at <= block.timestamp)
+        if not (await session.execute(select(expired.exists()))).scalar_one():
+            self._nothing_at = block.number
+            return None
+        return int(block.timestamp)
 
     async def pick(self, session: AsyncSession, config: SubmissionConfig, room: int) -> list[Expiring]:
         """At most `room` transactions with what is due now."""
-        if not await self.is_anything_due(session):
+        now = await self._due_since(session)
+        if now is None:
             return []
-        now = await _chain_time(session)
         found = [_try(*row) for row in await session.execute(_due(self._lane, now).limit(config.max_orders))]
         if not found:
             self._nothing_at = await newest_block(session)
@@ -104,12 +113,6 @@ class ExpiryPicker:
 
 _EXPIRING = text("orders.expires_at > 0 AND orders.held > 0")
 """Written out: the partial index on expiring orders serves only a query that names its condition literally."""
-
-
-async def _chain_time(session: AsyncSession) -> int:
-    """Time of the newest mirrored block, Unix seconds."""
-    newest = select(Block.timestamp).order_by(Block.number.desc()).limit(1)
-    return (await session.execute(newest)).scalar() or 0
 
 
 def _due(lane: Lane, now: int) -> Select[Order, Expiry, str]:

@@ -10,7 +10,7 @@ from fastapi import APIRouter, Depends, Request
 
 from fenzhang.api.auth import allow
 from fenzhang.api.documentation import READ, WRITE, operation
-from fenzhang.api.present import instruction_answer, participant_answer, status_of_write
+from fenzhang.api.present import participant_answer, status_of_write, written
 from fenzhang.api.responses import OrjsonResponse
 from fenzhang.api.routing import SecuredRoute
 from fenzhang.api.schemas.answers import AppAnswer, InstructionAnswer, ParticipantAnswer
@@ -132,7 +132,7 @@ async def cap_platform(
         outcome = await participants.cap_platform(
             session, actor, platform, body.out_request_no, body.max_share_out
         )
-    return OrjsonResponse(instruction_answer(outcome.instruction), status_of_write([outcome]))
+    return written(outcome)
 
 
 async def _change(
@@ -143,4 +143,4 @@ async def _change(
     async with services_of(request).database.write() as session:
         platform = await participants.platform_named(session, reference)
         outcome = await participants.change_standing(session, operator, platform, kind, body.out_request_no)
-    return OrjsonResponse(instruction_answer(outcome.instruction), status_of_write([outcome]))
+    return written(outcome)

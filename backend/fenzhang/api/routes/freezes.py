@@ -8,7 +8,7 @@ from fastapi import APIRouter, Depends, Query, Request
 
 from fenzhang.api.auth import allow
 from fenzhang.api.documentation import LIST, READ, WRITE, operation
-from fenzhang.api.present import frozen_thing, instruction_answer, status_of_write
+from fenzhang.api.present import frozen_thing, instruction_answer, written
 from fenzhang.api.responses import OrjsonResponse
 from fenzhang.api.routing import SecuredRoute
 from fenzhang.api.schemas.answers import FreezeList, InstructionAnswer
@@ -92,7 +92,7 @@ async def _change(request: Request, body: FreezeBody, actor: Actor, *, frozen: b
     async with services_of(request).database.write() as session:
         platform = await participants.platform_named(session, body.platform)
         outcome = await change_freeze(session, actor, platform, body.request(frozen=frozen))
-    return OrjsonResponse(instruction_answer(outcome.instruction), status_of_write([outcome]))
+    return written(outcome)
 
 
 async def _get(

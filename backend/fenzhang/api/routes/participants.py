@@ -8,7 +8,7 @@ from fastapi import APIRouter, Depends, Query, Request
 
 from fenzhang.api.auth import allow
 from fenzhang.api.documentation import LIST, READ, WRITE, operation
-from fenzhang.api.present import instruction_answer, participant_answer, status_of_write
+from fenzhang.api.present import participant_answer, status_of_write, written
 from fenzhang.api.responses import OrjsonResponse
 from fenzhang.api.routing import SecuredRoute
 from fenzhang.api.schemas.answers import InstructionAnswer, ParticipantAnswer, ParticipantList
@@ -117,7 +117,7 @@ async def place(request: Request, reference: Reference, body: PlaceBody, actor: 
         if body.out_parent_no is not None:
             parent = await participants.participant_named(session, actor.namespace, body.out_parent_no)
         outcome = await participants.place(session, actor, participant, parent, body.out_request_no)
-    return OrjsonResponse(instruction_answer(outcome.instruction), status_of_write([outcome]))
+    return written(outcome)
 
 
 @router.post(
@@ -135,7 +135,7 @@ async def consent(
         outcome = await participants.change_consent(
             session, actor, participant, body.out_request_no, granted=body.granted
         )
-    return OrjsonResponse(instruction_answer(outcome.instruction), status_of_write([outcome]))
+    return written(outcome)
 
 
 async def _change(
@@ -147,4 +147,4 @@ async def _change(
             # A platform that suspended itself could not resume itself: that is the operator's to do.
             raise UnknownParticipant(reference)
         outcome = await participants.change_standing(session, actor, participant, kind, body.out_request_no)
-    return OrjsonResponse(instruction_answer(outcome.instruction), status_of_write([outcome]))
+    return written(outcome)

@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from fenzhang.api.auth import allow
 from fenzhang.api.documentation import READ, WRITE, operation
-from fenzhang.api.present import instruction_answer, rule_answer, status_of_write, version_answer
+from fenzhang.api.present import rule_answer, version_answer, written
 from fenzhang.api.responses import OrjsonResponse
 from fenzhang.api.routing import SecuredRoute
 from fenzhang.api.schemas.answers import InstructionAnswer, RuleAnswer, RuleList, RuleVersionAnswer
@@ -85,7 +85,7 @@ async def propose(request: Request, body: RuleBody, actor: Platform) -> OrjsonRe
     outcome = await services_of(request).write(
         lambda session, verifier: rules.propose(session, actor, asked, verifier)
     )
-    return OrjsonResponse(instruction_answer(outcome.instruction), status_of_write([outcome]))
+    return written(outcome)
 
 
 @router.get("/v1/rules", **operation({200: RuleList}, *READ, scopes=_READERS))
@@ -154,7 +154,7 @@ async def approve(
             version=version,
             content_hash=body.content_hash,
         )
-    return OrjsonResponse(instruction_answer(outcome.instruction), status_of_write([outcome]))
+    return written(outcome)
 
 
 @router.post(
@@ -177,7 +177,7 @@ async def veto(
             content_hash=body.content_hash,
             reason_code=body.reason_code,
         )
-    return OrjsonResponse(instruction_answer(outcome.instruction), status_of_write([outcome]))
+    return written(outcome)
 
 
 @router.post(
@@ -198,4 +198,4 @@ async def retire(
             verifier=verifier,
         )
     )
-    return OrjsonResponse(instruction_answer(outcome.instruction), status_of_write([outcome]))
+    return written(outcome)

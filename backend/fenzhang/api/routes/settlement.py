@@ -10,7 +10,7 @@ from fastapi import APIRouter, Depends, Request
 
 from fenzhang.api.auth import allow
 from fenzhang.api.documentation import READ, WRITE, operation
-from fenzhang.api.present import answer_of, instruction_answer, order_answer, status_of_write, with_leaves
+from fenzhang.api.present import answer_of, order_answer, status_of_write, with_leaves, written
 from fenzhang.api.responses import OrjsonResponse
 from fenzhang.api.routing import SecuredRoute
 from fenzhang.api.schemas.answers import BatchAnswer, InstructionAnswer, OrderAnswer
@@ -82,7 +82,7 @@ async def _accept_one(
     [answer] = await _accept(request, actor, [asked], authorization, attestation)
     if isinstance(answer, FenzhangError):
         raise answer
-    return OrjsonResponse(instruction_answer(answer.instruction), status_of_write([answer]))
+    return written(answer)
 
 
 def _batch(answers: Sequence[settlement.Answer]) -> OrjsonResponse:
