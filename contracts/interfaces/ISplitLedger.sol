@@ -7,6 +7,8 @@ import {IRuleBook, RuleState} from "./IRuleBook.sol";
 /// @notice What the attestor (bank) signs about one order: its money was received.
 /// Before `holdUntil` the order can be refunded and nothing else. From `expiresAt` on it is not split any more, and anyone
 /// may release what it holds. Both are Unix seconds, 0 for none; when both are set, `holdUntil` is the earlier one.
+/// `facts` are what was said of the sale, four codes of 8 ASCII characters: promotion, category, member tier, channel.
+/// `condition` must be zero.
 /// `bindings` are participants in the order of the rule version's roles; zero leaves a role open for the split to bind.
 struct Capture {
     bytes32 orderId;
@@ -18,6 +20,8 @@ struct Capture {
     uint96 amount;
     uint64 holdUntil;
     uint64 expiresAt;
+    bytes32 facts;
+    bytes32 condition;
     bytes32[] bindings;
 }
 
@@ -146,8 +150,8 @@ struct OrderWitness {
 /// signature in the middle of it sees some orders moved on and their money not yet.
 /// Warning: money released or returned is only moved between held and positions; paying out is not done here.
 interface ISplitLedger {
-    /// @notice Times of the order that the next event captures. Orders without any have no such event.
-    event OrderTerms(bytes32 indexed orderId, uint64 holdUntil, uint64 expiresAt);
+    /// @notice Times, facts and condition of the order that the next event captures. Orders without any have no such event.
+    event OrderTerms(bytes32 indexed orderId, uint64 holdUntil, uint64 expiresAt, bytes32 facts, bytes32 condition);
     /// @notice An order's money was attested and is now held.
     event OrderCaptured(
         bytes32 indexed orderId,

@@ -102,7 +102,7 @@ library Settlement {
         }
         reason = _checkCaptureParties(run, c);
         if (reason.length != 0) return reason;
-        if (Typed.timesOf(c) != 0) {
+        if (Typed.termsOf(c) != 0) {
             reason = _tellTerms(c);
             if (reason.length != 0) return reason;
         }
@@ -412,14 +412,14 @@ library Settlement {
         books.orders[orderId].slot = slot;
     }
 
-    /// @dev Checks the times of an order that is about to be captured, and tells them before it is.
+    /// @dev Checks the terms of an order that is about to be captured, and tells them before it is.
     function _tellTerms(Capture calldata c) private returns (bytes memory reason) {
         uint64 holdUntil = uint64(Typed.holdUntilOf(c));
         uint64 expiresAt = uint64(Typed.expiresAtOf(c));
         if (expiresAt != 0 && holdUntil >= expiresAt) {
             return abi.encodeWithSelector(ISplitLedger.SplitLedger_HoldBeyondExpiry.selector, holdUntil, expiresAt);
         }
-        emit ISplitLedger.OrderTerms(c.orderId, holdUntil, expiresAt);
+        emit ISplitLedger.OrderTerms(c.orderId, holdUntil, expiresAt, c.facts, c.condition);
     }
 
     /// @dev Notes in the cursor by which rule the order is captured, and whether all its recipients were looked at.
@@ -584,10 +584,10 @@ library Settlement {
         bytes32 topic = ISplitLedger.OrderCaptured.selector;
         assembly ("memory-safe") {
             let m := mload(0x40)
-            let bindings := shl(5, add(calldataload(add(c, 0x140)), 1))
+            let bindings := shl(5, add(calldataload(add(c, 0x180)), 1))
             calldatacopy(m, add(c, 0x40), 0xa0)
             mstore(add(m, 0xa0), 0xc0)
-            calldatacopy(add(m, 0xc0), add(c, 0x140), bindings)
+            calldatacopy(add(m, 0xc0), add(c, 0x180), bindings)
             log3(m, add(0xc0, bindings), topic, calldataload(c), calldataload(add(c, 0x20)))
         }
     }

@@ -17,11 +17,11 @@ import {Words} from "./Words.sol";
 /// words at fixed distances. Other calldata reverts: it is no record of what was signed.
 library Typed {
     bytes32 private constant CAPTURE = keccak256(
-        "Capture(bytes32 orderId,bytes32 platform,bytes32 merchant,bytes32 ruleId,uint32 ruleVersion,bytes3 currency,uint96 amount,uint64 holdUntil,uint64 expiresAt,bytes32[] bindings)"
+        "Capture(bytes32 orderId,bytes32 platform,bytes32 merchant,bytes32 ruleId,uint32 ruleVersion,bytes3 currency,uint96 amount,uint64 holdUntil,uint64 expiresAt,bytes32 facts,bytes32 condition,bytes32[] bindings)"
     );
     bytes32 private constant ATTESTATION = keccak256(
         "Attestation(address attestor,uint256 nonce,uint64 deadline,Capture[] captures)"
-        "Capture(bytes32 orderId,bytes32 platform,bytes32 merchant,bytes32 ruleId,uint32 ruleVersion,bytes3 currency,uint96 amount,uint64 holdUntil,uint64 expiresAt,bytes32[] bindings)"
+        "Capture(bytes32 orderId,bytes32 platform,bytes32 merchant,bytes32 ruleId,uint32 ruleVersion,bytes3 currency,uint96 amount,uint64 holdUntil,uint64 expiresAt,bytes32 facts,bytes32 condition,bytes32[] bindings)"
     );
     bytes32 private constant INSTRUCTION = keccak256(
         "Instruction(uint8 kind,bytes32 id,bytes32 orderId,bytes32 splitId,uint96 amount,bytes32[] bindings,uint96[] amounts)"
@@ -32,32 +32,32 @@ library Typed {
     );
 
     /// @notice Hash of a capture, and how many bytes of calldata it takes.
-    /// @dev Head: orderId, platform, merchant, ruleId, ruleVersion, currency, amount, holdUntil, expiresAt, offset of bindings. Then
-    /// bindings.
+    /// @dev Head: orderId, platform, merchant, ruleId, ruleVersion, currency, amount, holdUntil, expiresAt, facts,
+    /// condition, offset of bindings. Then bindings.
     function hash(Capture calldata c) internal pure returns (bytes32 result, uint256 size) {
         bytes32 typeHash = CAPTURE;
         uint256 irregular;
         assembly ("memory-safe") {
-            let count := calldataload(add(c, 0x140))
+            let count := calldataload(add(c, 0x180))
             let bindings := shl(5, count)
-            size := add(0x160, bindings)
+            size := add(0x1a0, bindings)
             irregular := or(
                 or(
                     or(shr(32, or(calldataload(add(c, 0x80)), count)), shl(24, calldataload(add(c, 0xa0)))),
                     shr(64, or(calldataload(add(c, 0xe0)), calldataload(add(c, 0x100))))
                 ),
                 or(
-                    or(shr(96, calldataload(add(c, 0xc0))), xor(0x140, calldataload(add(c, 0x120)))),
+                    or(shr(96, calldataload(add(c, 0xc0))), xor(0x180, calldataload(add(c, 0x160)))),
                     gt(add(c, size), calldatasize())
                 )
             )
             let m := mload(0x40)
             if iszero(irregular) {
                 mstore(m, typeHash)
-                calldatacopy(add(m, 0x20), c, 0x120)
-                calldatacopy(add(m, 0x160), add(c, 0x160), bindings)
-                mstore(add(m, 0x140), keccak256(add(m, 0x160), bindings))
-                result := keccak256(m, 0x160)
+                calldatacopy(add(m, 0x20), c, 0x160)
+                calldatacopy(add(m, 0x1a0), add(c, 0x1a0), bindings)
+                mstore(add(m, 0x180), keccak256(add(m, 0x1a0), bindings))
+                result := keccak256(m, 0x1a0)
             }
         }
         if (irregular != 0) revert ISplitLedger.SplitLedger_IrregularCalldata();
@@ -205,6 +205,16 @@ library Typed {
         }
     }
 
+    /// @notice 0 for an order that has none of holdUntil, expiresAt, facts and condition.
+    function termsOf(Capture calldata c) internal pure returns (uint256 terms) {
+        assembly ("memory-safe") {
+            terms := or(
+                or(calldataload(add(c, 0xe0)), calldataload(add(c, 0x100))),
+                or(calldataload(add(c, 0x120)), calldataload(add(c, 0x140)))
+            )
+        }
+    }
+
     function kindOf(Instruction calldata i) internal pure returns (uint256 kind) {
         assembly ("memory-safe") {
             kind := calldataload(i)
@@ -219,15 +229,15 @@ library Typed {
 
     function bindingsOf(Capture calldata c) internal pure returns (bytes32[] calldata bindings) {
         assembly ("memory-safe") {
-            bindings.offset := add(c, 0x160)
-            bindings.length := calldataload(add(c, 0x140))
+            bindings.offset := add(c, 0x1a0)
+            bindings.length := calldataload(add(c, 0x180))
         }
     }
 
     /// @dev There must be one.
     function lastBindingOf(Capture calldata c) internal pure returns (bytes32 last) {
         assembly ("memory-safe") {
-            let count := add(c, 0x140)
+            let count := add(c, 0x180)
             last := calldataload(add(count, shl(5, calldataload(count))))
         }
     }

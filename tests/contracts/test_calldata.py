@@ -74,11 +74,11 @@ CAPTURE_FIELDS = {
     "a hold of more than 64 bits": (7, 1 << 64),
     "an expiry of more than 64 bits": (8, 1 << 64),
     "an expiry with its highest bit": (8, 1 << 255),
-    "bindings elsewhere": (9, WORD),
-    "bindings before": (9, -WORD),
-    "more bindings than calldata": (10, 1 << 20),
-    "a count of bindings that wraps": (10, 1 << 251),
-    "a count of bindings beyond memory": (10, 1 << 32),
+    "bindings elsewhere": (11, WORD),
+    "bindings before": (11, -WORD),
+    "more bindings than calldata": (12, 1 << 20),
+    "a count of bindings that wraps": (12, 1 << 251),
+    "a count of bindings beyond memory": (12, 1 << 32),
 }
 
 
@@ -134,7 +134,7 @@ def test_the_capture_of_a_witness_stands_behind_it(world: World) -> None:
     call = world.complete([world.authorize(world.split(order.order_id, 60))])
     good = encode_settle(call.attestations, call.authorizations, call.witnesses, call.order_index)
     capture = good.rindex(order.order_id)
-    copied = good + good[capture : capture + 11 * WORD]
+    copied = good + good[capture : capture + 13 * WORD]
     refused(world, with_word(copied, capture - 3 * WORD, len(good) - capture + 3 * WORD))
     amount = capture + 6 * WORD
     refused(world, with_word(good, amount, word_at(good, amount) + (1 << 96)))

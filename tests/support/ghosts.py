@@ -52,6 +52,8 @@ def capture_of(event: OrderCaptured) -> Capture:
         bindings=event.bindings,
         hold_until=event.hold_until,
         expires_at=event.expires_at,
+        facts=event.facts,
+        condition=event.condition,
     )
 
 

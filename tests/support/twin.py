@@ -430,6 +430,8 @@ def _captured(capture: Capture) -> OrderCaptured:
         bindings=capture.bindings,
         hold_until=capture.hold_until,
         expires_at=capture.expires_at,
+        facts=capture.facts,
+        condition=capture.condition,
     )
 
 

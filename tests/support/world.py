@@ -41,6 +41,7 @@ from fenzhang.chain.evidence import held_of_slot
 from fenzhang.chain.signer import LocalKey
 from fenzhang.domain.errors import FenzhangError
 from fenzhang.domain.records import (
+    NOTHING,
     Attestation,
     Authorization,
     Capture,
@@ -279,6 +280,8 @@ class World:
         order_id: bytes | None = None,
         hold_until: int = 0,
         expires_at: int = 0,
+        facts: bytes = NOTHING,
+        condition: bytes = NOTHING,
     ) -> Capture:
         """A capture of a new order, by default with all roles of MARKET bound."""
         default = {
@@ -299,6 +302,8 @@ class World:
             bindings=tuple(default.get(rule.rule_id, ()) if bindings is None else bindings),
             hold_until=hold_until,
             expires_at=expires_at,
+            facts=facts,
+            condition=condition,
         )
 
     def split(

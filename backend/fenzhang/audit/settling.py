@@ -141,6 +141,8 @@ class Settling:
                 bindings=capture.bindings,
                 hold_until=capture.hold_until,
                 expires_at=capture.expires_at,
+                facts=capture.facts,
+                condition=capture.condition,
             )
         message = f"the capture of order 0x{capture.order_id.hex()} was decided otherwise"
         event = self.tape.expect(expected, Code.DECISION_DIFFERS, message, order=capture.order_id)

@@ -112,6 +112,8 @@ class _Baseline:
             capture.amount,
             capture.hold_until,
             capture.expires_at,
+            capture.facts,
+            capture.condition,
             list(capture.bindings),
         )
         address = self._w3.to_checksum_address(self._bank.address)

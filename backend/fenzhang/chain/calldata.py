@@ -101,7 +101,9 @@ def _capture(reader: Reader) -> Capture:
         amount=reader.uint(6, 96),
         hold_until=reader.uint(7, 64),
         expires_at=reader.uint(8, 64),
-        bindings=reader.words(9),
+        facts=reader.raw(9),
+        condition=reader.raw(10),
+        bindings=reader.words(11),
     )
 
 

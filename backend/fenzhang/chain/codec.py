@@ -56,7 +56,7 @@ __all__ = [
     "terms_values",
 ]
 
-_CAPTURE = "(bytes32,bytes32,bytes32,bytes32,uint32,bytes3,uint96,uint64,uint64,bytes32[])"
+_CAPTURE = "(bytes32,bytes32,bytes32,bytes32,uint32,bytes3,uint96,uint64,uint64,bytes32,bytes32,bytes32[])"
 _INSTRUCTION = "(uint8,bytes32,bytes32,bytes32,uint96,bytes32[],uint96[])"
 _PAST = "(uint8,bytes32,bytes32,uint96,(bytes32,uint96)[])"
 SETTLE_SIGNATURE = (
@@ -117,7 +117,7 @@ def _heads_and_tails(parts: Sequence[bytes]) -> bytes:
     return b"".join((*heads, *parts))
 
 
-_CAPTURE_TAIL = word(10 * 32)
+_CAPTURE_TAIL = word(12 * 32)
 _LIST_TAIL = word(5 * 32)
 _BINDINGS_TAIL = word(7 * 32)
 
@@ -134,6 +134,8 @@ def _capture(capture: Capture) -> bytes:
             word(capture.amount),
             word(capture.hold_until),
             word(capture.expires_at),
+            capture.facts,
+            capture.condition,
             _CAPTURE_TAIL,
             encode_words(capture.bindings),
         )

@@ -17,7 +17,8 @@ from fenzhang.domain.rules import NO_TERMS, Leg, RuleTerms
 DOMAIN_TYPE = "EIP712Domain(string name,string version,uint256 chainId,address verifyingContract)"
 CAPTURE_TYPE = (
     "Capture(bytes32 orderId,bytes32 platform,bytes32 merchant,bytes32 ruleId,uint32 ruleVersion,"
-    "bytes3 currency,uint96 amount,uint64 holdUntil,uint64 expiresAt,bytes32[] bindings)"
+    "bytes3 currency,uint96 amount,uint64 holdUntil,uint64 expiresAt,bytes32 facts,"
+    "bytes32 condition,bytes32[] bindings)"
 )
 ATTESTATION_TYPE = (
     "Attestation(address attestor,uint256 nonce,uint64 deadline,Capture[] captures)" + CAPTURE_TYPE
@@ -102,6 +103,8 @@ def capture_hash(capture: Capture) -> bytes:
                 word(capture.amount),
                 word(capture.hold_until),
                 word(capture.expires_at),
+                capture.facts,
+                capture.condition,
                 keccak(b"".join(capture.bindings)) if capture.bindings else _EMPTY_HASH,
             )
         )

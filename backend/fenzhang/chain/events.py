@@ -188,8 +188,8 @@ _EVENTS: dict[str, dict[str, _Decoder]] = {
         "RuleRetired(bytes32,bytes32)": lambda at, t, _: RuleRetired(at, t.raw(1), t.raw(2)),
     },
     "SplitLedger": {
-        "OrderTerms(bytes32,uint64,uint64)": lambda at, t, d: OrderTerms(
-            at, t.raw(1), d.uint(0, 64), d.uint(1, 64)
+        "OrderTerms(bytes32,uint64,uint64,bytes32,bytes32)": lambda at, t, d: OrderTerms(
+            at, t.raw(1), d.uint(0, 64), d.uint(1, 64), d.raw(2), d.raw(3)
         ),
         "OrderCaptured(bytes32,bytes32,bytes32,bytes32,uint32,bytes3,uint96,bytes32[])": _order_captured,
         "OrderSplit(bytes32,bytes32,uint96,(bytes32,uint96)[])": lambda at, t, d: OrderSplit(
@@ -282,7 +282,13 @@ def join_terms(events: list[Event]) -> list[Event]:
     for event in events:
         terms = joined[-1] if joined else None
         if isinstance(event, OrderCaptured) and isinstance(terms, OrderTerms) and _belong(terms, event):
-            joined[-1] = replace(event, hold_until=terms.hold_until, expires_at=terms.expires_at)
+            joined[-1] = replace(
+                event,
+                hold_until=terms.hold_until,
+                expires_at=terms.expires_at,
+                facts=terms.facts,
+                condition=terms.condition,
+            )
         else:
             joined.append(event)
     return joined

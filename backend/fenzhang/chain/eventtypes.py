@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from fenzhang.domain.allocation import Allocation
-from fenzhang.domain.records import Capture, ParticipantStatus, RecordKind
+from fenzhang.domain.records import NOTHING, Capture, ParticipantStatus, RecordKind
 from fenzhang.domain.rules import NO_TERMS, Leg, RuleTerms
 
 
@@ -138,17 +138,19 @@ class RuleRetired:
 
 @dataclass(frozen=True, slots=True)
 class OrderTerms:
-    """Times of the order that the next event captures. Decoding joins it to that event; alone it has no meaning."""
+    """Terms of the order that the next event captures. Decoding joins it to that event; alone it has no meaning."""
 
     at: LogPosition
     order_id: bytes
     hold_until: int
     expires_at: int
+    facts: bytes
+    condition: bytes
 
 
 @dataclass(frozen=True, slots=True)
 class OrderCaptured:
-    """An order's money was attested and is held. The times are those of the OrderTerms before it, 0 without one."""
+    """An order's money was attested and is held. Terms are those of the OrderTerms before it, zero without one."""
 
     at: LogPosition
     order_id: bytes
@@ -161,6 +163,8 @@ class OrderCaptured:
     bindings: tuple[bytes, ...]
     hold_until: int = 0
     expires_at: int = 0
+    facts: bytes = NOTHING
+    condition: bytes = NOTHING
 
     @property
     def capture(self) -> Capture:
@@ -176,6 +180,8 @@ class OrderCaptured:
             bindings=self.bindings,
             hold_until=self.hold_until,
             expires_at=self.expires_at,
+            facts=self.facts,
+            condition=self.condition,
         )
 
 

@@ -7,6 +7,9 @@ from enum import IntEnum
 
 from fenzhang.domain.allocation import Allocation
 
+NOTHING = bytes(32)
+"""In place of an id or of facts: there are none."""
+
 
 class InstructionKind(IntEnum):
     """What an instruction asks for. The numbers are those of the contracts."""
@@ -65,7 +68,7 @@ class Capture:
 
     `bindings` follow the rule version's roles; 32 zero bytes leave one open. Before `hold_until` nothing may be done on
     the order; from `expires_at` on it is not split any more, and anybody may release what it holds. Both are Unix
-    seconds, 0 for none.
+    seconds, 0 for none. `facts` and `condition` are 32 bytes, zero for none.
     """
 
     order_id: bytes
@@ -78,6 +81,8 @@ class Capture:
     bindings: tuple[bytes, ...]
     hold_until: int = 0
     expires_at: int = 0
+    facts: bytes = NOTHING
+    condition: bytes = NOTHING
 
     def is_on_hold(self, now: int) -> bool:
         """Whether nothing may be done on the order at `now` (Unix seconds)."""

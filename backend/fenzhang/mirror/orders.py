@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from fenzhang.chain.evidence import ZERO_HEAD, next_head
 from fenzhang.domain.past import held_change
-from fenzhang.domain.records import RecordKind
+from fenzhang.domain.records import NOTHING, RecordKind
 from fenzhang.mirror.reading import OrderState
 from fenzhang.store.bulk import chunks, insert_rows, update_rows
 from fenzhang.store.orders import capture_of
@@ -45,6 +45,8 @@ async def store_orders(session: AsyncSession, orders: Collection[OrderState]) ->
                 "head": order.head,
                 "hold_until": order.capture.hold_until,
                 "expires_at": order.capture.expires_at,
+                "facts": _unless_nothing(order.capture.facts),
+                "condition_id": _unless_nothing(order.capture.condition),
             }
             for order in orders
             if order.is_new
@@ -96,3 +98,7 @@ def fold(records: Sequence[tuple[int, int, int, bytes]]) -> tuple[int, bytes]:
         if kind != RecordKind.CAPTURE:
             head = next_head(head, leaf)
     return held, head
+
+
+def _unless_nothing(word: bytes) -> bytes | None:
+    return None if word == NOTHING else word

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fenzhang.domain.records import Capture
+from fenzhang.domain.records import NOTHING, Capture
 from fenzhang.store.tables import Order
 
 _ID_SIZE = 32
@@ -21,6 +21,8 @@ def capture_of(order: Order) -> Capture:
         bindings=bindings_of(order),
         hold_until=order.hold_until,
         expires_at=order.expires_at,
+        facts=order.facts or NOTHING,
+        condition=order.condition_id or NOTHING,
     )
 
 

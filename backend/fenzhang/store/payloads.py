@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from fenzhang.domain.records import Capture, Instruction, InstructionKind
+from fenzhang.domain.records import NOTHING, Capture, Instruction, InstructionKind
 from fenzhang.domain.rules import NO_TERMS, Leg, LegKind, RuleTerms
 
 
@@ -153,6 +153,7 @@ def to_json(payload: Payload) -> dict[str, Any]:
             }
         case Capture():
             times = {"hold_until": payload.hold_until, "expires_at": payload.expires_at}
+            words = {"facts": payload.facts, "condition": payload.condition}
             return {
                 "order_id": _hex(payload.order_id),
                 "platform": _hex(payload.platform),
@@ -163,6 +164,7 @@ def to_json(payload: Payload) -> dict[str, Any]:
                 "amount": payload.amount,
                 "bindings": [_hex(binding) for binding in payload.bindings],
                 **{name: time for name, time in times.items() if time},
+                **{name: _hex(word) for name, word in words.items() if word != NOTHING},
             }
         case Proposal():
             return {
@@ -190,6 +192,8 @@ def capture_from(data: dict[str, Any]) -> Capture:
         bindings=tuple(map(_bytes, data["bindings"])),
         hold_until=data.get("hold_until", 0),
         expires_at=data.get("expires_at", 0),
+        facts=_bytes(data["facts"]) if "facts" in data else NOTHING,
+        condition=_bytes(data["condition"]) if "condition" in data else NOTHING,
     )
 
 

@@ -453,6 +453,12 @@ class Order(Base):
             sqlite_where=text("expires_at > 0 AND held > 0"),
             postgresql_where=text("expires_at > 0 AND held > 0"),
         ),
+        Index(
+            "ix_orders_condition",
+            "condition_id",
+            sqlite_where=text("condition_id IS NOT NULL"),
+            postgresql_where=text("condition_id IS NOT NULL"),
+        ),
     )
     order_id: Mapped[bytes] = mapped_column(primary_key=True)
     platform_id: Mapped[bytes] = mapped_column(index=True)
@@ -469,6 +475,9 @@ class Order(Base):
     hold_until: Mapped[int] = mapped_column(server_default="0")
     expires_at: Mapped[int] = mapped_column(server_default="0")
     """0 for none, as is `hold_until`."""
+    facts: Mapped[bytes | None]
+    condition_id: Mapped[bytes | None]
+    """None for none, as are `facts`."""
 
 
 class Freeze(Base):

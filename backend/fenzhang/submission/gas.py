@@ -7,7 +7,7 @@ is cold, later ones are nearly free.
 
 from __future__ import annotations
 
-from fenzhang.domain.records import Capture, Instruction, InstructionKind
+from fenzhang.domain.records import NOTHING, Capture, Instruction, InstructionKind
 
 TRANSACTION = 110_000
 """Intrinsic gas, cold contracts and totals, sealing of the batch."""
@@ -25,10 +25,10 @@ COLD_RULE = 24_000
 """First use of a rule version, and for each leg:"""
 COLD_RULE_LEG = 3_000
 
-_CAPTURE = 32_000
-_TERMS = 2_500
+_CAPTURE = 32_300
+_TERMS = 3_000
 _PER_BINDING = 1_400
-_WITNESS = 11_500
+_WITNESS = 11_800
 _PER_WITNESS_BINDING = 700
 _PER_PAST_RECORD = 2_600
 _PER_PAST_LEAF = 850
@@ -47,7 +47,8 @@ _WORD = 32
 
 def capture_gas(capture: Capture) -> int:
     """One capture, without its recipients and rule."""
-    terms = _TERMS if capture.hold_until or capture.expires_at else 0
+    words = capture.facts != NOTHING or capture.condition != NOTHING
+    terms = _TERMS if capture.hold_until or capture.expires_at or words else 0
     return _CAPTURE + _PER_BINDING * len(capture.bindings) + terms
 
 
@@ -99,7 +100,7 @@ GROUP_BYTES = 13 * _WORD
 
 def capture_bytes(capture: Capture) -> int:
     """One capture with its offset."""
-    return _WORD * (12 + len(capture.bindings))
+    return _WORD * (14 + len(capture.bindings))
 
 
 def witness_bytes(capture: Capture, past_records: int = 0, past_leaves: int = 0) -> int:

@@ -75,6 +75,8 @@ def _capture(c: Capture) -> tuple[Any, ...]:
         c.amount,
         c.hold_until,
         c.expires_at,
+        c.facts,
+        c.condition,
         c.bindings,
     )
 

@@ -84,6 +84,8 @@ def _capture(capture: Capture) -> dict[str, Any]:
         "amount": capture.amount,
         "holdUntil": capture.hold_until,
         "expiresAt": capture.expires_at,
+        "facts": capture.facts,
+        "condition": capture.condition,
         "bindings": list(capture.bindings),
     }
 

@@ -106,7 +106,7 @@ def test_every_declared_event_is_known(contract: str, event: str) -> None:
     else:
         assert type(found).__name__ == event
         # The times of an order are told by the event before.
-        joined = ("hold_until", "expires_at") if event == "OrderCaptured" else ()
+        joined = ("hold_until", "expires_at", "facts", "condition") if event == "OrderCaptured" else ()
         assert len(fields(found)) == len(arguments) + 1 + len(joined)
 
 
@@ -157,7 +157,7 @@ def test_the_events_of_settlement_have_their_values_in_place() -> None:
     )
 
 
-TERMS = {"orderId": A, "holdUntil": 7, "expiresAt": 9}
+TERMS = {"orderId": A, "holdUntil": 7, "expiresAt": 9, "facts": B, "condition": C}
 CAPTURED = {
     "orderId": A,
     "platform": B,
@@ -182,6 +182,7 @@ def test_the_times_of_an_order_are_with_its_capture() -> None:
     assert isinstance(found, OrderCaptured)
     assert (found.hold_until, found.expires_at) == (7, 9)
     assert (found.capture.hold_until, found.capture.expires_at) == (7, 9)
+    assert (found.capture.facts, found.capture.condition) == (B, C)
 
 
 @pytest.mark.parametrize(
