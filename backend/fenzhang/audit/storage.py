@@ -316,7 +316,7 @@ class StorageCheck:
         versions = [(*key, number) for key, rule in rules.items() for number in rule.versions]
         for version, header in await self.state.ask("RuleBook", "header", versions):
             self._rule_header(version, header)
-        for version, (state, legs, roles, terms) in await self.state.ask("RuleBook", "load", versions):
+        for version, (state, legs, roles, terms, _) in await self.state.ask("RuleBook", "load", versions):
             self._rule_veto(version, vetoed=state == RuleState.VETOED)
             self._rule_content(version, legs, roles, terms)
         await self._approval_lock()
