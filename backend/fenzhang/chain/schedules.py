@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from fenzhang.chain.abi import WORD, Reader, currency_bytes, currency_text, word
 from fenzhang.chain.calldata import arguments_of
 from fenzhang.chain.codec import encode_call, selector_of
-from fenzhang.chain.eip712 import SigningDomain
+from fenzhang.chain.eip712 import SigningDomain, proposal_hash
 from fenzhang.chain.keccak import keccak
+from fenzhang.domain.rules import Leg, RuleTerms
 from fenzhang.domain.schedules import Entry
 
 ENTRY_TYPE = (
@@ -40,6 +41,46 @@ def schedule_digest(
 ) -> bytes:
     """What the platform's authority signs to propose a version of its schedule."""
     return domain.digest(schedule_hash(platform, version, effective_from, entries))
+
+
+class Proposed(Protocol):
+    """A proposal of a rule, which has legs and terms, or of a schedule, which has entries."""
+
+    @property
+    def platform(self) -> bytes:
+        """Whose rule or schedule it is."""
+
+    @property
+    def rule_id(self) -> bytes:
+        """Under which its versions stand."""
+
+    @property
+    def version(self) -> int:
+        """Number of the version."""
+
+    @property
+    def effective_from(self) -> int:
+        """When it takes effect."""
+
+    @property
+    def legs(self) -> Sequence[Leg]:
+        """Legs of a rule."""
+
+    @property
+    def terms(self) -> RuleTerms:
+        """Terms of a rule."""
+
+    @property
+    def entries(self) -> Sequence[Entry]:
+        """Entries of a schedule; a rule has none."""
+
+
+def content_hash_of(proposal: Proposed) -> bytes:
+    """EIP-712 struct hash of what is proposed: the content hash that its approver names."""
+    if proposal.entries:
+        return schedule_hash(proposal.platform, proposal.version, proposal.effective_from, proposal.entries)
+    content = (proposal.platform, proposal.rule_id, proposal.version, proposal.effective_from)
+    return proposal_hash(*content, proposal.legs, proposal.terms)
 
 
 def _entry_hash(entry: Entry) -> bytes:

@@ -33,6 +33,7 @@ from fenzhang.chain.events import (
     RuleProposed,
     RuleRetired,
     RuleVetoed,
+    ScheduleProposed,
     SplitReturned,
 )
 from fenzhang.chain.evidence import (
@@ -60,6 +61,7 @@ GovernanceEvent = (
     | ConsentChanged
     | MaxShareOutChanged
     | RuleProposed
+    | ScheduleProposed
     | RuleApproved
     | RuleRetired
     | RuleVetoed
@@ -169,6 +171,7 @@ class Reading:
                 | RuleProposed()
                 | RuleApproved()
                 | RuleRetired()
+                | ScheduleProposed()
                 | RuleVetoed()
                 | ApprovalLockChanged()
                 | FreezeChanged()
