@@ -32,6 +32,7 @@ from fenzhang.api.routes import (
     participants,
     quotes,
     rules,
+    schedules,
     settlement,
     tokens,
 )
@@ -57,6 +58,7 @@ _ROUTERS = (
     apps.router,
     participants.router,
     rules.router,
+    schedules.router,
     changes.router,
     freezes.router,
     quotes.router,

@@ -37,6 +37,8 @@ class Facts:
         return {name: code for name in FACTS if (code := getattr(self, name))}
 
 
+NO_FACTS = Facts()
+"""Nothing is stated."""
 FACTS = tuple(field.name for field in fields(Facts))
 """Names of the codes in the order of their weight."""
 
