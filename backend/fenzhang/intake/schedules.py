@@ -168,4 +168,4 @@ async def rule_names(session: AsyncSession, platform_id: bytes, entries: Sequenc
     query = select(RuleVersion.rule_id, RuleVersion.reference).where(
         RuleVersion.platform_id == platform_id, RuleVersion.rule_id.in_({entry.rule_id for entry in entries})
     )
-    return dict((await session.execute(query)).tuples().all())
+    return {row.rule_id: row.reference for row in await session.execute(query)}
