@@ -14,8 +14,8 @@ from fenzhang.domain.facts import Facts
 from fenzhang.domain.identifiers import hex_id, rule_id
 from fenzhang.domain.schedules import SCHEDULE, Entry
 from fenzhang.store import payloads
-from fenzhang.store.tables import SCHEDULE_REFERENCE, Instruction, RuleVersion
-from support.api import FOREIGN_KEY, MALL, MALL_KEY, SHOP, Api, order
+from fenzhang.store.tables import Instruction, RuleVersion
+from support.api import FOREIGN_KEY, MALL, MALL_KEY, Api, order, schedule_row
 
 TEA = Facts(category="tea")
 ENTRIES = (
@@ -23,7 +23,7 @@ ENTRIES = (
     Entry(rule_id(MALL, "retail-standard")),
 )
 """Teas of 1,000 to 9,999 yuan-fen by `versioned`, everything else by `retail-standard`."""
-BODY = [
+BODY: list[dict[str, Any]] = [
     {
         "out_rule_no": "versioned",
         "facts": {"category": "tea"},
@@ -41,23 +41,7 @@ def proposal(request: str = "s-1", **changes: Any) -> dict[str, Any]:
 
 
 def row(entries: tuple[Entry, ...] = ENTRIES, version: int = 1, **columns: Any) -> RuleVersion:
-    """A version of the mall's schedule as the mirror left it, in force unless `columns` say otherwise."""
-    content = payloads.Proposal(MALL, SCHEDULE, version, 0, (), entries=entries)
-    values: dict[str, Any] = {
-        "effective_from": 0,
-        "content_hash": content_hash_of(content),
-        "proposed": True,
-        "approved": True,
-    }
-    return RuleVersion(
-        platform_id=MALL,
-        rule_id=SCHEDULE,
-        version=version,
-        reference=SCHEDULE_REFERENCE,
-        legs=[],
-        entries=payloads.entries_to_json(entries),
-        **values | columns,
-    )
+    return schedule_row(MALL, entries, version, **columns)
 
 
 def tea(reference: str = "tea-1", **changes: Any) -> dict[str, Any]:
@@ -342,7 +326,6 @@ async def test_whoever_may_read_rules_reads_which_one_would_bind(api: Api) -> No
         assert (found["rule"]["version"], found["rule"]["roles"]) == (2, ["platform", "merchant"])
     assert (await api.shop.get("/v1/schedules/select?amount=1&currency=CNY&platform=mall")).status_code == 404
     assert (await api.anybody.get(f"/v1/schedules/select?{query}")).status_code == 401
-    assert SHOP != MALL
 
 
 @pytest.mark.parametrize(

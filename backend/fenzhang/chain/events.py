@@ -24,6 +24,7 @@ from fenzhang.chain.eventtypes import (
     Event,
     ExpiryPassedOver,
     FreezeChanged,
+    HeirNamed,
     InstructionRejected,
     LedgerEvent,
     LogPosition,
@@ -45,6 +46,7 @@ from fenzhang.chain.eventtypes import (
     RuleVetoed,
     ScheduleProposed,
     SplitReturned,
+    SuspenseResolved,
 )
 from fenzhang.chain.keccak import keccak
 from fenzhang.chain.schedules import read_entries
@@ -62,6 +64,7 @@ __all__ = [
     "Event",
     "ExpiryPassedOver",
     "FreezeChanged",
+    "HeirNamed",
     "InstructionRejected",
     "LedgerEvent",
     "LogPosition",
@@ -83,6 +86,7 @@ __all__ = [
     "RuleVetoed",
     "ScheduleProposed",
     "SplitReturned",
+    "SuspenseResolved",
     "decode_logs",
     "join_terms",
 ]
@@ -185,13 +189,16 @@ _EVENTS: dict[str, dict[str, _Decoder]] = {
         "ConsentChanged(bytes32,bytes32,bool)": lambda at, t, d: ConsentChanged(
             at, t.raw(1), t.raw(2), d.flag(0)
         ),
+        "HeirNamed(bytes32,bytes32,address)": lambda at, t, _: HeirNamed(
+            at, t.raw(1), t.raw(2), t.address(3)
+        ),
         "ParticipantPlaced(bytes32,bytes32,uint8)": lambda at, t, d: ParticipantPlaced(
             at, t.raw(1), t.raw(2), d.uint(0, 8)
         ),
     },
     "RuleBook": {
         "RuleProposed(bytes32,bytes32,uint32,uint64,bytes32,"
-        "(int8,uint8,uint96,uint96,uint96,bytes32,bytes32)[],(uint16,bool))": _rule_proposed,
+        "(int8,uint8,uint96,uint96,uint96,bytes32,bytes32)[],(uint16,bool,bool))": _rule_proposed,
         "ScheduleProposed(bytes32,uint32,uint64,bytes32,"
         "(bytes32,bytes3,uint96,uint96,uint64,uint64,bytes32)[])": _schedule_proposed,
         "RuleApproved(bytes32,bytes32,uint32,bytes32,address)": lambda at, t, d: RuleApproved(
@@ -233,6 +240,9 @@ _EVENTS: dict[str, dict[str, _Decoder]] = {
         ),
         "BatchSealed(uint256,bytes32,uint256)": lambda at, t, d: BatchSealed(
             at, t.uint(1), d.raw(0), d.uint(1)
+        ),
+        "SuspenseResolved(bytes3,bytes32,bytes32,uint96)": lambda at, t, d: SuspenseResolved(
+            at, currency_text(t.fixed(1, 3)), t.raw(2), t.raw(3), d.uint(0, 96)
         ),
         "CurrencyChanged(bytes3,bool)": lambda at, t, d: CurrencyChanged(
             at, currency_text(t.fixed(1, 3)), d.flag(0)

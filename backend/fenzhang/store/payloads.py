@@ -344,7 +344,7 @@ def entries_from_json(data: Sequence[dict[str, Any]]) -> tuple[Entry, ...]:
 
 def terms_to_json(terms: RuleTerms) -> dict[str, Any]:
     """Terms as `rule_versions.terms` holds them."""
-    return {"max_share_out": terms.max_share_out, "may_owe": terms.may_owe}
+    return {"max_share_out": terms.max_share_out, "may_owe": terms.may_owe, "park": terms.park}
 
 
 def terms_from_json(data: dict[str, Any]) -> RuleTerms:

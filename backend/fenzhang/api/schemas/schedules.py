@@ -53,8 +53,8 @@ class ScheduleBody(Model):
         {
             "out_request_no": "schedule-2026-11",
             "entries": [
-                {"out_rule_no": "promotion", "facts": {"promotion": "1111", "category": "tea"}},
-                {"out_rule_no": "group-buy", "facts": {"channel": "group"}, "amount_from": 10000},
+                {"out_rule_no": "group-buy", "facts": {"promotion": "1111", "category": "tea"}},
+                {"out_rule_no": "group-buy", "facts": {"channel": "group"}},
                 {"out_rule_no": "retail-standard"},
             ],
         },
