@@ -191,16 +191,19 @@ def test_a_csv_row_is_the_item_of_a_batch() -> None:
         "bindings.merchant",
         "currency",
         "given",
+        "facts.category",
+        "facts.member_tier",
     ]
-    assert _item(columns, "7,CAPTURE,990,,p-1,m-1,CNY,") == {
+    assert _item(columns, "7,CAPTURE,990,,p-1,m-1,CNY,,tea,") == {
         "type": "CAPTURE",
         "amount": 990,
         "bindings": {"promoter": "p-1", "merchant": "m-1"},
         "currency": "CNY",
+        "facts": {"category": "tea"},
     }
-    assert _item(columns, ",RETURN,,1;0;20,,,,") == {"type": "RETURN", "amounts": [1, 0, 20]}
-    assert _item(columns, ",SPLIT,99,,,,,7;0") == {"type": "SPLIT", "amount": 99, "given": [7, 0]}
-    assert _item(columns, ",SPLIT,99,,,,,7") == {"type": "SPLIT", "amount": 99, "given": [7]}
+    assert _item(columns, ",RETURN,,1;0;20,,,,,,") == {"type": "RETURN", "amounts": [1, 0, 20]}
+    assert _item(columns, ",SPLIT,99,,,,,7;0,,") == {"type": "SPLIT", "amount": 99, "given": [7, 0]}
+    assert _item(columns, ",SPLIT,99,,,,,7,,") == {"type": "SPLIT", "amount": 99, "given": [7]}
 
 
 @pytest.mark.parametrize(
