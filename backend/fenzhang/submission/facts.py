@@ -132,14 +132,15 @@ async def _capped_platforms(session: AsyncSession, platforms: Collection[bytes])
 
 
 async def _entries(session: AsyncSession, platforms: Collection[bytes]) -> dict[bytes, int]:
-    """The largest of the approved versions counts, whichever of them will be in force."""
+    """The largest version counts, for any of them may be in force by the time of capture."""
     version = tables.RuleVersion
     found: dict[bytes, int] = {}
     for chunk in chunks(sorted(platforms)):
         query = select(version.platform_id, version.entries).where(
             version.platform_id.in_(chunk),
             version.rule_id == SCHEDULE,
-            version.approved,
+            version.proposed,
+            version.vetoed.is_(False),
             version.retired.is_(False),
         )
         for platform, entries in await session.execute(query):
