@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from fenzhang.domain.facts import NO_FACTS, Facts
 from fenzhang.domain.rules import LegKind
 from fenzhang.replay.scenario import Operation, Scenario, ScenarioInvalid, load_scenario
 from support.scenarios import MARKET_DAY, cut
@@ -74,9 +73,6 @@ def _drop(name: str) -> Change:
         (_set("steps", 0, "given", to=[1, "2"]), 'steps[0].given[1]: "2" is not a whole number'),
         (_set("steps", to={}), "steps: {} is not an array"),
         (_set("expires_at", to="tomorrow"), 'expires_at: "tomorrow" is not a whole number'),
-        (_set("facts", to={"colour": "red"}), "facts.colour: a fact is one of promotion, category"),
-        (_set("facts", to={"category": "ninechars"}), "facts: facts.category: a code is 1 to 8"),
-        (_set("facts", to=[]), "facts: [] is not an object"),
     ],
 )
 def test_a_mistake_in_an_order_is_named_with_its_line(tmp_path: Path, change: Change, said: str) -> None:
@@ -96,14 +92,13 @@ def test_a_mistake_in_an_order_is_named_with_its_line(tmp_path: Path, change: Ch
 def test_an_order_may_have_times(tmp_path: Path) -> None:
     cut(MARKET_DAY, tmp_path, [1, 0])
     lines = (tmp_path / "orders.jsonl").read_text().splitlines()
-    timed = json.loads(lines[1]) | {"hold_until": 7, "expires_at": 9, "facts": {"category": "tea"}}
+    timed = json.loads(lines[1]) | {"hold_until": 7, "expires_at": 9}
     (tmp_path / "orders.jsonl").write_text(lines[0] + "\n" + json.dumps(timed) + "\n")
 
     plain, order = load_scenario(tmp_path).orders
 
     assert (plain.hold_until, plain.expires_at) == (None, None)
     assert (order.hold_until, order.expires_at) == (7, 9)
-    assert (plain.facts, order.facts) == (NO_FACTS, Facts(category="tea"))
 
 
 def test_a_line_that_is_no_json_is_named(tmp_path: Path) -> None:

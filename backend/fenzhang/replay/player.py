@@ -141,7 +141,6 @@ class Player:
             bindings={role: name for role, name in order.bindings.items() if role in roles},
             hold_until=order.hold_until,
             expires_at=order.expires_at,
-            facts=order.facts,
         )
         yield Item(order.line, capture)
         for step in order.steps:

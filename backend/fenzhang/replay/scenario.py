@@ -13,8 +13,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Final
 
-from fenzhang.domain.errors import FenzhangError, InvalidInput
-from fenzhang.domain.facts import FACTS, NO_FACTS, Facts
+from fenzhang.domain.errors import FenzhangError
 from fenzhang.replay.fields import Fields, Mistake, parse_json, read_json
 from fenzhang.replay.legs import ScenarioLeg, read_rules
 
@@ -78,7 +77,6 @@ class ScenarioOrder:
     steps: tuple[Step, ...]
     hold_until: int | None = None
     expires_at: int | None = None
-    facts: Facts = NO_FACTS
 
     def names(self) -> set[str]:
         """Every participant that the order names."""
@@ -218,7 +216,6 @@ def _read_order(line: int, fields: Fields, parties: _Parties) -> ScenarioOrder:
         steps=tuple(_read_step(item, parties) for item in fields.get("steps").items()),
         hold_until=_time(fields, "hold_until"),
         expires_at=_time(fields, "expires_at"),
-        facts=_facts(fields),
     )
 
 
@@ -255,21 +252,6 @@ def _read_step(fields: Fields, parties: _Parties) -> Step:
 
 def _time(fields: Fields, name: str) -> int | None:
     return fields.get(name).integer() if name in fields else None
-
-
-def _facts(fields: Fields) -> Facts:
-    """What is stated about an order, by name."""
-    stated: dict[str, str] = {}
-    for name, code in fields.get("facts").members() if "facts" in fields else ():
-        if name not in FACTS:
-            raise code.mistake(f"a fact is one of {', '.join(FACTS)}")
-        stated[name] = code.text()
-    facts = Facts(**stated)
-    try:
-        facts.pack()
-    except InvalidInput as error:
-        raise fields.get("facts").mistake(error.message) from None
-    return facts
 
 
 def _amounts(fields: Fields, name: str) -> tuple[int, ...] | None:
