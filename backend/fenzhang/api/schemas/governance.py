@@ -178,6 +178,34 @@ class CapBody(Model):
     max_share_out: Annotated[int, Field(ge=0, le=BASIS_POINTS)]
 
 
+class HeirBody(Model):
+    """Who gets what waits for a closed participant of a platform."""
+
+    model_config = examples(
+        {
+            "out_request_no": "heir-000001",
+            "platform": "mall-001",
+            "out_participant_no": "promoter-001",
+            "out_heir_no": "merchant-001",
+        }
+    )
+    out_request_no: Reference
+    platform: Reference
+    out_participant_no: ParticipantName
+    out_heir_no: ParticipantName
+
+
+class ResolutionBody(Model):
+    """For whom what waits in a currency is to be given out."""
+
+    model_config = examples(
+        {"out_request_no": "resolve-000001", "out_participant_no": "promoter-001", "currency": "CNY"}
+    )
+    out_request_no: Reference
+    out_participant_no: ParticipantName
+    currency: Currency
+
+
 class RequestBody(Model):
     """A change that needs no more than the client's own reference for it."""
 
