@@ -238,11 +238,13 @@ async def _until(true: Callable[[], Awaitable[bool]], what: str) -> None:
 
 
 def _contains(found: Any, expected: Any) -> bool:
-    """Whether `found` has everything that is expected; objects may have more members."""
+    """Whether `found` has everything that is expected. Objects may have more members, lists any order."""
     if isinstance(expected, dict):
         return isinstance(found, Mapping) and all(
             name in found and _contains(found[name], value) for name, value in expected.items()
         )
     if isinstance(expected, list):
-        return len(found) == len(expected) and all(map(_contains, found, expected))
+        return len(found) == len(expected) and all(
+            any(_contains(each, wanted) for each in found) for wanted in expected
+        )
     return bool(found == expected)

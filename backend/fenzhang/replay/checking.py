@@ -6,9 +6,9 @@ import asyncio
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from fenzhang.client import AsyncClient, Instruction, InstructionType, NotFound
-from fenzhang.replay.day import REFUSED, Amounts, Expectation, outcome_text
-from fenzhang.replay.player import Item, Player, Tally
+from fenzhang.client import AsyncClient, Instruction, InstructionType, OrderView
+from fenzhang.replay.day import REFUSED, Amounts, outcome_text
+from fenzhang.replay.player import Player, Tally
 from fenzhang.replay.preparing import together
 from fenzhang.replay.scenario import ORDERS, Scenario, ScenarioOrder
 from fenzhang.replay.standing import CurrencyStanding
@@ -33,31 +33,48 @@ class Findings:
 
 async def check_platform(player: Player, findings: Findings) -> None:
     """Every write of a platform against its expectation, and its orders as they stand now."""
-    client, gate = player.platform.client, asyncio.Semaphore(_AT_ONCE)
     outcomes = dict(_outcomes(player.tally))
+    for item in player.tally.items:
+        if item.expect is not None:
+            findings.compare(_write(item.line, *item.key), str(item.expect), outcomes.get(item.key))
+    gate = asyncio.Semaphore(_AT_ONCE)
 
-    async def write(item: Item, expect: Expectation) -> None:
-        what = f"{ORDERS} line {item.line}, {item.key[0].value} {item.key[1]}"
-        findings.compare(what, str(expect), outcomes.get(item.key))
-        if expect.allocations is None and expect.from_held is None:
-            return
+    async def check(order: ScenarioOrder) -> None:
         async with gate:
-            found = await _found(client, *item.key)
-        if expect.allocations is not None:
-            findings.compare(f"{what}, allocations", list(expect.allocations), _allocations(found))
-        if expect.from_held is not None:
-            findings.compare(f"{what}, from held", expect.from_held, found and found.from_held)
+            _check_order(order, await player.platform.client.get_order(order.reference), findings)
 
-    async def order(each: ScenarioOrder) -> None:
-        async with gate:
-            found = await client.get_order(each.reference)
-        for name, value in each.end.items():
-            what = f"{ORDERS} line {each.line}, order {each.reference}, {name} at the end"
-            findings.compare(what, value, getattr(found, name))
-
-    await together(write(item, item.expect) for item in player.tally.items if item.expect is not None)
     orders = player.scenario.orders_of(player.platform.name)
-    await together(order(each) for each in orders if each.end)
+    captured = (order for order in orders if (InstructionType.CAPTURE, order.reference) in player.tally.fates)
+    await together(check(order) for order in captured if _says_amounts(order))
+
+
+def _says_amounts(order: ScenarioOrder) -> bool:
+    """Whether it says more than what becomes of its writes."""
+    expectations = (step.expect for step in order.steps if step.expect is not None)
+    return bool(order.end) or any(
+        expect.allocations is not None or expect.from_held is not None for expect in expectations
+    )
+
+
+def _check_order(order: ScenarioOrder, found: OrderView, findings: Findings) -> None:
+    """Amounts of an order's steps, and how it stands."""
+    written = {(each.type, each.reference): each for each in found.instructions}
+    for step in order.steps:
+        key = (InstructionType(step.operation.upper()), step.reference)
+        expect, here = step.expect, written.get(key)
+        if expect is not None and expect.allocations is not None:
+            what = f"{_write(order.line, *key)}, allocations"
+            findings.compare(what, list(expect.allocations), here and _allocations(here))
+        if expect is not None and expect.from_held is not None:
+            what = f"{_write(order.line, *key)}, from held"
+            findings.compare(what, expect.from_held, here and here.from_held)
+    for name, value in order.end.items():
+        what = f"{ORDERS} line {order.line}, order {order.reference}, {name} at the end"
+        findings.compare(what, value, getattr(found, name))
+
+
+def _write(line: int, kind: InstructionType, reference: str) -> str:
+    return f"{ORDERS} line {line}, {kind.value} {reference}"
 
 
 async def check_levels(scenario: Scenario, clients: Mapping[str, AsyncClient], findings: Findings) -> None:
@@ -99,14 +116,5 @@ def _outcomes(tally: Tally) -> Iterator[tuple[tuple[InstructionType, str], str]]
         yield key, outcome_text(fate.state.value, fate.reason)
 
 
-async def _found(client: AsyncClient, kind: InstructionType, reference: str) -> Instruction | None:
-    try:
-        return await client.get_instruction(kind, reference)
-    except NotFound:
-        return None
-
-
-def _allocations(found: Instruction | None) -> list[tuple[str, int]] | None:
-    if found is None or found.allocations is None:
-        return None
-    return [(leaf.out_participant_no or leaf.participant_id, leaf.amount) for leaf in found.allocations]
+def _allocations(found: Instruction) -> list[tuple[str, int]]:
+    return [(leaf.out_participant_no or leaf.participant_id, leaf.amount) for leaf in found.allocations or ()]
