@@ -235,13 +235,20 @@ def test_a_mistake_in_a_day_is_named(tmp_path: Path, change: Change, said: str) 
 async def test_a_day_happens_once_however_often_it_is_played(
     fenzhang_system: LocalSystem, tmp_path: Path
 ) -> None:
-    scenario = write(tmp_path / "day", documents(), "day-one-")
+    content = documents()
+    filed = [{"op": "split", "ref": ref, "amount": amount} for ref, amount in (("o-3-S0", 0), ("o-3-S1", 9))]
+    filed[0]["expect"] = {"state": "REFUSED", "reason": "invalid_amount"}
+    content["orders.jsonl"].append(
+        order("o-3", file="early.csv", hold_until=5, steps=filed, end={"held": 991})
+    )
+    del content["expected.json"]
+    scenario = write(tmp_path / "day", content, "day-one-")
 
     found = await replayed(fenzhang_system.endpoints, scenario)
 
     assert found.findings.differences == []
     assert found.complete
-    assert found.fresh == 2
+    assert (found.fresh, found.counts["captured"], found.counts["rejected"]) == (4, 2, 2)
     # What the promoter refused would be accepted now: it is not tried again.
     with fenzhang_system.platform("day-one-shop") as shop:
         shop.change_consent("promoter-1", "again", granted=True)

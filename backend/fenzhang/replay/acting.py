@@ -33,6 +33,8 @@ _WAITED_FOR: Final = {
     ActKind.RETIRE: InstructionType.RETIRE,
 }
 """Acts whose outcome their platform is told."""
+_REPEATED: Final = frozenset({*_WAITED_FOR, ActKind.FREEZE, ActKind.UNFREEZE})
+"""Acts that are known by their reference: asked for again, they are answered and not done again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,9 +106,12 @@ class Actor:
         await _until(reached, f"the chain's time is {moment}")
 
     async def carry_out(self, part: Part, *, over: bool = False) -> list[Outcome]:
-        """All acts of a part at the same time. What cannot be asked again once the part is `over` is left out."""
+        """All acts of a part at the same time.
+
+        Once the part is `over`, those are left out that would not be answered as they were then.
+        """
         acts = [
-            act for act in part.acts if not (over and (act.kind.is_question or act.expect.state == REFUSED))
+            act for act in part.acts if not over or (act.kind in _REPEATED and act.expect.state != REFUSED)
         ]
         return await together(self._carry_out(part, act) for act in acts)
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from fenzhang.client import (
     ApiError,
     Conflict,
+    FileState,
     Instruction,
     InstructionType,
     InvalidRequest,
@@ -129,13 +130,14 @@ class Player:
         for order in orders:
             items = list(self._items(order, part, begin))
             self.tally.items += items
-            if over:
-                items = list(self._without_known_refusals(items))
             if order.file is not None and order.part == part:
                 files[order.file] += items
-            elif items:
+                continue
+            if over:
+                items = list(self._without_known_refusals(items))
+            if items:
                 groups.append(items)
-        if not groups and not any(files.values()):
+        if not groups and not files:
             return
         uploads = (self._upload(name, items) for name, items in files.items())
         sending = asyncio.ensure_future(together([self._send(groups), *uploads]))
@@ -246,19 +248,17 @@ class Player:
         self.decided(1)
 
     async def _upload(self, name: str, items: list[Item]) -> None:
-        """Send items as a bulk file, and take note of its rows."""
-        if not items:
-            return
+        """Send items as a bulk file, and take note of its rows. A file that is known is not worked through again."""
         client = self.platform.client
         with written(name, [item.new for item in items]) as path:
-            await client.upload_file(path, name)
+            received = await client.upload_file(path, name)
         file = await client.wait_for_file(name)
         refused = rejected_rows(name, await client.get_rejections(name)) if file.rejected else {}
         for row, item in enumerate(items):
             if row in refused:
                 self._refuse(item, *refused[row])
-            elif file.known:
-                # Its end may stand in a part of the feed that was read before.
+            elif file.known or received.state is not FileState.RECEIVED:
+                # What became of it may stand in a part of the feed that was read before.
                 self._note(item, await client.get_instruction(*item.key))
             else:
                 self.sent(1)

@@ -15,9 +15,9 @@ OPENING, MORNING, NOON, AFTERNOON, EVENING, NIGHT = (
     "evening",
     "night",
 )
-HOLD_S, EXPIRY_S, EFFECT_S = 10, 12, 8
+HOLD_S, EXPIRY_S, EFFECT_S = 13, 15, 8
 """Seconds after the opening: when holds end, when orders expire, when the second version of `standard` takes effect."""
-EVENING_S = 13
+EVENING_S = 16
 LOCK_S = 60
 
 
