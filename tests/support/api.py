@@ -49,6 +49,7 @@ DEPLOYMENT = Deployment(
     participant_registry=b"p" * 20,
     rule_book=b"r" * 20,
     split_ledger=b"l" * 20,
+    ledger_view=b"v" * 20,
     code_hashes={},
     compiler="",
 )

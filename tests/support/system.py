@@ -98,14 +98,15 @@ def selector(contract: str, function: str) -> bytes:
 
 
 def deploy_system(node: HandNode) -> System:
-    """Deploy the four contracts, give out roles without delays, and open CURRENCIES."""
+    """Deploy the contracts, give out roles without delays, and open CURRENCIES."""
     first_block = int(node.request("eth_blockNumber"), 16) + 1
     manager = _create(node, "AccessManager", ADMIN.address)
     registry = _create(node, "ParticipantRegistry", manager)
     rule_book = _create(node, "RuleBook", manager, registry)
     ledger = _create(node, "SplitLedger", manager, registry, rule_book)
-    addresses = (manager, registry, rule_book, ledger)
-    names = ("AccessManager", "ParticipantRegistry", "RuleBook", "SplitLedger")
+    view = _create(node, "LedgerView", ledger)
+    addresses = (manager, registry, rule_book, ledger, view)
+    names = ("AccessManager", "ParticipantRegistry", "RuleBook", "SplitLedger", "LedgerView")
     genesis = node.request("eth_getBlockByNumber", "0x0", False)  # noqa: FBT003 - positional by JSON-RPC
     deployment = Deployment(
         chain_id=int(node.request("eth_chainId"), 16),
@@ -115,6 +116,7 @@ def deploy_system(node: HandNode) -> System:
         participant_registry=registry,
         rule_book=rule_book,
         split_ledger=ledger,
+        ledger_view=view,
         code_hashes={
             name: keccak(_code(node, address)) for name, address in zip(names, addresses, strict=True)
         },

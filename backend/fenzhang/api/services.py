@@ -60,7 +60,12 @@ class Services:
     @property
     def network(self) -> Network:
         """What clients sign for."""
-        return Network(self.deployment.chain_id, self.deployment.split_ledger, self.deployment.rule_book)
+        return Network(
+            self.deployment.chain_id,
+            self.deployment.split_ledger,
+            self.deployment.rule_book,
+            self.deployment.participant_registry,
+        )
 
     @property
     def chain(self) -> ChainView:

@@ -12,6 +12,7 @@ from fenzhang.audit.differences import Code, Findings
 from fenzhang.audit.freezing import FreezeEvent, freeze_event, take_up_freeze
 from fenzhang.audit.model import Model
 from fenzhang.audit.reading import Transaction
+from fenzhang.audit.resolving import resolution_event, take_up_heir, take_up_resolution
 from fenzhang.audit.signatures import SignatureChecker
 from fenzhang.audit.tape import NOWHERE
 from fenzhang.chain.abi import currency_text
@@ -25,6 +26,7 @@ from fenzhang.chain.eventtypes import (
     CurrencyChanged,
     Event,
     FreezeChanged,
+    HeirNamed,
     MaxShareOutChanged,
     ParticipantEnrolled,
     ParticipantPlaced,
@@ -33,6 +35,7 @@ from fenzhang.chain.eventtypes import (
     RuleProposed,
     RuleRetired,
     RuleVetoed,
+    SuspenseResolved,
 )
 from fenzhang.chain.wallets import WalletQuestion
 from fenzhang.domain.errors import InvalidRule
@@ -52,6 +55,8 @@ GovernanceEvent = (
     | RuleEvent
     | CurrencyChanged
     | FreezeEvent
+    | HeirNamed
+    | SuspenseResolved
 )
 _REGISTRY = "ParticipantRegistry"
 _RULES = "RuleBook"
@@ -59,10 +64,10 @@ _LEDGER = "SplitLedger"
 _FUNCTIONS = {
     _REGISTRY: (
         *("enroll", "enrollRecipient", "suspend", "resume", "close", "place", "setMaxShareOut"),
-        *("rotateAuthority", "setConsent", "setFrozen"),
+        *("rotateAuthority", "setConsent", "setFrozen", "nameHeir"),
     ),
     _RULES: ("propose", "approve", "retire", "veto", "setApprovalLock"),
-    _LEDGER: ("setCurrencies", "setFrozen"),
+    _LEDGER: ("setCurrencies", "setFrozen", "resolve"),
 }
 _TOLD_AS_ASKED = {"setConsent": ConsentChanged, "setMaxShareOut": MaxShareOutChanged}
 _STATUS_FUNCTIONS = {
@@ -102,6 +107,11 @@ def expected_events(call: Call, model: Model) -> Iterator[GovernanceEvent]:
     arguments = decode_arguments(contract, function, call.data)
     if function == "setFrozen":
         yield freeze_event(arguments, call.sender)
+    elif function == "resolve":
+        yield resolution_event(arguments, model)
+    elif function == "nameHeir":
+        participant, heir = arguments
+        yield HeirNamed(NOWHERE, participant, heir, call.sender)
     elif function == "setCurrencies":
         currencies, enabled = arguments
         for currency in currencies:
@@ -184,6 +194,9 @@ class Governance:
         if isinstance(event, FreezeEvent):
             self._frozen(event, at, actor)
             return
+        if isinstance(event, HeirNamed | SuspenseResolved):
+            self._suspended(event, at, actor)
+            return
         match event:
             case ParticipantEnrolled():
                 self._enrolled(event, at, actor)
@@ -265,6 +278,14 @@ class Governance:
         hidden = event.guardian == self.model.deployment.access_manager
         self._check_role(contract, ("setFrozen",), at, actor if hidden else event.guardian)
         take_up_freeze(event, at, self.model, self.findings)
+
+    def _suspended(self, event: HeirNamed | SuspenseResolved, at: Transaction, actor: bytes) -> None:
+        if isinstance(event, SuspenseResolved):
+            take_up_resolution(event, at, self.model, self.findings)
+            return
+        hidden = event.guardian == self.model.deployment.access_manager
+        self._check_role(_REGISTRY, ("nameHeir",), at, actor if hidden else event.guardian)
+        take_up_heir(event, at, self.model, self.findings)
 
     def _placed(self, event: ParticipantPlaced, at: Transaction, actor: bytes) -> None:
         world, participant, parent = self.model.world, event.participant, event.parent

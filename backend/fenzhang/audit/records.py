@@ -38,6 +38,7 @@ from fenzhang.domain.errors import ShareOutAboveCap
 from fenzhang.domain.past import held_change, order_leaves, returnable
 from fenzhang.domain.records import PastRecord, RecordKind
 from fenzhang.domain.sharing import check_share_out, count_share_out
+from fenzhang.domain.suspense import suspense_id
 from fenzhang.domain.world import Order
 
 SettledEvent = OrderSplit | OrderReleased | SplitReturned | OrderRefunded
@@ -317,7 +318,8 @@ class Records:
         who: str,
     ) -> None:
         for leaf, taken in zip(leaves, takes, strict=False):
-            if leaf.recipient != taken.recipient or taken.amount > leaf.amount:
+            heir = self.model.world.heir_of(suspense_id(leaf.recipient))
+            if taken.recipient not in {leaf.recipient, heir} or taken.amount > leaf.amount:
                 self._broken(
                     event,
                     at,

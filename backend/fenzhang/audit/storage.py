@@ -65,7 +65,7 @@ class StorageCheck:
     async def _totals(self) -> None:
         currencies = self.model.currencies
         answers = await self.state.ask(
-            "SplitLedger", "totals", [(currency_bytes(each),) for each in currencies]
+            "LedgerView", "totals", [(currency_bytes(each),) for each in currencies]
         )
         for (raw,), (captured, held, refunded, enabled) in answers:
             currency = currency_text(raw)
@@ -154,12 +154,12 @@ class StorageCheck:
     # -------------------------------------------------------------------------- evidence and nonces
 
     async def _batches(self) -> None:
-        count, roots = await self.state.one("SplitLedger", "batchCount"), self.model.roots
+        count, roots = await self.state.one("LedgerView", "batchCount"), self.model.roots
         if count is not None and count[0] != len(roots):
             self._differs(Code.BATCH_ROOT, "number of batches", len(roots), count[0])
         numbers = [(number,) for number in range(1, len(roots) + 1)]
         stored: dict[int, bytes] = {}
-        for (number,), (found,) in await self.state.ask("SplitLedger", "batchRoot", numbers):
+        for (number,), (found,) in await self.state.ask("LedgerView", "batchRoot", numbers):
             stored[number], expected = found, roots[number - 1]
             if found != expected:
                 self._differs(Code.BATCH_ROOT, f"root of batch {number}", expected, found, batch=number)
@@ -190,7 +190,7 @@ class StorageCheck:
         words: defaultdict[tuple[bytes, int], int] = defaultdict(int)
         for signer, nonce in self.model.world.nonces:
             words[signer, nonce >> 8] |= 1 << (nonce & 0xFF)
-        answers = await self.state.ask("SplitLedger", "nonceBitmap", list(words))
+        answers = await self.state.ask("LedgerView", "nonceBitmap", list(words))
         for (signer, place), (found,) in answers:
             expected = words[signer, place]
             # Where calldata did not show the nonces of a signer, the chain may know of more.

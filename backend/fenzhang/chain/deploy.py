@@ -39,7 +39,7 @@ APPROVER_FUNCTIONS = ("approve",)
 """Functions of RuleBook for the rule approver."""
 GUARDIAN_FUNCTIONS = {
     "RuleBook": ("veto",),
-    "ParticipantRegistry": ("setMaxShareOut", "setFrozen"),
+    "ParticipantRegistry": ("setMaxShareOut", "setFrozen", "nameHeir"),
     "SplitLedger": ("setFrozen",),
 }
 """Functions of each contract for the guardian."""
@@ -169,6 +169,7 @@ async def _create_contracts(runner: StepRunner, admin: LocalKey) -> dict[str, by
             addresses["ParticipantRegistry"],
             addresses["RuleBook"],
         ),
+        "LedgerView": lambda: (addresses["SplitLedger"],),
     }
     for name, constructor in arguments.items():
         await runner.begin(name, None, encode_deployment(name, *constructor()))
@@ -241,6 +242,7 @@ async def _describe(
         participant_registry=addresses["ParticipantRegistry"],
         rule_book=addresses["RuleBook"],
         split_ledger=addresses["SplitLedger"],
+        ledger_view=addresses["LedgerView"],
         code_hashes=hashes,
         compiler=artifact("SplitLedger").compiler,
     )

@@ -17,7 +17,7 @@ from fenzhang.chain.errors import DeploymentInvalid, DeploymentMismatch
 from fenzhang.chain.keccak import keccak
 from fenzhang.chain.node import NodeClient
 
-FORMAT = 1
+FORMAT = 2
 """Version of the file's format."""
 DEPLOYMENTS_FOLDER = Path("deployments")
 _FIELDS = {
@@ -25,6 +25,7 @@ _FIELDS = {
     "ParticipantRegistry": "participant_registry",
     "RuleBook": "rule_book",
     "SplitLedger": "split_ledger",
+    "LedgerView": "ledger_view",
 }
 
 
@@ -42,6 +43,7 @@ class Deployment:
     participant_registry: bytes
     rule_book: bytes
     split_ledger: bytes
+    ledger_view: bytes
     code_hashes: Mapping[str, bytes]
     compiler: str
 

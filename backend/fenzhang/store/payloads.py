@@ -326,7 +326,7 @@ def legs_from_json(data: Sequence[dict[str, Any]]) -> tuple[Leg, ...]:
 
 def terms_to_json(terms: RuleTerms) -> dict[str, Any]:
     """Terms as `rule_versions.terms` holds them."""
-    return {"max_share_out": terms.max_share_out, "may_owe": terms.may_owe}
+    return {"max_share_out": terms.max_share_out, "may_owe": terms.may_owe, "park": terms.park}
 
 
 def terms_from_json(data: dict[str, Any]) -> RuleTerms:

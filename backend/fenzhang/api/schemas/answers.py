@@ -213,6 +213,7 @@ class TermsAnswer(BaseModel):
 
     max_share_out: int
     may_owe: bool
+    park: bool = False
 
 
 class VetoAnswer(BaseModel):

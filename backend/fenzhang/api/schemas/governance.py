@@ -225,15 +225,17 @@ class TermsBody(Model):
     """What a version says beside its legs.
 
     `max_share_out`: basis points of an order's captured amount that its splits may give to others than its merchant;
-    0 means no cap. `may_owe`: a return may make a recipient's position negative.
+    0 means no cap. `may_owe`: a return may make a recipient's position negative. `park`: shares of recipients that are
+    suspended or closed wait in suspense positions; without it such splits are rejected.
     """
 
     max_share_out: Annotated[int, Field(ge=0, le=BASIS_POINTS)] = 0
     may_owe: bool = False
+    park: bool = False
 
     def terms(self) -> RuleTerms:
         """What intake takes."""
-        return RuleTerms(max_share_out=self.max_share_out, may_owe=self.may_owe)
+        return RuleTerms(max_share_out=self.max_share_out, may_owe=self.may_owe, park=self.park)
 
 
 class RuleBody(Model):
