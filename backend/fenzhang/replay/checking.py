@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from fenzhang.client import AsyncClient, Instruction, InstructionType, OrderView
+from fenzhang.domain.identifiers import parse_id
 from fenzhang.replay.day import REFUSED, Amounts, outcome_text
 from fenzhang.replay.player import Player, Tally
 from fenzhang.replay.preparing import together
@@ -31,8 +32,11 @@ class Findings:
             self.differences.append(f"{what}: expected {expected}, found {found}")
 
 
-async def check_platform(player: Player, findings: Findings) -> None:
-    """Every write of a platform against its expectation, and its orders as they stand now."""
+async def check_platform(player: Player, names: Mapping[bytes, str], findings: Findings) -> None:
+    """Every write of a platform against its expectation, and its orders as they stand now.
+
+    `names` is the scenario's name of each id.
+    """
     outcomes = dict(_outcomes(player.tally))
     for item in player.tally.items:
         if item.expect is not None:
@@ -41,7 +45,8 @@ async def check_platform(player: Player, findings: Findings) -> None:
 
     async def check(order: ScenarioOrder) -> None:
         async with gate:
-            _check_order(order, await player.platform.client.get_order(order.reference), findings)
+            found = await player.platform.client.get_order(order.reference)
+        _check_order(order, found, names, findings)
 
     orders = player.scenario.orders_of(player.platform.name)
     captured = (order for order in orders if (InstructionType.CAPTURE, order.reference) in player.tally.fates)
@@ -56,7 +61,9 @@ def _says_amounts(order: ScenarioOrder) -> bool:
     )
 
 
-def _check_order(order: ScenarioOrder, found: OrderView, findings: Findings) -> None:
+def _check_order(
+    order: ScenarioOrder, found: OrderView, names: Mapping[bytes, str], findings: Findings
+) -> None:
     """Amounts of an order's steps, and how it stands."""
     written = {(each.type, each.reference): each for each in found.instructions}
     for step in order.steps:
@@ -64,7 +71,7 @@ def _check_order(order: ScenarioOrder, found: OrderView, findings: Findings) -> 
         expect, here = step.expect, written.get(key)
         if expect is not None and expect.allocations is not None:
             what = f"{_write(order.line, *key)}, allocations"
-            findings.compare(what, list(expect.allocations), here and _allocations(here))
+            findings.compare(what, list(expect.allocations), here and _allocations(here, names))
         if expect is not None and expect.from_held is not None:
             what = f"{_write(order.line, *key)}, from held"
             findings.compare(what, expect.from_held, here and here.from_held)
@@ -116,5 +123,7 @@ def _outcomes(tally: Tally) -> Iterator[tuple[tuple[InstructionType, str], str]]
         yield key, outcome_text(fate.state.value, fate.reason)
 
 
-def _allocations(found: Instruction) -> list[tuple[str, int]]:
-    return [(leaf.out_participant_no or leaf.participant_id, leaf.amount) for leaf in found.allocations or ()]
+def _allocations(found: Instruction, names: Mapping[bytes, str]) -> list[tuple[str, int]]:
+    leaves = found.allocations or ()
+    ids = [parse_id("participant_id", leaf.participant_id) for leaf in leaves]
+    return [(names.get(each, "0x" + each.hex()), leaf.amount) for each, leaf in zip(ids, leaves, strict=True)]

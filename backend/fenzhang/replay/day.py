@@ -157,7 +157,7 @@ def read_expectation(fields: Fields) -> Expectation | None:
 def _allocation(fields: Fields) -> tuple[str, int]:
     match fields.items():
         case [name, amount]:
-            return name.reference(), amount.integer()
+            return name.text(), amount.integer()
     raise fields.mistake("an allocation is a name and an amount")
 
 

@@ -97,17 +97,15 @@ def _read_versions(fields: Fields) -> tuple[ScenarioVersion, ...]:
 
 
 def _read_version(fields: Fields) -> ScenarioVersion:
-    terms = NO_TERMS
-    if "terms" in fields:
-        said = fields.get("terms")
-        terms = RuleTerms(
-            max_share_out=said.get("max_share_out").integer_within(0, BASIS_POINTS)
-            if "max_share_out" in said
-            else 0,
-            may_owe=said.get("may_owe").boolean() if "may_owe" in said else False,
-        )
+    terms = _read_terms(fields.get("terms")) if "terms" in fields else NO_TERMS
     effective = read_moment(fields.get("effective_from")) if "effective_from" in fields else None
     return ScenarioVersion(legs=_read_legs(fields.get("legs")), terms=terms, effective_from=effective)
+
+
+def _read_terms(fields: Fields) -> RuleTerms:
+    cap = fields.get("max_share_out").integer_within(0, BASIS_POINTS) if "max_share_out" in fields else 0
+    may_owe, park = (name in fields and fields.get(name).boolean() for name in ("may_owe", "park"))
+    return RuleTerms(max_share_out=cap, may_owe=may_owe, park=park)
 
 
 def _read_legs(fields: Fields) -> tuple[ScenarioLeg, ...]:

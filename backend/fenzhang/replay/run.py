@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -15,6 +15,7 @@ from fenzhang.chain.deployments import Deployment
 from fenzhang.chain.node import NodeClient
 from fenzhang.client import AsyncClient, InstructionType, RetryPolicy, State
 from fenzhang.domain.identifiers import parse_id
+from fenzhang.domain.suspense import suspense_id
 from fenzhang.replay.acting import Actor, Outcome, SetLock
 from fenzhang.replay.checking import Findings, check_levels, check_platform, check_totals
 from fenzhang.replay.credentials import Apps, Memory
@@ -22,7 +23,7 @@ from fenzhang.replay.day import REFUSED
 from fenzhang.replay.player import Player, Refusal, Tally
 from fenzhang.replay.preparing import PlayedPlatform, Preparation, ReplayFailed, together
 from fenzhang.replay.scenario import ORDERS, Scenario
-from fenzhang.replay.standing import CurrencyStanding, read_standing
+from fenzhang.replay.standing import WAITS, CurrencyStanding, read_standing
 
 KEYSTORE_ONLY = "none"
 """In place of a platform's name: no platform signs for itself."""
@@ -165,11 +166,14 @@ class Replay:
             players = [self._player(platform) for platform in platforms]
             outcomes = await self._play(actor, players, memory)
             played = time.monotonic()
-            standing = await self._standing(platforms)
+            names = await _names(platforms)
+            standing = await self._standing(platforms, names)
             report = _report(
                 [player.tally for player in players], prepared - began, played - prepared, standing
             )
-            return replace(report, acts=outcomes, findings=await self._check(players, outcomes, report))
+            return replace(
+                report, acts=outcomes, findings=await self._check(players, outcomes, report, names)
+            )
 
     async def _play(self, actor: Actor, players: Sequence[Player], memory: Memory) -> list[Outcome]:
         """All parts of the day, one after the other."""
@@ -194,12 +198,16 @@ class Replay:
         return outcomes
 
     async def _check(
-        self, players: Sequence[Player], outcomes: Sequence[Outcome], report: ReplayReport
+        self,
+        players: Sequence[Player],
+        outcomes: Sequence[Outcome],
+        report: ReplayReport,
+        names: Mapping[bytes, str],
     ) -> Findings:
         findings = Findings(
             len(outcomes), [each.difference for each in outcomes if each.difference is not None]
         )
-        await together(check_platform(player, findings) for player in players)
+        await together(check_platform(player, names, findings) for player in players)
         clients = {player.platform.name: player.platform.client for player in players}
         await check_levels(self.scenario, clients, findings)
         check_totals(self.scenario, report.counts, report.rejections, report.standing, findings)
@@ -245,18 +253,25 @@ class Replay:
     def _player(self, platform: PlayedPlatform) -> Player:
         return Player(platform, self.scenario, self.progress.sent, self.progress.decided)
 
-    async def _standing(self, platforms: Sequence[PlayedPlatform]) -> dict[str, CurrencyStanding] | None:
+    async def _standing(
+        self, platforms: Sequence[PlayedPlatform], names: Mapping[bytes, str]
+    ) -> dict[str, CurrencyStanding] | None:
         if self.rpc is None or self.deployment is None:
             return None
-        listed = await asyncio.gather(*(platform.client.list_participants() for platform in platforms))
-        names = {
-            parse_id("participant_id", found.participant_id): found.out_participant_no
-            for page in listed
-            for found in page
-        }
         async with NodeClient(self.rpc) as node:
             ids = [platform.id for platform in platforms]
             return await read_standing(node, self.deployment, ids, names)
+
+
+async def _names(platforms: Sequence[PlayedPlatform]) -> dict[bytes, str]:
+    """The scenario's names by participant id, and of their suspense positions."""
+    listed = await asyncio.gather(*(platform.client.list_participants() for platform in platforms))
+    names = {
+        parse_id("participant_id", found.participant_id): found.out_participant_no
+        for page in listed
+        for found in page
+    }
+    return names | {suspense_id(known): f"{name} {WAITS}" for known, name in names.items()}
 
 
 def _report(

@@ -198,12 +198,16 @@ def disputes(day: Day) -> None:
 
 
 def suspension(day: Day) -> None:
-    """A courier that is suspended for an afternoon. What is split meanwhile is rejected."""
-    sale = day.sale(BAZAAR, "seasonal", 4_000, "merchant-6", {"courier": "courier-2"})
+    """A courier that is suspended for an afternoon. What is split meanwhile is rejected, or its share waits."""
+    roles = {"courier": "courier-2"}
+    sale = day.sale(BAZAAR, "seasonal", 4_000, "merchant-6", roles)
+    parked = day.sale(BAZAAR, "parking", 8_000, "merchant-6", roles).split(1_000)
     day.act(AFTERNOON, "suspend", BAZAAR, "suspend-1", participant="courier-2")
     sale.then(AFTERNOON).no_split(4_000, "REJECTED", "recipient_not_active")
+    parked.then(AFTERNOON).split(6_000, waits="courier-2")
     day.act(EVENING, "resume", BAZAAR, "resume-1", participant="courier-2")
     sale.then(EVENING).split(4_000)
+    parked.then(EVENING).give_back(2_000, of=2).then(NIGHT).refund(4_000)
 
 
 def governance(day: Day) -> None:

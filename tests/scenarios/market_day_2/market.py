@@ -74,6 +74,14 @@ RULES: Json = {
             }
         ]
     },
+    "parking": {
+        "versions": [
+            {
+                "legs": [leg("SHARE", 500, "courier"), leg("REMAINDER", 0, "merchant")],
+                "terms": {"park": True},
+            }
+        ]
+    },
     "plain": [leg("SHARE", 500, "platform"), leg("REMAINDER", 0, "merchant")],
     "seasonal": [leg("FIXED", 300, "courier"), leg("REMAINDER", 0, "merchant")],
     "group-buy": [
@@ -98,7 +106,7 @@ RULES: Json = {
     },
 }
 RULES_OF = {
-    BAZAAR: ["standard", "agency", "capped", "plain", "seasonal"],
+    BAZAAR: ["standard", "agency", "capped", "parking", "plain", "seasonal"],
     TUAN: ["group-buy", "on-credit"],
     PORTAL: ["tiers"],
 }

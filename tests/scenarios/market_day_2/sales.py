@@ -149,10 +149,11 @@ class Sale:
         self.part = part
         return self
 
-    def split(self, amount: int, given: Sequence[int] = ()) -> Sale:
-        """A split that settles."""
+    def split(self, amount: int, given: Sequence[int] = (), waits: str = "") -> Sale:
+        """A split that settles. The share of somebody who is suspended `waits`."""
         legs = legs_of(self.rule, self.version)
         names = [self.roles[role] for role in roles_of_leaves(legs)]
+        names = [f"{name} (waits)" if name == waits else name for name in names]
         shares = divide(legs, amount, given)
         more: Json = {"given": list(given)} if given else {}
         ref = self._step("split", "S", settled=zip(names, shares, strict=True), amount=amount, **more)
