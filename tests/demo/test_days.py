@@ -10,8 +10,12 @@ from typing import Any
 
 import pytest
 
-from fenzhang.client import InstructionType
+from fenzhang.client import InstructionType, NewInstruction, NewOrder, NewReturn, NewSplit
+from fenzhang.client.models import body_of
 from fenzhang.domain.rules import RuleTerms
+from fenzhang.intake.files.cutting import FileFormat, cut
+from fenzhang.intake.files.rows import checked_columns, value_of
+from fenzhang.replay.bulk import rejected_rows, written
 from fenzhang.replay.credentials import Memory
 from fenzhang.replay.day import Moment
 from fenzhang.replay.preparing import ReplayFailed
@@ -225,6 +229,39 @@ def test_a_mistake_in_a_day_is_named(tmp_path: Path, change: Change, said: str) 
         write(tmp_path, content)
 
     assert [line[: len(said)] for line in invalid.value.lines] == [said]
+
+
+@pytest.mark.parametrize("name", ["day.csv", "day.jsonl"])
+def test_a_bulk_file_says_all_of_its_instructions(name: str) -> None:
+    items: list[NewInstruction] = [
+        NewOrder(
+            out_order_no="o-1",
+            out_rule_no="r",
+            merchant="m",
+            currency="CNY",
+            amount=9,
+            channel="c",
+            bindings={"promoter": "p, the first", "merchant": "m"},
+            expires_at=77,
+        ),
+        NewSplit(out_split_no="s-1", out_order_no="o-1", amount=9, given=(1, 0, 2)),
+        NewReturn(out_return_no="t-1", out_split_no="s-1", amount=3, amounts=[3, 0]),
+    ]
+
+    with written(name, items) as path:
+        content = path.read_bytes()
+
+    assert not path.exists()
+    kind = FileFormat.CSV if name.endswith(".csv") else FileFormat.JSONL
+    records = cut(content, kind, first_line=1, most=9, is_end=True).records
+    columns = checked_columns(records.pop(0).cells) if kind is FileFormat.CSV else []
+    wanted = [json.loads(json.dumps({"type": item.type.value, **body_of(item)})) for item in items]
+    assert [value_of(record, kind, columns) for record in records] == wanted
+    # A rejected row is known by its line.
+    told = {"line": records[1].line, "code": "c", "field": "f", "message": "m"}
+    csv_row = "line,code,field,message\n{line},{code},{field},{message}\n".format(**told)
+    rejected = csv_row if kind is FileFormat.CSV else json.dumps(told) + "\n"
+    assert rejected_rows(name, rejected.encode()) == {1: ("c", "m")}
 
 
 # ------------------------------------------------------------------------------ playing

@@ -131,7 +131,7 @@ def _play(scenario: Scenario, home: Path) -> DemoOutcome:
         "start": started - began,
         "set up platforms": played.prepare_seconds,
         "play orders": played.seconds,
-        "read positions": reading,
+        "read and compare": reading,
         **examined.seconds,
         "stop": stopped - stopping,
         "total": stopped - began,

@@ -58,7 +58,7 @@ def replay(
         typer.Option(
             metavar="PLATFORM",
             help="Platform that signs with a key of its own instead of the keystore's; `none` for none. "
-            "Default: the one with the fewest orders.",
+            "Default: the one with the fewest orders, of those without bulk files.",
             show_default=False,
         ),
     ] = None,

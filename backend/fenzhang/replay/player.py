@@ -1,7 +1,8 @@
-"""Plays the orders of one platform: sends them in batches, follows what becomes of them.
+"""Plays the orders of one platform: sends them in batches and bulk files, follows what becomes of them.
 
 The instructions of an order are sent in the order's own order; different orders are independent of each other. What
-is sent depends on the scenario alone, so a second run sends the same requests and is given the same answers.
+is sent depends on the scenario and on when its parts began, which is remembered, so a second run sends the same
+requests and is given the same answers.
 """
 
 from __future__ import annotations
