@@ -135,9 +135,9 @@ struct OrderWitness {
 ///
 /// A share for a recipient that is SUSPENDED or CLOSED when its order is split is parked, if the rule version's terms say
 /// `park`: the allocation names its suspense position, whose id is the complement (~) of the participant's. By any other
-/// version such a split is rejected. A suspense position is resolved by `resolve`. When a parked share is returned or refunded,
-/// and the suspense position has less than is taken from it, the participant (or its heir) gives in its place, and the
-/// allocation names who gave. No release parks anything: what an order
+/// version such a split is rejected. A suspense position is resolved by `resolve`. When a return or refund takes more
+/// from a position than it has, the same participant's other one gives in its place (its suspense position, or its own) if
+/// that has as much, else for a suspense position the heir; the allocation names who gave. No release parks anything: what an order
 /// holds for a merchant that is not ACTIVE stays held.
 ///
 /// An attestation or authorization that lists nothing is refused, and its nonce stays free.

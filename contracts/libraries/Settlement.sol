@@ -468,8 +468,8 @@ library Settlement {
         }
     }
 
-    /// @dev Takes from positions leaf by leaf, or from none. In the place of a suspense position that falls short,
-    /// who gets what is in it gives. Those that fall short become negative if the order's rule lets its recipients owe. Else the first is named, with what it must give up to there, for it may stand on several leaves.
+    /// @dev Takes from positions leaf by leaf, or from none. In the place of a position that falls short,
+    /// its participant's other one gives (its suspense position, or its own), else the heir of a suspense position. Those that fall short become negative if the order's rule lets its recipients owe. Else the first is named, with what it must give up to there, for it may stand on several leaves.
     /// Leaves of 0 touch nobody.
     function _debit(Books storage books, Run memory run, Instruction calldata i, uint256 takes)
         private
@@ -487,9 +487,10 @@ library Settlement {
             bytes32 recipient = Allocations.recipientAt(takes, k);
             int256 left = positions[recipient] - int256(needed);
             if (left < 0) {
-                bytes32 heir = _heirOf(run, recipient);
-                if (heir != bytes32(0)) {
-                    recipient = heir;
+                bytes32 other = Suspense.idOf(recipient);
+                if (positions[other] < int256(needed)) other = _heirOf(run, recipient);
+                if (other != bytes32(0)) {
+                    recipient = other;
                     Allocations.setRecipientAt(takes, k, recipient);
                     left = positions[recipient] - int256(needed);
                 }

@@ -156,6 +156,27 @@ def test_after_a_resolution_who_got_it_gives(market: World) -> None:
     assert market.position(COURIER) == market.position(MERCHANT) == 0
 
 
+def test_what_waits_helps_where_the_own_position_falls_short(market: World) -> None:
+    early = captured(market)
+    first = market.split(early.order_id, 1_000)
+    market.did(first)
+    parked(market)
+    write_position(market, PROMOTER, 3)
+    back = market.did(market.give_back(early.order_id, first.id, 600)).only(SplitReturned)
+    assert suspense_id(PROMOTER.id) in {leaf.recipient for leaf in back.allocations}
+    assert (market.position(PROMOTER), waiting(market, PROMOTER)) == (3, 200)
+
+
+def test_the_own_position_of_one_that_was_closed_later_gives_before_its_heir(market: World) -> None:
+    capture, split = parked(market)
+    market.register("resume", PROMOTER.id)
+    market.resolve(PROMOTER)
+    market.register("close", PROMOTER.id)
+    name_heir(market, PROMOTER, COURIER)
+    market.did(market.give_back(capture.order_id, split, 1_000))
+    assert (market.position(PROMOTER), market.position(COURIER)) == (0, 0)
+
+
 def test_a_frozen_participant_s_share_is_frozen_with_it(market: World) -> None:
     capture, split = parked(market)
     market.freeze(PROMOTER)
@@ -165,10 +186,9 @@ def test_a_frozen_participant_s_share_is_frozen_with_it(market: World) -> None:
 
 def test_a_frozen_heir_does_not_give(market: World) -> None:
     capture, split = parked(market)
-    market.register("resume", PROMOTER.id)
-    market.resolve(PROMOTER)
     market.register("close", PROMOTER.id)
     name_heir(market, PROMOTER, COURIER)
+    market.resolve(PROMOTER)
     market.freeze(COURIER)
     [reason] = market.settle(market.authorize(market.give_back(capture.order_id, split, 1_000))).reasons
     assert isinstance(reason, InsufficientPosition)

@@ -234,9 +234,9 @@ class Ghosts:
         return order
 
     def _check_giver(self, take: Allocation, leaf: Allocation) -> None:
-        """A leaf gives itself, or who gets what waits in it gives in its place."""
-        participant = suspense_id(leaf.recipient)
-        assert take.recipient in {leaf.recipient, self.heirs.get(participant, participant)}
+        """A leaf gives itself, or the same participant's other position or its heir gives in its place."""
+        other = suspense_id(leaf.recipient)
+        assert take.recipient in {leaf.recipient, other, self.heirs.get(other)}
         self.stood_in += take.recipient != leaf.recipient
 
     @staticmethod

@@ -318,8 +318,9 @@ class Records:
         who: str,
     ) -> None:
         for leaf, taken in zip(leaves, takes, strict=False):
-            heir = self.model.world.heir_of(suspense_id(leaf.recipient))
-            if taken.recipient not in {leaf.recipient, heir} or taken.amount > leaf.amount:
+            other = suspense_id(leaf.recipient)
+            givers = {leaf.recipient, other, self.model.world.heir_of(other)}
+            if taken.recipient not in givers or taken.amount > leaf.amount:
                 self._broken(
                     event,
                     at,

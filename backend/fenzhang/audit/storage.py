@@ -14,7 +14,7 @@ from fenzhang.audit.state import StateReader
 from fenzhang.chain.abi import currency_bytes, currency_text, role_text
 from fenzhang.chain.codec import legs_from_values
 from fenzhang.chain.evidence import held_of_slot, verify_proof
-from fenzhang.domain.records import ParticipantStatus, RuleState
+from fenzhang.domain.records import NOTHING, ParticipantStatus, RuleState
 from fenzhang.domain.rules import RuleTerms, roles_of
 from fenzhang.domain.world import Freeze, Totals
 
@@ -56,6 +56,7 @@ class StorageCheck:
         await self._participants()
         await self._places()
         await self._consents()
+        await self._heirs()
         await self._freezes()
         await self._rules()
         await self._roles()
@@ -263,6 +264,19 @@ class StorageCheck:
                     participant=recipient,
                 )
         self.findings.count("consents", len(pairs))
+
+    async def _heirs(self) -> None:
+        """Who would get what waits for each closed participant."""
+        world = self.model.world
+        ids = [
+            each for each in sorted(world.participants) if world.status_of(each) is ParticipantStatus.CLOSED
+        ]
+        answers = await self.state.ask("ParticipantRegistry", "heirOf", [(each,) for each in ids])
+        for (participant,), (found,) in answers:
+            expected = world.heir_of(participant) or NOTHING
+            if found != expected:
+                what = f"heir of participant 0x{participant.hex()}"
+                self._differs(Code.SUSPENSE_TRANSITION, what, expected, found, participant=participant)
 
     async def _freezes(self) -> None:
         world = self.model.world

@@ -33,6 +33,9 @@ class InstructionType(StrEnum):
     UNFREEZE = "UNFREEZE"
     CONSENT = "CONSENT"
     CAP = "CAP"
+    CLOSE = "CLOSE"
+    HEIR = "HEIR"
+    RESOLVE = "RESOLVE"
 
 
 class State(StrEnum):
@@ -264,6 +267,7 @@ class LeafAllocation:
     returnable: int
     refunded: int = 0
     out_participant_no: str | None = None
+    parked: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

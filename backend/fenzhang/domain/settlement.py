@@ -402,7 +402,10 @@ def check_not_frozen(world: World, order: Order, split_id: bytes, takes: Sequenc
 
 
 def _debit(world: World, capture: Capture, takes: Sequence[Allocation]) -> tuple[Allocation, ...]:
-    """Who gives what leaves have to give. Where a suspense position falls short, whoever gets what is in it gives.
+    """Who gives what leaves have to give.
+
+    Where a position falls short, the participant's other one gives (its suspense position, or its own), if that has as
+    much; else for a suspense position the participant's heir.
 
     Who falls short must be allowed to owe. Somebody may stand on several leaves: needs are added up leaf by leaf.
     """
@@ -411,14 +414,20 @@ def _debit(world: World, capture: Capture, takes: Sequence[Allocation]) -> tuple
     for take in takes:
         payer = take.recipient
         if take.amount:
-            if needed[payer] + take.amount > world.positions.get((capture.currency, payer), 0):
-                payer = _stand_in(world, payer)
+            positions = {who: world.positions.get((capture.currency, who), 0) for who in _both(payer)}
+            if needed[payer] + take.amount > positions[payer]:
+                other = suspense_id(payer)
+                payer = other if needed[other] + take.amount <= positions[other] else _stand_in(world, payer)
             needed[payer] += take.amount
             position = world.positions.get((capture.currency, payer), 0)
             if needed[payer] > position and not world.version_of(capture).terms.may_owe:
                 raise InsufficientPosition(payer, needed[payer], position)
         given.append(Allocation(payer, take.amount))
     return tuple(given)
+
+
+def _both(payer: bytes) -> tuple[bytes, bytes]:
+    return payer, suspense_id(payer)
 
 
 def _stand_in(world: World, payer: bytes) -> bytes:

@@ -65,6 +65,9 @@ class InstructionType(StrEnum):
     UNFREEZE = "UNFREEZE"
     CONSENT = "CONSENT"
     CAP = "CAP"
+    CLOSE = "CLOSE"
+    HEIR = "HEIR"
+    RESOLVE = "RESOLVE"
 
 
 SETTLEMENT_TYPES = (

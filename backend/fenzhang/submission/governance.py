@@ -26,9 +26,12 @@ SENDER = {
     InstructionType.ENROLL: keys.REGISTRAR,
     InstructionType.SUSPEND: keys.REGISTRAR,
     InstructionType.RESUME: keys.REGISTRAR,
+    InstructionType.CLOSE: keys.REGISTRAR,
     InstructionType.PLACE: keys.REGISTRAR,
     InstructionType.CONSENT: keys.REGISTRAR,
     InstructionType.CAP: keys.GUARDIAN,
+    InstructionType.HEIR: keys.GUARDIAN,
+    InstructionType.RESOLVE: keys.SUBMITTER,
     InstructionType.PROPOSE: keys.SUBMITTER,
     InstructionType.APPROVE: keys.APPROVER,
     InstructionType.VETO: keys.GUARDIAN,
@@ -114,8 +117,10 @@ def _request(row: Any) -> Request:
             InstructionType.ENROLL
             | InstructionType.SUSPEND
             | InstructionType.RESUME
+            | InstructionType.CLOSE
             | InstructionType.CONSENT
             | InstructionType.CAP
+            | InstructionType.RESOLVE
         ):
             changes = {bytes.fromhex(payload["participant"][2:])}
             needs = {row.platform_id}
@@ -123,9 +128,10 @@ def _request(row: Any) -> Request:
             freeze = payloads.freeze_change_from(payload)
             changes = {freeze.participant or (freeze.order_id or b"") + (freeze.split_id or b"")}
             needs = {row.platform_id}
-        case InstructionType.PLACE:
-            # Both: another placement below the parent, or of it, depends on the order of the two.
-            changes = {bytes.fromhex(payload[name][2:]) for name in ("participant", "parent")}
+        case InstructionType.PLACE | InstructionType.HEIR:
+            # Both: what else happens to the other one may depend on the order of the two.
+            other = "parent" if kind is InstructionType.PLACE else "heir"
+            changes = {bytes.fromhex(payload[name][2:]) for name in ("participant", other)}
             needs = {row.platform_id}
         case _:
             platform, rule = (bytes.fromhex(payload[name][2:]) for name in ("platform", "rule_id"))
@@ -149,6 +155,8 @@ async def call_of(
             return Call(deployment.rule_book, await _retire(session, keyring, deployment, retirement))
         case InstructionType.APPROVE | InstructionType.VETO as decision:
             return Call(deployment.rule_book, _decision_call(decision, payload))
+        case InstructionType.RESOLVE | InstructionType.HEIR as about:
+            return _suspense_call(deployment, about, payload)
         case InstructionType.FREEZE | InstructionType.UNFREEZE:
             return _freeze_call(deployment, payloads.freeze_change_from(payload))
         case other:
@@ -163,6 +171,14 @@ def _decision_call(kind: InstructionType, payload: dict[str, Any]) -> bytes:
     return calls.approve_call(wanted.platform, wanted.rule_id, wanted.version, wanted.content_hash)
 
 
+def _suspense_call(deployment: Deployment, kind: InstructionType, payload: dict[str, Any]) -> Call:
+    if kind is InstructionType.HEIR:
+        naming = payloads.heir_naming_from(payload)
+        return Call(deployment.participant_registry, calls.name_heir_call(naming.participant, naming.heir))
+    wanted = payloads.resolution_from(payload)
+    return Call(deployment.split_ledger, calls.resolve_call(wanted.currency, wanted.participant))
+
+
 def _freeze_call(deployment: Deployment, wanted: payloads.FreezeChange) -> Call:
     reason, frozen = wanted.reason, wanted.frozen
     if wanted.participant is not None:
@@ -172,6 +188,13 @@ def _freeze_call(deployment: Deployment, wanted: payloads.FreezeChange) -> Call:
     return Call(deployment.split_ledger, data)
 
 
+_STANDING_CALLS = {
+    InstructionType.SUSPEND: calls.suspend_call,
+    InstructionType.RESUME: calls.resume_call,
+    InstructionType.CLOSE: calls.close_call,
+}
+
+
 def _participant_call(kind: InstructionType, payload: dict[str, Any]) -> bytes:
     match kind:
         case InstructionType.ENROLL:
@@ -179,9 +202,8 @@ def _participant_call(kind: InstructionType, payload: dict[str, Any]) -> bytes:
             if wanted.platform is not None:
                 return calls.enroll_recipient_call(wanted.participant, wanted.platform)
             return calls.enroll_call(wanted.participant, wanted.authority or calls.NO_AUTHORITY)
-        case InstructionType.SUSPEND | InstructionType.RESUME:
-            change = calls.suspend_call if kind is InstructionType.SUSPEND else calls.resume_call
-            return change(payloads.standing_change_from(payload).participant)
+        case InstructionType.SUSPEND | InstructionType.RESUME | InstructionType.CLOSE:
+            return _STANDING_CALLS[kind](payloads.standing_change_from(payload).participant)
         case InstructionType.PLACE:
             placement = payloads.placement_from(payload)
             return calls.place_call(placement.participant, placement.parent)

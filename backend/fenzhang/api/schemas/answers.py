@@ -27,6 +27,9 @@ Type = Literal[
     "UNFREEZE",
     "CONSENT",
     "CAP",
+    "CLOSE",
+    "HEIR",
+    "RESOLVE",
 ]
 Standing = Literal["UNKNOWN", "ACTIVE", "SUSPENDED", "CLOSED"]
 
@@ -92,12 +95,13 @@ class FreezeList(BaseModel):
 class LeafAnswer(BaseModel):
     """One leaf of a settled record, minor units. `returned` and `refunded` is what it has given back since.
 
-    `returnable` is what a return can still take from it.
+    `returnable` is what a return can still take from it. `parked`: it waits in the participant's suspense position.
     """
 
     leaf: int
     participant_id: str
     out_participant_no: str | None
+    parked: bool
     amount: int
     returned: int
     refunded: int
@@ -334,6 +338,21 @@ class PositionList(BaseModel):
     next: str | None = None
     block_number: int = BLOCK_NUMBER
     block_time: int | None = BLOCK_TIME
+
+
+class SuspenseAnswer(BaseModel):
+    """What waits for a participant, minor units."""
+
+    out_participant_no: str
+    participant_id: str
+    currency: str
+    amount: int
+
+
+class SuspenseList(BaseModel):
+    """All that waits for participants of the platform."""
+
+    suspense: list[SuspenseAnswer]
 
 
 class DebtAnswer(BaseModel):

@@ -11,6 +11,7 @@ from fenzhang.api.types import (
     Address,
     Amount,
     Bindings,
+    Currency,
     GivenAmounts,
     HexId,
     LeafAmount,
@@ -174,6 +175,34 @@ class CapBody(Model):
     model_config = examples({"out_request_no": "cap-000001", "max_share_out": 3000})
     out_request_no: Reference
     max_share_out: Annotated[int, Field(ge=0, le=BASIS_POINTS)]
+
+
+class HeirBody(Model):
+    """Who gets what waits for a closed participant of a platform."""
+
+    model_config = examples(
+        {
+            "out_request_no": "heir-000001",
+            "platform": "mall-001",
+            "out_participant_no": "promoter-001",
+            "out_heir_no": "merchant-001",
+        }
+    )
+    out_request_no: Reference
+    platform: Reference
+    out_participant_no: ParticipantName
+    out_heir_no: ParticipantName
+
+
+class ResolutionBody(Model):
+    """For whom what waits in a currency is to be given out."""
+
+    model_config = examples(
+        {"out_request_no": "resolve-000001", "out_participant_no": "promoter-001", "currency": "CNY"}
+    )
+    out_request_no: Reference
+    out_participant_no: ParticipantName
+    currency: Currency
 
 
 class RequestBody(Model):
