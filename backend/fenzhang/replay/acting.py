@@ -27,6 +27,9 @@ _WAITED_FOR: Final = {
     ActKind.PLACE: InstructionType.PLACE,
     ActKind.SUSPEND: InstructionType.SUSPEND,
     ActKind.RESUME: InstructionType.RESUME,
+    ActKind.CLOSE: InstructionType.CLOSE,
+    ActKind.HEIR: InstructionType.HEIR,
+    ActKind.RESOLVE: InstructionType.RESOLVE,
     ActKind.PROPOSE: InstructionType.PROPOSE,
     ActKind.APPROVE: InstructionType.APPROVE,
     ActKind.VETO: InstructionType.VETO,
@@ -152,6 +155,14 @@ class Actor:
                 await client.suspend_participant(values["participant"], act.reference)
             case ActKind.RESUME:
                 await client.resume_participant(values["participant"], act.reference)
+            case ActKind.CLOSE:
+                await client.close_participant(values["participant"], act.reference)
+            case ActKind.HEIR:
+                await self._guardian(_FREEZER).name_heir(
+                    act.platform, values["participant"], values["heir"], act.reference
+                )
+            case ActKind.RESOLVE:
+                await client.resolve_suspense(values["participant"], values["currency"], act.reference)
             case ActKind.RETIRE:
                 await client.retire_rule(values["rule"], act.reference)
             case _:

@@ -7,7 +7,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from fenzhang.client import AsyncClient, Instruction, InstructionType, OrderView
+from fenzhang.client.models import LeafAllocation
 from fenzhang.domain.identifiers import parse_id
+from fenzhang.domain.suspense import suspense_id
 from fenzhang.replay.day import REFUSED, Amounts, outcome_text
 from fenzhang.replay.player import Player, Tally
 from fenzhang.replay.preparing import together
@@ -124,6 +126,9 @@ def _outcomes(tally: Tally) -> Iterator[tuple[tuple[InstructionType, str], str]]
 
 
 def _allocations(found: Instruction, names: Mapping[bytes, str]) -> list[tuple[str, int]]:
-    leaves = found.allocations or ()
-    ids = [parse_id("participant_id", leaf.participant_id) for leaf in leaves]
-    return [(names.get(each, "0x" + each.hex()), leaf.amount) for each, leaf in zip(ids, leaves, strict=True)]
+    return [(_holder(leaf, names), leaf.amount) for leaf in found.allocations or ()]
+
+
+def _holder(leaf: LeafAllocation, names: Mapping[bytes, str]) -> str:
+    participant = parse_id("participant_id", leaf.participant_id)
+    return names.get(suspense_id(participant) if leaf.parked else participant, leaf.participant_id)

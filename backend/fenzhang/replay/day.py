@@ -68,6 +68,9 @@ class ActKind(StrEnum):
     PLACE = "place"
     SUSPEND = "suspend"
     RESUME = "resume"
+    CLOSE = "close"
+    HEIR = "heir"
+    RESOLVE = "resolve"
     PROPOSE = "propose"
     APPROVE = "approve"
     VETO = "veto"
@@ -242,6 +245,9 @@ _FIELDS: Final[dict[ActKind, dict[str, _Reader]]] = {
     ActKind.PLACE: {**_PARTICIPANT, "below": (Fields.reference, _OPTIONAL)},
     ActKind.SUSPEND: _PARTICIPANT,
     ActKind.RESUME: _PARTICIPANT,
+    ActKind.CLOSE: _PARTICIPANT,
+    ActKind.HEIR: {**_PARTICIPANT, "heir": (Fields.reference, _NEEDED)},
+    ActKind.RESOLVE: {**_PARTICIPANT, "currency": (Fields.text, _NEEDED)},
     ActKind.PROPOSE: _VERSION,
     ActKind.APPROVE: _VERSION,
     ActKind.VETO: {**_VERSION, "reason": (Fields.text, _NEEDED)},

@@ -33,7 +33,7 @@ from fenzhang.replay.legs import ScenarioVersion, read_rules
 PARTICIPANTS: Final = "participants.json"
 RULES: Final = "rules.json"
 ORDERS: Final = "orders.jsonl"
-_PARTICIPANTS_OF_ACTS: Final = ("participant", "below")
+_PARTICIPANTS_OF_ACTS: Final = ("participant", "below", "heir")
 _FILE_ENDINGS: Final = (".csv", ".jsonl")
 _ENDS: Final = ("held", "split", "returned", "released", "refunded", "released_by_expiry", "rule_version")
 """What can be said of an order at the end."""

@@ -198,7 +198,10 @@ def disputes(day: Day) -> None:
 
 
 def suspension(day: Day) -> None:
-    """A courier that is suspended for an afternoon. What is split meanwhile is rejected, or its share waits."""
+    """A courier that is suspended for an afternoon, and one that is closed for ever.
+
+    What is split meanwhile is rejected, or their shares wait.
+    """
     roles = {"courier": "courier-2"}
     sale = day.sale(BAZAAR, "seasonal", 4_000, "merchant-6", roles)
     parked = day.sale(BAZAAR, "parking", 8_000, "merchant-6", roles).split(1_000)
@@ -207,7 +210,17 @@ def suspension(day: Day) -> None:
     parked.then(AFTERNOON).split(6_000, waits="courier-2")
     day.act(EVENING, "resume", BAZAAR, "resume-1", participant="courier-2")
     sale.then(EVENING).split(4_000)
-    parked.then(EVENING).give_back(2_000, of=2).then(NIGHT).refund(4_000)
+    parked.then(EVENING).give_back(2_000, of=2)
+    day.act(NIGHT, "resolve", BAZAAR, "resolve-2", participant="courier-2", currency="CNY")
+    parked.resolved("courier-2").then(NIGHT).refund(4_000)
+
+    left = day.sale(BAZAAR, "parking", 7_000, "merchant-6", {"courier": "courier-3"})
+    day.act(AFTERNOON, "close", BAZAAR, "close-3", participant="courier-3")
+    left.then(AFTERNOON).split(7_000, waits="courier-3")
+    day.act(EVENING, "heir", BAZAAR, "heir-3", participant="courier-3", heir="courier-1")
+    day.act(NIGHT, "resolve", BAZAAR, "resolve-3", participant="courier-3", currency="CNY")
+    left.resolved("courier-3", "courier-1").then(NIGHT).give_back(1_000)
+    day.act(NIGHT, "resume", BAZAAR, "resume-3", "participant_not_suspended", participant="courier-3")
 
 
 def governance(day: Day) -> None:

@@ -130,7 +130,7 @@ PARTICIPANTS = {
         "merchant": 8,
         "promoter": 4,
         "agent": 3,
-        "courier": 2,
+        "courier": 3,
         "shop": 6,
         "leader": 4,
         "guide": 3,

@@ -225,6 +225,12 @@ class Sale:
         """A refund that does not come about."""
         return self.fails(state, reason, "refund", "F", amount=amount)
 
+    def resolved(self, name: str, heir: str = "") -> Sale:
+        """What waited for somebody is its own now, or its heir's, who gives it back if need be."""
+        for names, _ in self.past.values():
+            names[:] = [(heir or name) if each == f"{name} (waits)" else each for each in names]
+        return self
+
     def told(self) -> Json:
         """The line of the orders file."""
         if not self.captured:
