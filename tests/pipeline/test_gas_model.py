@@ -7,15 +7,17 @@ import random
 
 import pytest
 
+from fenzhang.domain.facts import Facts
 from fenzhang.domain.records import Capture
 from fenzhang.domain.rules import Leg, LegKind, RuleTerms, given_indices
+from fenzhang.domain.schedules import MAX_ENTRIES, Entry
 from fenzhang.store import tables
 from fenzhang.store.tables import TransactionState
 from fenzhang.submission import building
 from fenzhang.submission.config import TRANSACTION_GAS_CAP, SubmissionConfig
 from fenzhang.submission.planning import Plan
 from pipeline.harness import FAST, Pipeline, What
-from support.parties import MALL, STRANGER, RuleRef, ident, party
+from support.parties import MALL, MARKET, PAIR, STRANGER, RuleRef, ScheduleRef, ident, party
 from support.system import GUARDIAN
 
 WIDE = RuleRef(
@@ -132,6 +134,22 @@ async def test_orders_with_times_and_returns_while_somebody_is_frozen(
     )
 
     await _check(pipeline, measured)
+
+
+@pytest.mark.parametrize("entries", [1, 8, MAX_ENTRIES])
+@pytest.mark.parametrize("count", [1, 120])
+async def test_captures_that_a_schedule_looks_at(
+    pipeline: Pipeline, measured: dict[int, tuple[int, int]], count: int, entries: int
+) -> None:
+    world = pipeline.world
+    others = (Entry(PAIR.rule_id, Facts(category=f"c{number}").pack()) for number in range(entries - 1))
+    world.put_in_force(ScheduleRef(MALL, 1, (*others, Entry(MARKET.rule_id))))
+    await pipeline.follow()
+    facts = Facts("618", "tea", "gold", "app").pack()
+    await _run(pipeline, *[world.capture(1_000, facts=facts) for _ in range(count)])
+
+    await _check(pipeline, measured)
+    assert len(await pipeline.rows(tables.Order)) == count
 
 
 @pytest.mark.usefixtures("measured")

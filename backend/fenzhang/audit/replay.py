@@ -11,6 +11,7 @@ from fenzhang.audit.expiring import replay_expiry
 from fenzhang.audit.following import Follower, SettlementEvent
 from fenzhang.audit.governance import Governance, GovernanceEvent, expected_events, signature_in
 from fenzhang.audit.model import Model
+from fenzhang.audit.proposals import Proposed
 from fenzhang.audit.reading import Transaction
 from fenzhang.audit.records import Records
 from fenzhang.audit.settling import Settling, take_seal
@@ -26,7 +27,6 @@ from fenzhang.chain.eventtypes import (
     Event,
     ExpiryPassedOver,
     OrderReleased,
-    RuleProposed,
     RuleRetired,
 )
 from fenzhang.chain.node import NodeClient
@@ -109,7 +109,7 @@ class Replay:
             await self._follow(tape, transaction.sender)
             return
         signed = any(
-            isinstance(each, SettlementEvent | RuleProposed | RuleRetired) and not _needs_no_signature(each)
+            isinstance(each, SettlementEvent | Proposed | RuleRetired) and not _needs_no_signature(each)
             for each in transaction.events
         )
         if signed and not _without_effect(transaction):

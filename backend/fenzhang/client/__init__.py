@@ -57,8 +57,10 @@ from fenzhang.client.models import (
     QuoteView,
     Refused,
     RuleView,
+    Selection,
     State,
 )
+from fenzhang.client.schedules import NewEntry, NewSchedule, ScheduleVersion, ScheduleView
 from fenzhang.client.session import Credentials, RetryPolicy
 from fenzhang.client.signing import PlatformKey
 
@@ -83,6 +85,7 @@ __all__ = [
     "InvalidRequest",
     "Level",
     "Levels",
+    "NewEntry",
     "NewFreeze",
     "NewInstruction",
     "NewOrder",
@@ -90,6 +93,7 @@ __all__ = [
     "NewRelease",
     "NewReturn",
     "NewRule",
+    "NewSchedule",
     "NewSplit",
     "NotFound",
     "OrderView",
@@ -102,6 +106,9 @@ __all__ = [
     "RuleDiff",
     "RuleView",
     "Rung",
+    "ScheduleVersion",
+    "ScheduleView",
+    "Selection",
     "ServerFailed",
     "Side",
     "State",

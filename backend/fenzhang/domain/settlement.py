@@ -52,6 +52,7 @@ from fenzhang.domain.errors import (
     RoleAlreadyBound,
     RoleNotBound,
     RuleNotInForce,
+    RuleNotSelected,
     SplitFrozen,
     UnknownOrder,
     UnknownSplit,
@@ -200,10 +201,18 @@ def decide_capture(world: World, capture: Capture, now: int) -> Outcome:
     state = world.rule_state(capture.platform, capture.rule_id, capture.rule_version, now)
     if state is not RuleState.IN_FORCE:
         raise RuleNotInForce(capture.rule_id, capture.rule_version, state)
+    _check_selected(world, capture, now)
     _check_capture_parties(world, capture)
     if 0 < capture.expires_at <= capture.hold_until:
         raise HoldBeyondExpiry(capture.hold_until, capture.expires_at)
     return Outcome(RecordKind.CAPTURE, capture.amount)
+
+
+def _check_selected(world: World, capture: Capture, now: int) -> None:
+    """The rule of an order is the one that the platform's schedule selects, while one is in force."""
+    found = world.selection(capture.platform, capture.facts, capture.currency, capture.amount, now)
+    if found is not None and found[1].entry.rule_id != capture.rule_id:
+        raise RuleNotSelected(capture.rule_id, found[1].entry.rule_id)
 
 
 def _check_capture_parties(world: World, capture: Capture) -> None:

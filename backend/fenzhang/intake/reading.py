@@ -70,6 +70,7 @@ class Terms:
     hold_until: int
     expires_at: int
     amount: int
+    facts: bytes
 
 
 def terms_of(reading: OrderReading) -> Terms:
@@ -91,6 +92,7 @@ def terms_of(reading: OrderReading) -> Terms:
         captured.hold_until,
         captured.expires_at,
         captured.amount,
+        captured.facts,
     )
 
 

@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 
 import orjson
 
+from fenzhang.domain.facts import NO_FACTS, Facts
 from fenzhang.store.tables import InstructionType
 
 REFERENCE_FIELDS = {
@@ -50,14 +51,15 @@ def _canonical(content: Mapping[str, Any]) -> bytes:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CaptureRequest:
-    """Capture an order of `amount` minor units. `rule_version` None takes the version in force.
+    """Capture an order of `amount` minor units. `rule` None takes the one that the platform's schedule selects.
 
-    `hold_until` and `expires_at` are Unix seconds, 0 for none.
+    `rule_version` None takes the version in force. `facts` are what the schedule looks at. `hold_until` and
+    `expires_at` are Unix seconds, 0 for none.
     """
 
     type: ClassVar[InstructionType] = InstructionType.CAPTURE
     reference: str
-    rule: str
+    rule: str | None
     rule_version: int | None = None
     merchant: str
     currency: str
@@ -66,6 +68,7 @@ class CaptureRequest:
     bindings: Mapping[str, str] = field(default_factory=dict)
     hold_until: int = 0
     expires_at: int = 0
+    facts: Facts = NO_FACTS
 
     @property
     def order(self) -> str:
@@ -85,6 +88,7 @@ class CaptureRequest:
             bindings=dict(self.bindings) or None,
             hold_until=self.hold_until or None,
             expires_at=self.expires_at or None,
+            facts=self.facts.stated() or None,
         )
 
 

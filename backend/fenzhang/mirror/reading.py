@@ -34,6 +34,7 @@ from fenzhang.chain.events import (
     RuleProposed,
     RuleRetired,
     RuleVetoed,
+    ScheduleProposed,
     SplitReturned,
     SuspenseResolved,
 )
@@ -64,6 +65,7 @@ GovernanceEvent = (
     | ConsentChanged
     | MaxShareOutChanged
     | RuleProposed
+    | ScheduleProposed
     | RuleApproved
     | RuleRetired
     | RuleVetoed
@@ -176,6 +178,7 @@ class Reading:
                 | RuleProposed()
                 | RuleApproved()
                 | RuleRetired()
+                | ScheduleProposed()
                 | RuleVetoed()
                 | ApprovalLockChanged()
                 | FreezeChanged()

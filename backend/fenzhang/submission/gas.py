@@ -27,6 +27,9 @@ COLD_RULE_LEG = 3_000
 
 _CAPTURE = 32_300
 _TERMS = 3_000
+_SELECTION = 3_500
+"""What the schedule of the platform selects, and for each of its entries:"""
+_PER_ENTRY = 250
 _PER_BINDING = 1_400
 _WITNESS = 11_800
 _PER_WITNESS_BINDING = 700
@@ -45,11 +48,12 @@ _PER_WORD = 700
 _WORD = 32
 
 
-def capture_gas(capture: Capture) -> int:
-    """One capture, without its recipients and rule."""
+def capture_gas(capture: Capture, entries: int = 0) -> int:
+    """One capture, without its recipients and rule. `entries` are those of its platform's schedule."""
     words = capture.facts != NOTHING or capture.condition != NOTHING
     terms = _TERMS if capture.hold_until or capture.expires_at or words else 0
-    return _CAPTURE + _PER_BINDING * len(capture.bindings) + terms
+    selection = _SELECTION + _PER_ENTRY * entries if entries else 0
+    return _CAPTURE + _PER_BINDING * len(capture.bindings) + terms + selection
 
 
 def witness_gas(capture: Capture, past_records: int = 0, past_leaves: int = 0) -> int:

@@ -25,6 +25,7 @@ from fenzhang.chain.events import (
     OrderTerms,
     RoleGranted,
     RuleProposed,
+    ScheduleProposed,
     SplitReturned,
     decode_logs,
 )
@@ -32,6 +33,7 @@ from fenzhang.chain.keccak import keccak
 from fenzhang.domain.allocation import Allocation
 from fenzhang.domain.records import RecordKind
 from fenzhang.domain.rules import Leg, LegKind, RuleTerms
+from fenzhang.domain.schedules import SCHEDULE, Entry
 
 ADDRESSES = {
     name: bytes([number]) * 20
@@ -222,6 +224,20 @@ def test_a_proposed_rule_comes_with_its_legs_and_terms() -> None:
         Leg(-1, LegKind.REMAINDER, recipient=A),
     )
     assert found == RuleProposed(AT, A, B, 1, 99, C, expected, RuleTerms(2_500, may_owe=True, park=True))
+
+
+def test_a_proposed_schedule_comes_with_its_entries() -> None:
+    found = decode_one(
+        "RuleBook",
+        "ScheduleProposed",
+        platform=A,
+        version=2,
+        effectiveFrom=99,
+        contentHash=C,
+        entries=[(B, b"JPY", 1, 2, 3, 4, D), (bytes(32), bytes(3), 0, 0, 0, 0, A)],
+    )
+    assert found == ScheduleProposed(AT, A, 2, 99, C, (Entry(D, B, "JPY", 1, 2, 3, 4), Entry(A)))
+    assert found.rule_id == SCHEDULE
 
 
 def test_a_granted_role_has_account_and_time() -> None:
