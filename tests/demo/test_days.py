@@ -164,6 +164,10 @@ def _expected(**fields: Any) -> Change:
     ("change", "said"),
     [
         (_acts({"op": "bribe"}), "day.json: parts[0].acts[0].op: an act is one of consent, cap, place"),
+        (
+            _acts({"op": "retire", "rule": "simple", "ref": "a b"}),
+            'day.json: parts[0].acts[0].ref: "a b" is no',
+        ),
         (_acts({"op": "cap"}), "day.json: parts[0].acts[0]: 'max_share_out' is missing"),
         (
             _acts({"op": "consent", "participant": "promoter-1", "granted": 1}),
@@ -185,6 +189,20 @@ def _expected(**fields: Any) -> Change:
         (
             _acts({"op": "cap", "max_share_out": 1, "platform": "mall"}),
             "day.json first, act 1: platform: there is no platform 'mall'",
+        ),
+        (
+            _acts({"op": "propose_schedule", "schedule": 1, "entries": [{"rule": "other"}]}),
+            "day.json first, act 1: entries: shop has no rule 'other'",
+        ),
+        (
+            _acts({"op": "select", "amount": 1, "currency": "CNY", "answer": {}, "facts": {"size": "xl"}}),
+            "day.json: parts[0].acts[0].facts: facts are promotion, category, member_tier, channel",
+        ),
+        (
+            _acts(
+                {"op": "select", "amount": 1, "currency": "CNY", "answer": {}, "facts": {"category": "a b"}}
+            ),
+            "day.json: parts[0].acts[0].facts: facts.category: a code is 1 to 8 characters",
         ),
         (_part(name="first"), "day.json: parts[1].name: there is a part 'first' already"),
         (
@@ -384,5 +402,18 @@ async def test_who_may_not_set_the_lock_says_so(fenzhang_system: LocalSystem, tm
     ]
     scenario = write(tmp_path / "day", content, "day-four-")
 
-    with pytest.raises(ReplayFailed, match="nobody here may set the approval lock"):
+    with pytest.raises(ReplayFailed, match="second, act 1: nobody here may set the approval lock"):
+        await replayed(fenzhang_system.endpoints, scenario)
+
+
+@pytest.mark.node
+@pytest.mark.slow
+async def test_a_version_that_nobody_proposed_is_named(fenzhang_system: LocalSystem, tmp_path: Path) -> None:
+    content = documents()
+    content["rules.json"]["simple"]["versions"].append({"legs": [REST]})
+    approve = {"op": "approve", "ref": "approve-2", "platform": "shop", "rule": "simple", "version": 2}
+    content["day.json"]["parts"][0]["acts"] = [approve]
+    scenario = write(tmp_path / "day", content, "day-five-")
+
+    with pytest.raises(ReplayFailed, match="first, act 1: there is no version 2 of simple"):
         await replayed(fenzhang_system.endpoints, scenario)

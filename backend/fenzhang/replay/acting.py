@@ -9,7 +9,16 @@ from contextlib import AsyncExitStack
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final, Self
 
-from fenzhang.client import ApiError, AsyncClient, Instruction, InstructionType, NewFreeze, RetryPolicy
+from fenzhang.client import (
+    ApiError,
+    AsyncClient,
+    Instruction,
+    InstructionType,
+    NewEntry,
+    NewFreeze,
+    NewSchedule,
+    RetryPolicy,
+)
 from fenzhang.replay.credentials import GUARDIANS, Apps
 from fenzhang.replay.day import REFUSED, Act, ActKind, Part, outcome_text
 from fenzhang.replay.preparing import PlayedPlatform, ReplayFailed, new_rule, together
@@ -34,10 +43,20 @@ _WAITED_FOR: Final = {
     ActKind.APPROVE: InstructionType.APPROVE,
     ActKind.VETO: InstructionType.VETO,
     ActKind.RETIRE: InstructionType.RETIRE,
+    ActKind.PROPOSE_SCHEDULE: InstructionType.PROPOSE,
+    ActKind.APPROVE_SCHEDULE: InstructionType.APPROVE,
+    ActKind.VETO_SCHEDULE: InstructionType.VETO,
+    ActKind.RETIRE_SCHEDULE: InstructionType.RETIRE,
 }
 """Acts whose outcome their platform is told."""
-_REPEATED: Final = frozenset({*_WAITED_FOR, ActKind.FREEZE, ActKind.UNFREEZE})
-"""Acts that are known by their reference: asked for again, they are answered and not done again."""
+_OF_SCHEDULES: Final = frozenset(
+    {
+        ActKind.PROPOSE_SCHEDULE,
+        ActKind.APPROVE_SCHEDULE,
+        ActKind.VETO_SCHEDULE,
+        ActKind.RETIRE_SCHEDULE,
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,22 +125,22 @@ class Actor:
         async def reached() -> bool:
             return await self.now() >= moment
 
-        await _until(reached, f"the chain's time is {moment}")
+        ahead_s = max(0, moment - await self.now())
+        await _until(reached, f"the chain's time is {moment}", ahead_s + _SETTLE_S)
 
     async def carry_out(self, part: Part, *, over: bool = False) -> list[Outcome]:
         """All acts of a part at the same time.
 
-        Once the part is `over`, those are left out that would not be answered as they were then.
+        Once the part is `over`, those are left out that would not be answered as they were then. Writes are known by
+        their references, and not done again.
         """
-        acts = [
-            act for act in part.acts if not over or (act.kind in _REPEATED and act.expect.state != REFUSED)
-        ]
+        acts = [act for act in part.acts if not over or (act.kind.is_write and act.expect.state != REFUSED)]
         return await together(self._carry_out(part, act) for act in acts)
 
     async def _carry_out(self, part: Part, act: Act) -> Outcome:
         try:
             match act.kind:
-                case ActKind.DIFF | ActKind.WHAT_IF:
+                case ActKind.DIFF | ActKind.WHAT_IF | ActKind.SELECT:
                     return Outcome(part.name, act, "SETTLED", answer=await self._answer(act))
                 case ActKind.EXPIRY:
                     await together(self._expired(act, order) for order in act.values["orders"])
@@ -141,14 +160,24 @@ class Actor:
 
     async def _ask(self, part: Part, act: Act) -> None:
         """Write what the act asks for."""
+        if act.kind in _OF_SCHEDULES:
+            await self._change_schedule(part, act)
+        elif "rule" in act.values:
+            await self._change_rule(part, act)
+        else:
+            await self._change_participant(act)
+
+    async def _change_participant(self, act: Act) -> None:
         values, client = act.values, self._client(act)
         match act.kind:
             case ActKind.CONSENT:
                 await client.change_consent(values["participant"], act.reference, granted=values["granted"])
             case ActKind.CAP:
-                await self._guardian(_FREEZER).cap_platform(
-                    act.platform, act.reference, values["max_share_out"]
-                )
+                guardian = self._guardian(_FREEZER)
+                await guardian.cap_platform(act.platform, act.reference, values["max_share_out"])
+            case ActKind.HEIR:
+                guardian, names = self._guardian(_FREEZER), (values["participant"], values["heir"])
+                await guardian.name_heir(act.platform, *names, act.reference)
             case ActKind.PLACE:
                 await client.place_participant(values["participant"], values["below"], act.reference)
             case ActKind.SUSPEND:
@@ -157,20 +186,50 @@ class Actor:
                 await client.resume_participant(values["participant"], act.reference)
             case ActKind.CLOSE:
                 await client.close_participant(values["participant"], act.reference)
-            case ActKind.HEIR:
-                await self._guardian(_FREEZER).name_heir(
-                    act.platform, values["participant"], values["heir"], act.reference
-                )
-            case ActKind.RESOLVE:
-                await client.resolve_suspense(values["participant"], values["currency"], act.reference)
-            case ActKind.RETIRE:
-                await client.retire_rule(values["rule"], act.reference)
             case _:
-                await self._govern(part, act)
+                await client.resolve_suspense(values["participant"], values["currency"], act.reference)
 
-    async def _govern(self, part: Part, act: Act) -> None:
-        """Propose, approve or veto a version."""
-        rule, number = act.values["rule"], act.values["version"]
+    def _schedule(self, part: Part, act: Act) -> NewSchedule:
+        begin = self.begins[part.name]
+        entries = [
+            NewEntry(
+                out_rule_no=entry.rule,
+                facts=entry.facts,
+                currency=entry.currency,
+                amount_from=entry.amount_from,
+                amount_below=entry.amount_below,
+                valid_from=entry.valid_from.at(begin),
+                valid_until=entry.valid_until.at(begin),
+            )
+            for entry in act.values["entries"]
+        ]
+        return NewSchedule(out_request_no=act.reference, entries=entries, version=act.values["schedule"])
+
+    async def _change_schedule(self, part: Part, act: Act) -> None:
+        """Propose, approve, veto or retire."""
+        if act.kind is ActKind.PROPOSE_SCHEDULE:
+            await self._client(act).propose_schedule(self._schedule(part, act))
+            return
+        if act.kind is ActKind.RETIRE_SCHEDULE:
+            await self._client(act).retire_schedule(act.reference)
+            return
+        approves, number = act.kind is ActKind.APPROVE_SCHEDULE, act.values["schedule"]
+        client = self.approver if approves else self._guardian(_FREEZER)
+        versions = (await client.get_schedule(act.platform)).versions
+        read = next((each for each in versions if each.version == number), None)
+        if read is None:
+            raise ReplayFailed(f"{act.place}: there is no version {number} of the schedule")
+        if approves:
+            await client.approve_schedule(act.reference, act.platform, read)
+        else:
+            await client.veto_schedule(act.reference, act.platform, read, act.values["reason"])
+
+    async def _change_rule(self, part: Part, act: Act) -> None:
+        """Propose, approve, veto or retire."""
+        rule, number = act.values["rule"], act.values.get("version")
+        if number is None:
+            await self._client(act).retire_rule(rule, act.reference)
+            return
         if act.kind is ActKind.PROPOSE:
             version = self.scenario.rules[rule][number - 1]
             moment = version.effective_from
@@ -179,9 +238,10 @@ class Actor:
             return
         approves = act.kind is ActKind.APPROVE
         client = self.approver if approves else self._guardian(_FREEZER)
-        read = next(
-            each for each in (await client.get_rule(rule, act.platform)).versions if each.version == number
-        )
+        versions = (await client.get_rule(rule, act.platform)).versions
+        read = next((each for each in versions if each.version == number), None)
+        if read is None:
+            raise ReplayFailed(f"{act.place}: there is no version {number} of {rule}")
         if approves:
             await client.approve_rule(act.reference, act.platform, read)
         else:
@@ -228,6 +288,8 @@ class Actor:
         values, client = act.values, self._client(act)
         if act.kind is ActKind.DIFF:
             return asdict(await client.diff_rule(values["rule"], values["from"], values["to"]))
+        if act.kind is ActKind.SELECT:
+            return asdict(await client.select_rule(values["amount"], values["currency"], values["facts"]))
         begin = min(self.begins.values())
         asked = (values["rule"], values["version"], begin - _DAY_S, begin + _DAY_S)
         return asdict(await client.what_if(*asked))
@@ -244,12 +306,12 @@ class Actor:
         return self.guardians[name]
 
 
-async def _until(true: Callable[[], Awaitable[bool]], what: str) -> None:
+async def _until(true: Callable[[], Awaitable[bool]], what: str, timeout_s: float = _SETTLE_S) -> None:
     """Ask until it is true. Raises ReplayFailed when it does not become so."""
-    deadline = time.monotonic() + _SETTLE_S
+    deadline = time.monotonic() + timeout_s
     while not await true():
         if time.monotonic() > deadline:
-            raise ReplayFailed(f"it is not so after {_SETTLE_S:g} s that {what}")
+            raise ReplayFailed(f"it is not so after {timeout_s:g} s that {what}")
         await asyncio.sleep(_LOOK_S)
 
 

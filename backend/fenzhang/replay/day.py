@@ -13,6 +13,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final
 
+from fenzhang.domain.errors import InvalidInput
+from fenzhang.domain.facts import FACTS, NO_FACTS, Facts
 from fenzhang.replay.fields import Fields, Mistake, read_json
 
 DAY: Final = "day.json"
@@ -79,13 +81,23 @@ class ActKind(StrEnum):
     UNFREEZE = "unfreeze"
     APPROVAL_LOCK = "approval_lock"
     EXPIRY = "expiry"
+    PROPOSE_SCHEDULE = "propose_schedule"
+    APPROVE_SCHEDULE = "approve_schedule"
+    VETO_SCHEDULE = "veto_schedule"
+    RETIRE_SCHEDULE = "retire_schedule"
+    SELECT = "select"
     DIFF = "diff"
     WHAT_IF = "what_if"
 
     @property
     def is_question(self) -> bool:
         """Whether it only asks, and has an `answer` instead of an outcome."""
-        return self in {ActKind.DIFF, ActKind.WHAT_IF}
+        return self in {ActKind.SELECT, ActKind.DIFF, ActKind.WHAT_IF}
+
+    @property
+    def is_write(self) -> bool:
+        """Whether it is written through the API, under a reference."""
+        return not self.is_question and self not in {ActKind.EXPIRY, ActKind.APPROVAL_LOCK}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,6 +119,19 @@ class Part:
     name: str
     after: tuple[str, int] | None = None
     acts: tuple[Act, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScenarioEntry:
+    """An entry of a schedule; `rule` is a name of the scenario, and the times may be relative to their part."""
+
+    rule: str
+    facts: Facts = NO_FACTS
+    currency: str = ""
+    amount_from: int = 0
+    amount_below: int = 0
+    valid_from: Moment = Moment(0)
+    valid_until: Moment = Moment(0)
 
 
 WHOLE_DAY: Final = (Part(name="day"),)
@@ -214,7 +239,7 @@ def _read_act(fields: Fields, place: str) -> Act:
         place=place,
         kind=kind,
         platform=fields.get("platform").reference(),
-        reference=fields.get("ref").reference() if "ref" in fields else "",
+        reference=fields.get("ref").reference() if kind.is_write else "",
         values=values,
         expect=read_expectation(fields) or SETTLED,
     )
@@ -222,6 +247,43 @@ def _read_act(fields: Fields, place: str) -> Act:
 
 def _references(fields: Fields) -> tuple[str, ...]:
     return tuple(item.reference() for item in fields.items())
+
+
+def read_facts(fields: Fields) -> Facts:
+    """Codes by name. Raises Mistake."""
+    told = {name: code.text() for name, code in fields.members()}
+    if not told.keys() <= set(FACTS):
+        raise fields.mistake(f"facts are {', '.join(FACTS)}")
+    facts = Facts(**told)
+    try:
+        facts.pack()
+    except InvalidInput as error:
+        raise fields.mistake(error.message) from None
+    return facts
+
+
+def _entries(fields: Fields) -> tuple[ScenarioEntry, ...]:
+    return tuple(_entry(item) for item in fields.items())
+
+
+def _entry(fields: Fields) -> ScenarioEntry:
+    amounts = (
+        fields.get(name).integer() if name in fields else 0 for name in ("amount_from", "amount_below")
+    )
+    times = (
+        read_moment(fields.get(name)) if name in fields else Moment(0)
+        for name in ("valid_from", "valid_until")
+    )
+    (amount_from, amount_below), (valid_from, valid_until) = amounts, times
+    return ScenarioEntry(
+        rule=fields.get("rule").reference(),
+        facts=read_facts(fields.get("facts")) if "facts" in fields else NO_FACTS,
+        currency=fields.get("currency").text() if "currency" in fields else "",
+        amount_from=amount_from,
+        amount_below=amount_below,
+        valid_from=valid_from,
+        valid_until=valid_until,
+    )
 
 
 def _anything(fields: Fields) -> Any:
@@ -235,6 +297,7 @@ _VERSION: Final[dict[str, _Reader]] = {
     "rule": (Fields.reference, _NEEDED),
     "version": (Fields.integer, _NEEDED),
 }
+_SCHEDULE: Final[dict[str, _Reader]] = {"schedule": (Fields.integer, _NEEDED)}
 _FREEZE: Final[dict[str, _Reader]] = {
     "reason": (Fields.text, _NEEDED),
     **dict.fromkeys(("order", "split", "participant", "by"), (Fields.reference, _OPTIONAL)),
@@ -256,6 +319,16 @@ _FIELDS: Final[dict[ActKind, dict[str, _Reader]]] = {
     ActKind.UNFREEZE: _FREEZE,
     ActKind.APPROVAL_LOCK: {"rule": (Fields.reference, _NEEDED), "seconds": (Fields.integer, _NEEDED)},
     ActKind.EXPIRY: {"orders": (_references, _NEEDED)},
+    ActKind.PROPOSE_SCHEDULE: {"entries": (_entries, _NEEDED), **_SCHEDULE},
+    ActKind.APPROVE_SCHEDULE: _SCHEDULE,
+    ActKind.VETO_SCHEDULE: {**_SCHEDULE, "reason": (Fields.text, _NEEDED)},
+    ActKind.RETIRE_SCHEDULE: {},
+    ActKind.SELECT: {
+        "amount": (Fields.integer, _NEEDED),
+        "currency": (Fields.text, _NEEDED),
+        "facts": (read_facts, _NEEDED),
+        "answer": (_anything, _NEEDED),
+    },
     ActKind.DIFF: {
         "rule": (Fields.reference, _NEEDED),
         "from": (Fields.integer, _NEEDED),

@@ -162,18 +162,22 @@ class Player:
                 yield Item(order.line, _new_step(order, step), step.expect)
 
     def _capture(self, order: ScenarioOrder, begin: int) -> NewOrder:
-        versions = self.scenario.rules[order.rule]
-        roles = {role for version in versions for role in roles_of([leg.leg for leg in version.legs])}
+        bindings = order.bindings
+        if order.rule:
+            versions = self.scenario.rules[order.rule]
+            roles = {role for version in versions for role in roles_of([leg.leg for leg in version.legs])}
+            # Who holds a role that the rule does not have is nothing to the split.
+            bindings = {role: name for role, name in bindings.items() if role in roles}
         return NewOrder(
             out_order_no=order.reference,
-            out_rule_no=order.rule,
+            out_rule_no=order.rule or None,
             rule_version=order.rule_version,
             merchant=order.merchant,
             currency=order.currency,
             amount=order.amount,
             channel=order.channel,
-            # Who holds a role that the rule does not have is nothing to the split.
-            bindings={role: name for role, name in order.bindings.items() if role in roles},
+            bindings=bindings,
+            facts=order.facts,
             hold_until=None if order.hold_until is None else order.hold_until.at(begin),
             expires_at=None if order.expires_at is None else order.expires_at.at(begin),
         )

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from fenzhang.domain.errors import FenzhangError
+from fenzhang.domain.facts import NO_FACTS, Facts
 from fenzhang.replay.day import (
     DAY,
     WHOLE_DAY,
@@ -25,6 +26,7 @@ from fenzhang.replay.day import (
     read_day,
     read_expectation,
     read_expected,
+    read_facts,
     read_moment,
 )
 from fenzhang.replay.fields import Fields, Mistake, parse_json, read_json
@@ -35,8 +37,17 @@ RULES: Final = "rules.json"
 ORDERS: Final = "orders.jsonl"
 _PARTICIPANTS_OF_ACTS: Final = ("participant", "below", "heir")
 _FILE_ENDINGS: Final = (".csv", ".jsonl")
-_ENDS: Final = ("held", "split", "returned", "released", "refunded", "released_by_expiry", "rule_version")
-"""What can be said of an order at the end."""
+_ENDS: Final = (
+    "held",
+    "split",
+    "returned",
+    "released",
+    "refunded",
+    "released_by_expiry",
+    "rule_version",
+    "entry",
+)
+"""What can be said of an order at the end; `entry` is that of the schedule."""
 SHOWN_MISTAKES: Final = 20
 
 
@@ -85,7 +96,8 @@ class ScenarioOrder:
     """One line of the orders file. Names are the scenario's own, `amount` is minor units.
 
     It is captured in the part number `part`, and what it does then is in the bulk file `file` if there is one. `expect`
-    is of its capture, `end` how it stands when the day is over, by the names of the API.
+    is of its capture, `end` how it stands when the day is over, by the names of the API. Without a `rule` ("") the
+    platform's schedule selects it.
     """
 
     line: int
@@ -103,6 +115,7 @@ class ScenarioOrder:
     rule_version: int | None = None
     part: int = 0
     file: str | None = None
+    facts: Facts = NO_FACTS
     expect: Expectation | None = None
     end: Mapping[str, int] = field(default_factory=dict)
 
@@ -232,6 +245,12 @@ def _wrong_acts(
     for act in (act for part in parts for act in part.acts):
         if act.platform not in parties.platforms:
             found.append(Mistake(act.place, "platform", f"there is no platform {act.platform!r}"))
+        rules_named = [entry.rule for entry in act.values.get("entries", ())]
+        found += [
+            Mistake(act.place, "entries", f"{act.platform} has no rule {name!r}")
+            for name in rules_named
+            if name not in parties.rules_of.get(act.platform, ())
+        ]
         rule, version = str(act.values.get("rule", "")), act.values.get("version")
         if rule and rule not in parties.rules_of.get(act.platform, ()):
             found.append(Mistake(act.place, "rule", f"{act.platform} has no rule {rule!r}"))
@@ -270,8 +289,8 @@ def _read_order(line: int, fields: Fields, parties: _Parties) -> ScenarioOrder:
     platform = fields.get("platform").text()
     if platform not in parties.platforms:
         raise fields.get("platform").mistake(f"there is no platform {platform!r} in {PARTICIPANTS}")
-    rule = fields.get("rule").text()
-    if rule not in parties.rules_of.get(platform, ()):
+    rule = fields.get("rule").text() if "rule" in fields else ""
+    if rule and rule not in parties.rules_of.get(platform, ()):
         raise fields.get("rule").mistake(f"{platform} has no rule {rule!r}")
     part = _part(fields, parties, 0)
     steps: list[Step] = []
@@ -293,6 +312,7 @@ def _read_order(line: int, fields: Fields, parties: _Parties) -> ScenarioOrder:
         rule_version=fields.get("rule_version").integer() if "rule_version" in fields else None,
         part=part,
         file=_file(fields),
+        facts=read_facts(fields.get("facts")) if "facts" in fields else NO_FACTS,
         expect=read_expectation(fields),
         end={name: _end(name, value) for name, value in fields.get("end").members()}
         if "end" in fields

@@ -16,11 +16,13 @@ from typing import Any
 from scenarios.market_day_2.market import (
     AFTERNOON,
     BAZAAR,
+    DAWN,
     EVENING,
     EVENING_S,
     EXPIRY_S,
     HOLD_S,
     LOCK_S,
+    MIDNIGHT,
     MORNING,
     NIGHT,
     NOON,
@@ -254,6 +256,46 @@ def governance(day: Day) -> None:
     seasonal.then(NOON).split(1_000)
 
 
+ENTRIES: list[Json] = [
+    {"rule": "capped", "facts": {"promotion": "1112", "category": "tea"}, "valid_until": "+900"},
+    {"rule": "plain", "facts": {"category": "tea"}, "amount_from": 100_000},
+    {"rule": "agency", "facts": {"member_tier": "gold"}, "currency": "CNY"},
+    {"rule": "parking", "facts": {"channel": "app"}},
+    {"rule": "standard"},
+]
+"""The mall's schedule, the most specific entry first."""
+
+
+def schedules(day: Day) -> None:
+    """From midnight on the mall's schedule selects the rule of each order."""
+    tie = [*ENTRIES[:2], {"rule": "capped", "facts": {"category": "tea"}, "amount_from": 5}, *ENTRIES[2:]]
+    day.act(MORNING, "propose_schedule", BAZAAR, "schedule-0", "invalid_schedule", schedule=1, entries=tie)
+    day.act(MORNING, "propose_schedule", BAZAAR, "schedule-1", schedule=1, entries=ENTRIES)
+    day.act(MIDNIGHT, "approve_schedule", BAZAAR, "approve-schedule-1", schedule=1)
+    roles = {"promoter": "promoter-1", "agent": "agent-1", "courier": "courier-1"}
+    asked = [
+        (0, 4_000, {"promotion": "1112", "category": "tea", "member_tier": "gold"}),
+        (1, 100_000, {"category": "tea", "member_tier": "gold"}),
+        (2, 99_999, {"category": "tea", "member_tier": "gold"}),
+        (3, 3_000, {"promotion": "1111", "channel": "app"}),
+        (4, 5_000, {"category": "toys"}),
+        (4, 6_000, {}),
+    ]
+    for number, amount, facts in asked:
+        rule = ENTRIES[number]["rule"]
+        version = 2 if rule == "standard" else 1
+        sale = day.sale(
+            BAZAAR, rule, amount, "merchant-2", roles, part=MIDNIGHT, version=version, facts=facts
+        )
+        sale.ends["entry"] = number
+        if facts:
+            del sale.line["rule"]
+        sale.split(amount // 2, [1_000] if rule == "agency" else ())
+        answer = {"version": 1, "entry": number, "out_rule_no": rule}
+        day.act(DAWN, "select", BAZAAR, amount=amount, currency="CNY", facts=facts, answer=answer)
+    plain_sale(day, 5_000, MIDNIGHT, facts={"category": "tea"}, refused="rule_not_selected")
+
+
 def levels(day: Day) -> None:
     """Who stands below whom in the supply chain."""
     for part, places in PLACES.items():
@@ -321,7 +363,7 @@ def make_day() -> Day:
             holds_and_expiry,
             disputes,
         ),
-        *(suspension, governance, levels, bulk_files, what_if),
+        *(suspension, governance, levels, bulk_files, what_if, schedules),
     ):
         happening(day)
     return day

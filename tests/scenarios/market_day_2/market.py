@@ -7,13 +7,15 @@ from typing import Any
 
 Json = dict[str, Any]
 BAZAAR, TUAN, PORTAL = "bazaar", "tuan", "portal"
-OPENING, MORNING, NOON, AFTERNOON, EVENING, NIGHT = (
+OPENING, MORNING, NOON, AFTERNOON, EVENING, NIGHT, MIDNIGHT, DAWN = PARTS = (
     "opening",
     "morning",
     "noon",
     "afternoon",
     "evening",
     "night",
+    "midnight",
+    "dawn",
 )
 HOLD_S, EXPIRY_S, EFFECT_S = 13, 15, 8
 """Seconds after the opening: when holds end, when orders expire, when the second version of `standard` takes effect."""

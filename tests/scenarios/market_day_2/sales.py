@@ -8,13 +8,9 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from scenarios.market_day_2.market import (
-    AFTERNOON,
-    EVENING,
-    MORNING,
-    NIGHT,
-    NOON,
     OPENING,
     PARTICIPANTS,
+    PARTS,
     Json,
     legs_of,
     roles_of_leaves,
@@ -62,9 +58,7 @@ class Day:
     def __init__(self) -> None:
         self.chance = random.Random(20_261_112)
         self.sales: list[Sale] = []
-        self.acts: dict[str, list[Json]] = {
-            name: [] for name in (OPENING, MORNING, NOON, AFTERNOON, EVENING, NIGHT)
-        }
+        self.acts: dict[str, list[Json]] = {name: [] for name in PARTS}
         self.counts: Counter[str] = Counter(
             dict.fromkeys(("captured", "settled", "released", "returned", "refunded", "rejected"), 0)
         )
@@ -124,6 +118,7 @@ class Sale:
         """Recipients and what they still have, by record."""
         self.splits: list[int] = []
         self.sums: Counter[str] = Counter()
+        self.ends: Json = {"rule_version": version}
         self.captured = not refused
         named = roles_of_leaves(legs_of(rule, version))
         self.line: Json = {
@@ -236,7 +231,7 @@ class Sale:
         if not self.captured:
             return self.line
         names = ("split", "returned", "released", "refunded", "released_by_expiry")
-        end = {"held": self.held, **{name: self.sums[name] for name in names}, "rule_version": self.version}
+        end = {"held": self.held, **{name: self.sums[name] for name in names}, **self.ends}
         return {**self.line, "end": end}
 
     def book(self) -> None:
