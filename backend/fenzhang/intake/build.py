@@ -16,10 +16,12 @@ from fenzhang.intake.errors import (
     LegExceedsRemaining,
     NoScheduleInForce,
     OrderExpired,
+    OrderFrozen,
     OrderOnHold,
     RoleBoundByOrder,
     RuleNotSelected,
     ShareOutAboveCap,
+    SplitFrozen,
     SplitRejected,
     TooManyInstructions,
     UnboundRole,
@@ -111,7 +113,7 @@ def _rule_of(snapshot: Snapshot, request: CaptureRequest, selected: Selected | N
 def _split(snapshot: Snapshot, request: SplitRequest) -> Instruction:
     order = snapshot.order(request.order)
     _check_order(order, request.order, request.currency)
-    _check_times(snapshot, order, request.order, request.type)
+    _check_movable(snapshot, order, request.order, request.type)
     shape = snapshot.shape(order.rule_id, order.rule_version)
     own = snapshot.bind(shape, request.bindings)
     for role, bound, given in zip(shape.roles, order.bindings, own, strict=True):
@@ -182,7 +184,7 @@ def _check_share_out(
 def _release(snapshot: Snapshot, request: ReleaseRequest) -> Instruction:
     order = snapshot.order(request.order)
     _check_order(order, request.order, None)
-    _check_times(snapshot, order, request.order, request.type)
+    _check_movable(snapshot, order, request.order, request.type)
     return Instruction(
         kind=InstructionKind.RELEASE,
         id=identifiers.release_id(snapshot.platform.id, request.reference),
@@ -199,7 +201,14 @@ def _return(snapshot: Snapshot, request: ReturnRequest) -> Instruction:
     reference = split.content["out_order_no"]
     order = snapshot.order_by_id(split.order_id or _NOBODY, reference)
     _check_order(order, reference, request.currency)
-    _check_times(snapshot, order, reference, request.type)
+    _check_movable(snapshot, order, reference, request.type)
+    if (frozen := snapshot.frozen.get((order.order_id, split.id))) is not None:
+        raise SplitFrozen(
+            f"a guardian has frozen split {request.split!r}",
+            field="out_split_no",
+            reference=request.split,
+            reason=frozen,
+        )
     if request.amounts is not None:
         leaves = snapshot.shape(order.rule_id, order.rule_version).leaves
         if len(request.amounts) != leaves:
@@ -217,6 +226,7 @@ def _return(snapshot: Snapshot, request: ReturnRequest) -> Instruction:
 def _refund(snapshot: Snapshot, request: RefundRequest) -> Instruction:
     order = snapshot.order(request.order)
     _check_order(order, request.order, request.currency)
+    _check_movable(snapshot, order, request.order, request.type)
     return Instruction(
         kind=InstructionKind.REFUND,
         id=identifiers.refund_id(snapshot.platform.id, request.reference),
@@ -225,9 +235,17 @@ def _refund(snapshot: Snapshot, request: RefundRequest) -> Instruction:
     )
 
 
-def _check_times(snapshot: Snapshot, order: OrderFacts, reference: str, kind: InstructionType) -> None:
-    """Raises the reason for which the chain is certain to refuse an instruction of this kind at this time."""
-    if snapshot.now < order.hold_until:
+def _check_movable(snapshot: Snapshot, order: OrderFacts, reference: str, kind: InstructionType) -> None:
+    """Raises the reason for which the chain is certain to refuse an instruction of this kind now."""
+    if (frozen := snapshot.frozen.get((order.order_id, order.order_id))) is not None:
+        raise OrderFrozen(
+            f"a guardian has frozen order {reference!r}",
+            field="out_order_no",
+            reference=reference,
+            reason=frozen,
+        )
+    # A hold is there for the buyer, so it does not keep a refund back.
+    if snapshot.now < order.hold_until and kind is not InstructionType.REFUND:
         raise OrderOnHold(
             f"nothing may be done on order {reference!r} before {order.hold_until}",
             field="out_order_no",

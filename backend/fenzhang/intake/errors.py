@@ -291,6 +291,18 @@ class OrderExpired(Conflict):
     code = "order_expired"
 
 
+class OrderFrozen(Conflict):
+    """A guardian has frozen the order."""
+
+    code = "order_frozen"
+
+
+class SplitFrozen(Conflict):
+    """A guardian has frozen the split."""
+
+    code = "split_frozen"
+
+
 class AlreadyFrozen(Conflict):
     """A guardian has frozen it already."""
 
