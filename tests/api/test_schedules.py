@@ -15,7 +15,7 @@ from fenzhang.domain.identifiers import hex_id, rule_id
 from fenzhang.domain.schedules import SCHEDULE, Entry
 from fenzhang.store import payloads
 from fenzhang.store.tables import Instruction, RuleVersion
-from support.api import FOREIGN_KEY, MALL, MALL_KEY, Api, order, schedule_row
+from support.api import FAR_FUTURE, FOREIGN_KEY, MALL, MALL_KEY, Api, order, schedule_row
 
 TEA = Facts(category="tea")
 ENTRIES = (
@@ -329,9 +329,23 @@ async def test_whoever_may_read_rules_reads_which_one_would_bind(api: Api) -> No
     assert (await api.anybody.get(f"/v1/schedules/select?{query}")).status_code == 401
 
 
+async def test_what_is_approved_already_can_be_asked_about_before_its_time(api: Api) -> None:
+    await api.add(
+        row((Entry(rule_id(MALL, "versioned"), valid_from=900, valid_until=1_000), ENTRIES[1])),
+        row((Entry(rule_id(MALL, "future")),), version=2, effective_from=FAR_FUTURE),
+    )
+    expected = {899: "retail-standard", 900: "versioned", 999: "versioned", 1_000: "retail-standard"}
+    for at, rule in (expected | {FAR_FUTURE - 1: "retail-standard", FAR_FUTURE: "future"}).items():
+        answer = await api.mall.get(f"/v1/schedules/select?amount=5&currency=CNY&at={at}")
+        assert (answer.json()["out_rule_no"], answer.json()["rule"] is not None) == (rule, True), at
+    early = (await api.mall.get("/v1/schedules/select?amount=5&currency=CNY&at=0")).json()
+    assert (early["version"], early["rule"]["state"]) == (1, "IN_FORCE")
+
+
 @pytest.mark.parametrize(
     ("query", "field"),
     [
+        ("amount=5&currency=CNY&at=-1", "at"),
         ("currency=CNY", "amount"),
         ("amount=0&currency=CNY", "amount"),
         ("amount=5", "currency"),

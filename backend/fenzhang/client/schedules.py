@@ -161,10 +161,17 @@ class ScheduleOperations:
         return (yield from self._session.perform(call))
 
     def select_rule(
-        self, amount: int, currency: str, facts: Facts = NO_FACTS, *, platform: str | None = None
+        self,
+        amount: int,
+        currency: str,
+        facts: Facts = NO_FACTS,
+        *,
+        at: int | None = None,
+        platform: str | None = None,
     ) -> Flow[Selection]:
-        """Which rule an order captured now would be of, and why."""
+        """Which rule an order would be of, and why: captured now, or `at` another time (Unix seconds)."""
         query: dict[str, str | int] = {"amount": amount, "currency": currency, **facts.stated()}
+        query |= {} if at is None else {"at": at}
         query |= {} if platform is None else {"platform": platform}
         call = Call(method="GET", path="/v1/schedules/select", read=reader(Selection), query=query)
         return (yield from self._session.perform(call))

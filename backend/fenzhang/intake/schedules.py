@@ -20,7 +20,7 @@ from fenzhang.intake.errors import UnknownRule
 from fenzhang.intake.once import Asked, once
 from fenzhang.intake.settlement import Outcome
 from fenzhang.intake.signatures import Verifier
-from fenzhang.intake.snapshot import Selected, Snapshot, chain_time, load_rules, platform_of
+from fenzhang.intake.snapshot import Selected, Snapshot, load_rules, platform_of
 from fenzhang.store import payloads
 from fenzhang.store.tables import SCHEDULE_REFERENCE, InstructionType, Participant, RuleVersion
 
@@ -149,13 +149,13 @@ async def _resolve(
 
 
 async def choose(
-    session: AsyncSession, platform: Participant, facts: Facts, currency: str, amount: int
+    session: AsyncSession, platform: Participant, now: int, *, facts: Facts, currency: str, amount: int
 ) -> tuple[Selected, Sequence[RuleVersion]] | None:
-    """What the platform's schedule selects for an order captured now, and the versions of that rule.
+    """What the platform's schedule selects for an order captured at `now`, and the versions of that rule.
 
-    None when no schedule is in force. Raises InvalidInput for a fact that is no code.
+    None when no schedule is in force then. Raises InvalidInput for a fact that is no code.
     """
-    snapshot = Snapshot(platform, await chain_time(session))
+    snapshot = Snapshot(platform, now)
     await load_rules(session, snapshot, [SCHEDULE])
     selected = snapshot.selection(facts.pack(), currency, amount)
     if selected is None:

@@ -102,8 +102,8 @@ async def _resolve(session: AsyncSession, actor: Actor, body: QuoteBody) -> _Quo
     elif body.out_rule_no is not None:
         rule = await _rule_named(session, platform.id, body.out_rule_no, body.version)
     elif body.currency is not None:
-        selected, versions = await _chosen(session, platform, body)
         now = await chain_time(session)
+        selected, versions = await _chosen(session, platform, now, body)
         rule = rulestate.usable(versions, now)
         selection = selection_answer((selected, versions), now)
     if rule is not None:
@@ -124,11 +124,13 @@ async def _resolve(session: AsyncSession, actor: Actor, body: QuoteBody) -> _Quo
 
 
 async def _chosen(
-    session: AsyncSession, platform: Participant, body: QuoteBody
+    session: AsyncSession, platform: Participant, now: int, body: QuoteBody
 ) -> tuple[Selected, Sequence[RuleVersion]]:
     """What the schedule selects, and the versions of that rule. Raises NoScheduleInForce, UnknownRule."""
     facts = NO_FACTS if body.facts is None else body.facts.facts()
-    chosen = await schedules.choose(session, platform, facts, body.currency or "", body.amount)
+    chosen = await schedules.choose(
+        session, platform, now, facts=facts, currency=body.currency or "", amount=body.amount
+    )
     if chosen is None:
         raise NoScheduleInForce
     if not chosen[1]:

@@ -23,7 +23,7 @@ from fenzhang.api.schemas.schedules import (
     SelectAnswer,
 )
 from fenzhang.api.services import services_of
-from fenzhang.api.types import Currency, FactCode
+from fenzhang.api.types import Currency, FactCode, Timestamp
 from fenzhang.domain.facts import Facts
 from fenzhang.domain.identifiers import hex_id
 from fenzhang.domain.money import MAX_AMOUNT
@@ -99,14 +99,17 @@ async def select(
     *,
     amount: Annotated[int, Query(ge=1, lt=MAX_AMOUNT + 1, description="Minor units.")],
     currency: Annotated[Currency, Query()],
+    at: Annotated[
+        Timestamp | None, Query(description="Unix seconds of the capture; now when left out.")
+    ] = None,
     platform: PlatformQuery = None,
 ) -> OrjsonResponse:
-    """Which rule an order captured now would be of, with its legs, and why."""
+    """Which rule an order would be of, with its legs, and why; at another time, as far as it is approved by now."""
     async with services_of(request).database.read() as session:
         found = await platform_of(session, await readable_platform(session, actor, platform))
-        chosen = await schedules.choose(session, found, facts, currency, amount)
-        now = await chain_time(session)
-    return OrjsonResponse({"platform_id": hex_id(found.id), **selection_answer(chosen, now)})
+        moment = await chain_time(session) if at is None else at
+        chosen = await schedules.choose(session, found, moment, facts=facts, currency=currency, amount=amount)
+    return OrjsonResponse({"platform_id": hex_id(found.id), **selection_answer(chosen, moment)})
 
 
 @router.get("/v1/schedules/{version}", **operation({200: ScheduleVersionAnswer}, *READ, scopes=_READERS))
