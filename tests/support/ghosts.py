@@ -10,7 +10,6 @@ from fenzhang.chain.eip712 import capture_hash
 from fenzhang.chain.events import (
     BatchSealed,
     Event,
-    FreezeChanged,
     InstructionRejected,
     OrderCaptured,
     OrderRefunded,
@@ -33,7 +32,6 @@ from fenzhang.chain.evidence import (
 )
 from fenzhang.domain.allocation import Allocation
 from fenzhang.domain.records import Capture, RecordKind
-from fenzhang.domain.world import WHOLE_ORDER
 
 SettledEvent = OrderSplit | OrderReleased | SplitReturned | OrderRefunded
 RecordEvent = OrderCaptured | SettledEvent | InstructionRejected
@@ -98,7 +96,6 @@ class GhostOrder:
     """Of `refunded`, what was held."""
     places: dict[bytes, int] = field(default_factory=dict)
     """Where the leaves of a split begin among those of the order, by split id."""
-    frozen: bool = False
     taken_back: dict[bytes, list[int]] = field(default_factory=dict)
     """By split id, per leaf."""
     leaves: list[Allocation] = field(default_factory=list)
@@ -127,7 +124,7 @@ class GhostOrder:
     @property
     def slot(self) -> int:
         """Its storage slot."""
-        return order_slot(capture_hash(self.capture), self.head, self.held, frozen=self.frozen)
+        return order_slot(capture_hash(self.capture), self.head, self.held)
 
 
 @dataclass(slots=True)
@@ -161,8 +158,6 @@ class Ghosts:
                 self.settled[event.order_id] += 1
                 self.captured[event.currency] += event.amount
                 self.orders[event.order_id] = GhostOrder(capture_of(event))
-            case FreezeChanged(split_id=split) if split == WHOLE_ORDER:
-                self.orders[event.order_id].frozen = event.frozen
             case OrderSplit():
                 order = self._record(event, event.split_id)
                 order.split += event.amount
@@ -183,7 +178,7 @@ class Ghosts:
                     taken[leaf] += allocation.amount
                 self._pay(order, event.allocations, -1)
             case OrderRefunded():
-                order = self._record(event, event.refund_id)
+                order = self._record(event, None if event.by_expiry else event.refund_id)
                 assert event.amount == event.from_held + sum(take.amount for take in event.takes)
                 order.refunded += event.amount
                 order.from_held += event.from_held

@@ -9,12 +9,18 @@ from typing import Any
 from fenzhang.chain.abitypes import canonical_type
 from fenzhang.chain.artifacts import artifact
 from fenzhang.chain.codec import decode_result, encode_call, encode_deployment
-from fenzhang.chain.deploy import GUARDIAN_FUNCTIONS
+from fenzhang.chain.deploy import GUARDIAN_FUNCTIONS, LEDGER_FUNCTIONS
 from fenzhang.chain.deployments import Deployment
 from fenzhang.chain.events import Event, decode_logs
 from fenzhang.chain.keccak import keccak
 from fenzhang.chain.signer import LocalKey
-from fenzhang.chain.views import ATTESTOR_ROLE, GUARDIAN_ROLE, REGISTRAR_ROLE, RULE_APPROVER_ROLE
+from fenzhang.chain.views import (
+    ATTESTOR_ROLE,
+    GUARDIAN_ROLE,
+    LEDGER_ROLE,
+    REGISTRAR_ROLE,
+    RULE_APPROVER_ROLE,
+)
 from fenzhang.devnet import dev_account
 from fenzhang.domain.errors import FenzhangError
 from support.node import HandNode, Mined
@@ -98,14 +104,15 @@ def selector(contract: str, function: str) -> bytes:
 
 
 def deploy_system(node: HandNode) -> System:
-    """Deploy the four contracts, give out roles without delays, and open CURRENCIES."""
+    """Deploy the five contracts, give out roles without delays, and open CURRENCIES."""
     first_block = int(node.request("eth_blockNumber"), 16) + 1
     manager = _create(node, "AccessManager", ADMIN.address)
     registry = _create(node, "ParticipantRegistry", manager)
     rule_book = _create(node, "RuleBook", manager, registry)
-    ledger = _create(node, "SplitLedger", manager, registry, rule_book)
-    addresses = (manager, registry, rule_book, ledger)
-    names = ("AccessManager", "ParticipantRegistry", "RuleBook", "SplitLedger")
+    conditions = _create(node, "Conditions", manager, registry)
+    ledger = _create(node, "SplitLedger", manager, registry, rule_book, conditions)
+    addresses = (manager, registry, rule_book, conditions, ledger)
+    names = ("AccessManager", "ParticipantRegistry", "RuleBook", "Conditions", "SplitLedger")
     genesis = node.request("eth_getBlockByNumber", "0x0", False)  # noqa: FBT003 - positional by JSON-RPC
     deployment = Deployment(
         chain_id=int(node.request("eth_chainId"), 16),
@@ -114,6 +121,7 @@ def deploy_system(node: HandNode) -> System:
         access_manager=manager,
         participant_registry=registry,
         rule_book=rule_book,
+        conditions=conditions,
         split_ledger=ledger,
         code_hashes={
             name: keccak(_code(node, address)) for name, address in zip(names, addresses, strict=True)
@@ -142,6 +150,7 @@ def _give_roles(system: System) -> None:
     registry, rule_book = system.deployment.participant_registry, system.deployment.rule_book
     registrar = [selector("ParticipantRegistry", name) for name in REGISTRAR_FUNCTIONS]
     approver = [selector("RuleBook", "approve")]
+    joining = [selector("Conditions", name) for name in LEDGER_FUNCTIONS]
     addresses = system.deployment.addresses
     for target, selectors, role in (
         *(
@@ -150,6 +159,7 @@ def _give_roles(system: System) -> None:
         ),
         (registry, registrar, REGISTRAR_ROLE),
         (rule_book, approver, RULE_APPROVER_ROLE),
+        (addresses["Conditions"], joining, LEDGER_ROLE),
         *(
             (
                 system.deployment.addresses[contract],
@@ -160,14 +170,15 @@ def _give_roles(system: System) -> None:
         ),
     ):
         _must(system.transact(ADMIN, "AccessManager", "setTargetFunctionRole", target, selectors, role))
-    for role, key in (
-        (REGISTRAR_ROLE, REGISTRAR),
-        (RULE_APPROVER_ROLE, APPROVER),
-        (ATTESTOR_ROLE, BANK),
-        (GUARDIAN_ROLE, GUARDIAN),
-        (GUARDIAN_ROLE, SECOND_GUARDIAN),
+    for role, account in (
+        (REGISTRAR_ROLE, REGISTRAR.address),
+        (RULE_APPROVER_ROLE, APPROVER.address),
+        (ATTESTOR_ROLE, BANK.address),
+        (GUARDIAN_ROLE, GUARDIAN.address),
+        (GUARDIAN_ROLE, SECOND_GUARDIAN.address),
+        (LEDGER_ROLE, addresses["SplitLedger"]),
     ):
-        _must(system.transact(ADMIN, "AccessManager", "grantRole", role, key.address, 0))
+        _must(system.transact(ADMIN, "AccessManager", "grantRole", role, account, 0))
 
 
 def _must(mined: Mined) -> Mined:

@@ -12,18 +12,19 @@ from typing import Any
 import orjson
 
 from fenzhang.chain.answers import address_of, hash_of
-from fenzhang.chain.eip712 import SigningDomain, rule_book_domain, split_ledger_domain
+from fenzhang.chain.eip712 import SigningDomain, conditions_domain, rule_book_domain, split_ledger_domain
 from fenzhang.chain.errors import DeploymentInvalid, DeploymentMismatch
 from fenzhang.chain.keccak import keccak
 from fenzhang.chain.node import NodeClient
 
-FORMAT = 1
+FORMAT = 2
 """Version of the file's format."""
 DEPLOYMENTS_FOLDER = Path("deployments")
 _FIELDS = {
     "AccessManager": "access_manager",
     "ParticipantRegistry": "participant_registry",
     "RuleBook": "rule_book",
+    "Conditions": "conditions",
     "SplitLedger": "split_ledger",
 }
 
@@ -41,6 +42,7 @@ class Deployment:
     access_manager: bytes
     participant_registry: bytes
     rule_book: bytes
+    conditions: bytes
     split_ledger: bytes
     code_hashes: Mapping[str, bytes]
     compiler: str
@@ -62,6 +64,10 @@ class Deployment:
     def rule_domain(self) -> SigningDomain:
         """What rule proposals and retirements are signed for."""
         return rule_book_domain(self.chain_id, self.rule_book)
+
+    def condition_domain(self) -> SigningDomain:
+        """What conditions and their confirmations are signed for."""
+        return conditions_domain(self.chain_id, self.conditions)
 
 
 def deployment_path(chain_id: int, folder: Path = DEPLOYMENTS_FOLDER) -> Path:

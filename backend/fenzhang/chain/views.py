@@ -22,6 +22,8 @@ ATTESTOR_ROLE = 3
 REGISTRAR_ROLE = 1
 RULE_APPROVER_ROLE = 2
 GUARDIAN_ROLE = 4
+LEDGER_ROLE = 5
+"""The SplitLedger's, for what it tells Conditions."""
 
 
 @dataclass(frozen=True, slots=True)
