@@ -4,7 +4,7 @@ pragma solidity 0.8.37;
 import {AccessManaged} from "@openzeppelin/contracts/access/manager/AccessManaged.sol";
 import {EIP712} from "@openzeppelin/contracts/utils/cryptography/EIP712.sol";
 import {SignatureChecker} from "@openzeppelin/contracts/utils/cryptography/SignatureChecker.sol";
-import {Condition, ConditionState, IConditions} from "./interfaces/IConditions.sol";
+import {Condition, ConditionState, IConditions, Obstacle} from "./interfaces/IConditions.sol";
 import {IParticipantRegistry, ParticipantStatus} from "./interfaces/IParticipantRegistry.sol";
 import {ISplitLedger} from "./interfaces/ISplitLedger.sol";
 import {Freezes} from "./libraries/Freezes.sol";
@@ -78,14 +78,20 @@ contract Conditions is IConditions, AccessManaged, EIP712 {
     }
 
     /// @inheritdoc IConditions
-    function join(bytes32 platform, bytes32 conditionId, bytes32 orderId) external restricted returns (bool known) {
+    function join(bytes32 platform, bytes32 conditionId, bytes32 orderId)
+        external
+        restricted
+        returns (Obstacle what, bytes memory reason)
+    {
         Entry storage entry = _conditions[platform][conditionId];
-        if (entry.deadline == 0) return false;
-        if (block.timestamp > entry.deadline) return true;
+        if (entry.deadline == 0) {
+            reason = abi.encodeWithSelector(ISplitLedger.SplitLedger_UnknownCondition.selector, conditionId);
+            return (Obstacle.CONDITION_UNKNOWN, reason);
+        }
+        if (block.timestamp > entry.deadline) return (what, reason);
         uint32 count = ++entry.count;
         emit ConditionJoined(platform, conditionId, orderId, count);
         _reachIfComplete(entry, platform, conditionId);
-        return true;
     }
 
     /// @inheritdoc IConditions
@@ -100,21 +106,23 @@ contract Conditions is IConditions, AccessManaged, EIP712 {
     function obstacle(bytes32 platform, bytes32 conditionId, bytes32 orderId, bytes32 splitId)
         external
         view
-        returns (bytes memory reason)
+        returns (Obstacle what, bytes memory reason)
     {
         ConditionState state;
         if (conditionId != bytes32(0)) state = _stateOf(_conditions[platform][conditionId]);
         if (state == ConditionState.OPEN) {
-            return abi.encodeWithSelector(ISplitLedger.SplitLedger_ConditionOpen.selector, orderId, conditionId);
+            reason = abi.encodeWithSelector(ISplitLedger.SplitLedger_ConditionOpen.selector, orderId, conditionId);
+            return (Obstacle.CONDITION_OPEN, reason);
         }
         if (frozenCount != 0 && _freezes[orderId][splitId].guardian != address(0)) {
-            if (splitId != bytes32(0)) {
-                return abi.encodeWithSelector(ISplitLedger.SplitLedger_SplitFrozen.selector, orderId, splitId);
-            }
-            return abi.encodeWithSelector(ISplitLedger.SplitLedger_OrderFrozen.selector, orderId);
+            reason = splitId == bytes32(0)
+                ? abi.encodeWithSelector(ISplitLedger.SplitLedger_OrderFrozen.selector, orderId)
+                : abi.encodeWithSelector(ISplitLedger.SplitLedger_SplitFrozen.selector, orderId, splitId);
+            return (Obstacle.FROZEN, reason);
         }
         if (state == ConditionState.MISSED) {
-            return abi.encodeWithSelector(ISplitLedger.SplitLedger_ConditionMissed.selector, orderId, conditionId);
+            reason = abi.encodeWithSelector(ISplitLedger.SplitLedger_ConditionMissed.selector, orderId, conditionId);
+            return (Obstacle.CONDITION_MISSED, reason);
         }
     }
 

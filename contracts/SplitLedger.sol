@@ -237,7 +237,6 @@ contract SplitLedger is ISplitLedger, AccessManaged, EIP712 {
     /// @return ready whether all instructions can be decided; if not, `orderId` is the first whose order is in doubt.
     function _isReady(Run memory run, Instruction[] calldata instructions, bytes calldata orderIndex)
         private
-        view
         returns (bool ready, bytes32 orderId)
     {
         unchecked {

@@ -21,6 +21,15 @@ enum ConditionState {
     MISSED
 }
 
+/// @notice What stops an order.
+enum Obstacle {
+    NONE,
+    CONDITION_UNKNOWN,
+    CONDITION_OPEN,
+    FROZEN,
+    CONDITION_MISSED
+}
+
 /// @title What may stop an order: its condition, and the freezes of guardians
 /// @notice A condition belongs to its platform: the same `conditionId` under another platform is another condition. It is REACHED,
 /// for ever, as soon as enough orders have joined it and its confirmer has confirmed it; if that has not happened by its
@@ -68,8 +77,10 @@ interface IConditions {
     function confirm(bytes32 platform, bytes32 conditionId, bytes calldata signature) external;
 
     /// @notice Counts an order that is being captured. The SplitLedger only.
-    /// @return known whether the platform has such a condition.
-    function join(bytes32 platform, bytes32 conditionId, bytes32 orderId) external returns (bool known);
+    /// @return what CONDITION_UNKNOWN when the platform has no such condition, and then `reason` is that of the rejection.
+    function join(bytes32 platform, bytes32 conditionId, bytes32 orderId)
+        external
+        returns (Obstacle what, bytes memory reason);
 
     /// @notice Freezes an order (`splitId` zero): nothing moves its held money, and no split of it is returned. Or one of its
     /// splits: nothing is returned from it. Or undoes that, for which it takes another account than the one that froze.
@@ -77,13 +88,12 @@ interface IConditions {
     function setFrozen(bytes32 orderId, bytes32 splitId, bool frozen, bytes32 reason) external;
 
     /// @notice Why an order cannot be split, released or expired now (`splitId` zero), or nothing be returned from a split of it:
-    /// the encoding of the first of SplitLedger_ConditionOpen, SplitLedger_OrderFrozen or SplitLedger_SplitFrozen, and
-    /// SplitLedger_ConditionMissed that applies; empty for none.
+    /// the first of CONDITION_OPEN, FROZEN and CONDITION_MISSED that applies, and its encoded error of SplitLedger.
     /// @param conditionId the order's condition; zero for none, or to ask for freezes alone.
     function obstacle(bytes32 platform, bytes32 conditionId, bytes32 orderId, bytes32 splitId)
         external
         view
-        returns (bytes memory reason);
+        returns (Obstacle what, bytes memory reason);
 
     /// @notice Whether an order as a whole is frozen; of zero, whether any order or split is.
     function isFrozen(bytes32 orderId) external view returns (bool);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
-import {IConditions} from "../interfaces/IConditions.sol";
+import {IConditions, Obstacle} from "../interfaces/IConditions.sol";
 import {IParticipantRegistry, ParticipantStatus} from "../interfaces/IParticipantRegistry.sol";
 import {IRuleBook, Leg, RuleState, RuleTerms} from "../interfaces/IRuleBook.sol";
 import {
@@ -329,14 +329,31 @@ library Runs {
         require(answered);
     }
 
-    /// @notice Why the selected order, or a split of it, is stopped, as IConditions.obstacle says; empty for nothing.
+    /// @notice Lets the selected order join its condition, or says why it cannot.
+    function joinCondition(Run memory run) internal returns (bytes memory reason) {
+        run.stops |= CONDITIONAL;
+        (, reason) = _ask(run, IConditions.join.selector, Typed.conditionOf(captureOf(run.cursor)), bytes32(0));
+    }
+
+    /// @notice What stops the selected order, or a split of it, and why, as IConditions.obstacle says.
     /// @param conditional whether the order's condition may stop it, or a freeze alone.
-    function obstacle(Run memory run, bytes32 splitId, bool conditional) internal view returns (bytes memory reason) {
+    function obstacle(Run memory run, bytes32 splitId, bool conditional)
+        internal
+        returns (Obstacle what, bytes memory reason)
+    {
+        uint256 condition = conditional ? Typed.conditionOf(captureOf(run.cursor)) : 0;
+        if (condition | run.stops & FROZEN != 0) {
+            (what, reason) = _ask(run, IConditions.obstacle.selector, condition, splitId);
+        }
+    }
+
+    /// @dev A function of IConditions about the selected order: `obstacle`, or `join`, which leaves `splitId` unread.
+    function _ask(Run memory run, bytes4 selector, uint256 condition, bytes32 splitId)
+        private
+        returns (Obstacle what, bytes memory reason)
+    {
         Capture calldata c = captureOf(run.cursor);
-        uint256 condition = conditional ? Typed.conditionOf(c) : 0;
-        if (condition | run.stops & FROZEN == 0) return reason;
         IConditions conditions = run.conditions;
-        bytes4 selector = IConditions.obstacle.selector;
         bool answered;
         assembly ("memory-safe") {
             let m := mload(0x40)
@@ -345,10 +362,10 @@ library Runs {
             mstore(add(m, 0x24), condition)
             mstore(add(m, 0x44), calldataload(c))
             mstore(add(m, 0x64), splitId)
-            answered := staticcall(gas(), conditions, m, 0x84, 0, 0)
-            answered := and(answered, gt(returndatasize(), 0x3f))
+            answered := call(gas(), conditions, 0, m, 0x84, 0, 0)
             returndatacopy(m, 0, returndatasize())
-            reason := add(m, 0x20)
+            what := mload(m)
+            reason := add(m, 0x40)
             mstore(0x40, add(m, returndatasize()))
         }
         require(answered);

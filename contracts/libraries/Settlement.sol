@@ -2,6 +2,7 @@
 pragma solidity 0.8.37;
 
 import {Math} from "@openzeppelin/contracts/utils/math/Math.sol";
+import {Obstacle} from "../interfaces/IConditions.sol";
 import {RuleState} from "../interfaces/IRuleBook.sol";
 import {
     Capture,
@@ -121,7 +122,6 @@ library Settlement {
     /// none; for a RETURN or REFUND its opened past; and for a SPLIT or RELEASE that its condition is not open.
     function isReady(Books storage books, Run memory run, Instruction calldata i, uint256 index)
         internal
-        view
         returns (bool)
     {
         if (index >= run.cursorCount) return books.orders[i.orderId].slot == 0;
@@ -130,7 +130,8 @@ library Settlement {
         if (cursor.captureOf().orderId != i.orderId) return false;
         if (cursor.slot == 0) return books.orders[i.orderId].slot == 0;
         if (!_endsHolding(Typed.kindOf(i))) return Past.head(cursor) == cursor.head;
-        return bytes4(run.obstacle(bytes32(0), true)) != ISplitLedger.SplitLedger_ConditionOpen.selector;
+        (Obstacle what,) = run.obstacle(bytes32(0), true);
+        return what != Obstacle.CONDITION_OPEN;
     }
 
     /// @notice Carries out one instruction that isReady, of the platform that was selected.
@@ -172,8 +173,9 @@ library Settlement {
             if (books.orders[c.orderId].slot == 0) return _unknownOrder(c.orderId);
             return abi.encodeWithSelector(ISplitLedger.SplitLedger_OutdatedWitness.selector, c.orderId);
         }
-        reason = run.obstacle(bytes32(0), true);
-        if (bytes4(reason) == ISplitLedger.SplitLedger_ConditionMissed.selector) return _refundHeld(books, run);
+        Obstacle what;
+        (what, reason) = run.obstacle(bytes32(0), true);
+        if (what == Obstacle.CONDITION_MISSED) return _refundHeld(books, run);
         if (reason.length != 0) return reason;
         if (!_hasExpired(c)) {
             return _timed(ISplitLedger.SplitLedger_OrderNotExpired.selector, c.orderId, Typed.expiresAtOf(c));
@@ -188,9 +190,9 @@ library Settlement {
     }
 
     /// @dev Why nothing of this kind may be done on the order now: it is frozen, its condition was missed, it is on hold or expired.
-    function _stopped(Run memory run, uint256 kind) private view returns (bytes memory reason) {
+    function _stopped(Run memory run, uint256 kind) private returns (bytes memory reason) {
         Capture calldata c = run.cursor.captureOf();
-        reason = run.obstacle(bytes32(0), _endsHolding(kind));
+        (, reason) = run.obstacle(bytes32(0), _endsHolding(kind));
         if (reason.length != 0) return reason;
         if (block.timestamp < Typed.holdUntilOf(c) && kind != uint256(InstructionKind.REFUND)) {
             return _timed(ISplitLedger.SplitLedger_OnHold.selector, c.orderId, Typed.holdUntilOf(c));
@@ -342,7 +344,7 @@ library Settlement {
         Capture calldata c = cursor.captureOf();
         uint256 held = cursor.slot.held();
         // check
-        if (held == 0) return abi.encodeWithSelector(ISplitLedger.SplitLedger_NothingHeld.selector, c.orderId);
+        if (held == 0) return _nothingHeld(c.orderId);
         if (!Runs.isActive(run.standing(c.merchant))) return _notActive(c.merchant);
         // effect
         books.positions[c.currency][c.merchant] += int256(held);
@@ -399,7 +401,7 @@ library Settlement {
         bytes32 orderId = run.cursor.captureOf().orderId;
         uint256 held = run.cursor.slot.held();
         // check
-        if (held == 0) return abi.encodeWithSelector(ISplitLedger.SplitLedger_NothingHeld.selector, orderId);
+        if (held == 0) return _nothingHeld(orderId);
         // effect
         _giveToBuyer(books, run, orderId, held, held, Allocations.create(0));
     }
@@ -451,14 +453,11 @@ library Settlement {
         if (expiresAt != 0 && holdUntil >= expiresAt) {
             return abi.encodeWithSelector(ISplitLedger.SplitLedger_HoldBeyondExpiry.selector, holdUntil, expiresAt);
         }
-        bytes32 condition = c.condition;
-        if (condition != bytes32(0)) {
-            run.stops |= Runs.CONDITIONAL;
-            if (!run.conditions.join(c.platform, condition, c.orderId)) {
-                return abi.encodeWithSelector(ISplitLedger.SplitLedger_UnknownCondition.selector, condition);
-            }
+        if (Typed.conditionOf(c) != 0) {
+            reason = run.joinCondition();
+            if (reason.length != 0) return reason;
         }
-        emit ISplitLedger.OrderTerms(c.orderId, holdUntil, expiresAt, c.facts, condition);
+        emit ISplitLedger.OrderTerms(c.orderId, holdUntil, expiresAt, c.facts, c.condition);
     }
 
     /// @dev Notes in the cursor by which rule the order is captured, and whether all its recipients were looked at.
@@ -541,14 +540,13 @@ library Settlement {
     /// @dev Whether money may be taken from these positions. A RETURN names the split that gave it, a REFUND takes from all.
     function _checkNotFrozen(Run memory run, Instruction calldata i, uint256 takes)
         private
-        view
         returns (bytes memory reason)
     {
         PastRecord[] calldata past = run.cursor.pastOf();
         for (uint256 k = 0; k < past.length; ++k) {
             bytes32 id = past[k].id;
             if (past[k].kind != RecordKind.SPLIT || (i.splitId != bytes32(0) && i.splitId != id)) continue;
-            reason = run.obstacle(id, false);
+            (, reason) = run.obstacle(id, false);
             if (reason.length != 0) return reason;
         }
         if (!run.mayBeFrozen()) return reason;
@@ -588,6 +586,10 @@ library Settlement {
 
     function _notActive(bytes32 recipient) private pure returns (bytes memory) {
         return abi.encodeWithSelector(ISplitLedger.SplitLedger_RecipientNotActive.selector, recipient);
+    }
+
+    function _nothingHeld(bytes32 orderId) private pure returns (bytes memory) {
+        return abi.encodeWithSelector(ISplitLedger.SplitLedger_NothingHeld.selector, orderId);
     }
 
     function _unknownOrder(bytes32 orderId) private pure returns (bytes memory) {

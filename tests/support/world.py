@@ -294,7 +294,12 @@ class World:
         return condition_id
 
     def confirmation(
-        self, condition_id: bytes, confirmer: Party, *, platform: Party = MALL, domain: SigningDomain | None = None
+        self,
+        condition_id: bytes,
+        confirmer: Party,
+        *,
+        platform: Party = MALL,
+        domain: SigningDomain | None = None,
     ) -> tuple[bytes, bytes, bytes]:
         """Arguments of `confirm`, signed by the key of the confirmer."""
         signing = domain or self.system.deployment.condition_domain()

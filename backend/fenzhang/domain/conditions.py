@@ -8,7 +8,6 @@ from enum import IntEnum
 from fenzhang.domain.records import NOTHING
 
 
-
 class ConditionState(IntEnum):
     """How far a condition is. The numbers are those of the contracts."""
 
@@ -20,7 +19,7 @@ class ConditionState(IntEnum):
 
 @dataclass(slots=True)
 class Condition:
-    """A condition that a platform opened: `needed` orders captured, and a confirmation of `confirmer` if it is not NOTHING.
+    """A condition that a platform opened: `needed` orders captured, and confirmed by `confirmer` if it is not NOTHING.
 
     Both in time, which `deadline` (Unix seconds) still is. `count` is how many orders have joined in time.
     """

@@ -167,7 +167,7 @@ def settle_authorization(
 ) -> list[Decision]:
     """Carry out an authorization at `now` (Unix seconds): one decision per instruction.
 
-    Raises the Rejection of the authorization as a whole, or ConditionOpen if it must wait, and then nothing has changed.
+    Raises the Rejection of the authorization as a whole, ConditionOpen if it must wait; then nothing has changed.
     """
     check_authorization(world, authorization, now, signed=signed)
     for instruction in authorization.instructions:
@@ -263,7 +263,7 @@ def decide_instruction(
 
 
 def check_not_waiting(world: World, instruction: Instruction, now: int) -> None:
-    """Raise ConditionOpen for an instruction that waits for its order's condition; its authorization waits as a whole."""
+    """Raise ConditionOpen for an instruction that waits for its order's condition: its authorization waits."""
     order = world.orders.get(instruction.order_id)
     if order is None or not instruction.kind.needs_condition:
         return
@@ -350,8 +350,8 @@ def _decide_release_of_held(world: World, order: Order) -> Outcome:
 def decide_expiry(world: World, order_id: bytes, now: int) -> Outcome:
     """What anybody's wish to end an order records at `now` (Unix seconds).
 
-    That is a REFUND when its condition was missed, and else a RELEASE when it has expired. Raises the Rejection for which
-    the order is passed over.
+    That is a REFUND when its condition was missed, and else a RELEASE when it has expired. Raises the Rejection for
+    which the order is passed over.
     """
     order = world.orders.get(order_id)
     if order is None:
