@@ -11,6 +11,7 @@ from fenzhang.chain.codec import decode_result, decode_revert, encode_call, leg_
 from fenzhang.chain.deployments import Deployment
 from fenzhang.chain.errors import RpcError
 from fenzhang.chain.node import BlockTag, NodeClient
+from fenzhang.domain.conditions import Condition
 from fenzhang.domain.errors import FenzhangError
 from fenzhang.domain.records import ParticipantStatus, RuleState
 from fenzhang.domain.rules import Leg, RuleTerms
@@ -178,6 +179,16 @@ class ChainView:
         """Status of a recipient, and whether it agreed to receive from `platform`."""
         status, consented = await self._call("ParticipantRegistry", "standing", recipient, platform)
         return ParticipantStatus(status), bool(consented)
+
+    # -------------------------------------------------------------------------- Conditions
+
+    async def conditions_of(self, keys: Sequence[tuple[bytes, bytes]]) -> list[Condition]:
+        """Conditions by platform and id; one that was never opened has no deadline."""
+        results = await self._calls("Conditions", "conditionOf", keys)
+        return [
+            Condition(needed, deadline, confirmer, count, confirmed)
+            for needed, deadline, confirmer, count, confirmed, _ in results
+        ]
 
     # -------------------------------------------------------------------------- RuleBook
 

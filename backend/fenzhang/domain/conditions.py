@@ -35,6 +35,21 @@ class Condition:
         """Whether all that it asks for has happened. Nothing counts after the deadline, so this never changes back."""
         return self.count >= self.needed and (self.confirmer == NOTHING or self.confirmed)
 
+    @property
+    def is_opened(self) -> bool:
+        """Whether it is there at all: what the chain answers about another has no deadline."""
+        return self.deadline > 0
+
+    @property
+    def is_reached(self) -> bool:
+        """Whether it is there and complete."""
+        return self.is_opened and self.is_complete
+
+    def may_reach(self, further: int) -> bool:
+        """Whether so many further orders in time would complete it."""
+        confirmed = self.confirmer == NOTHING or self.confirmed
+        return confirmed and self.count + further >= self.needed
+
     def is_in_time(self, now: int) -> bool:
         """Whether what happens at `now` (Unix seconds) counts."""
         return now <= self.deadline

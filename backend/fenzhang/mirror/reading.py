@@ -14,6 +14,11 @@ from fenzhang.chain.events import (
     AuthorityRotated,
     AuthorizationRejected,
     BatchSealed,
+    ConditionConfirmed,
+    ConditionEvent,
+    ConditionJoined,
+    ConditionOpened,
+    ConditionReached,
     ConsentChanged,
     Event,
     FreezeChanged,
@@ -66,8 +71,9 @@ GovernanceEvent = (
     | ApprovalLockChanged
     | FreezeChanged
     | ParticipantFreezeChanged
+    | ConditionEvent
 )
-"""Events that change who and what takes part."""
+"""Events that change who and what takes part, and what orders wait for."""
 
 
 @dataclass(slots=True)
@@ -173,6 +179,10 @@ class Reading:
                 | ApprovalLockChanged()
                 | FreezeChanged()
                 | ParticipantFreezeChanged()
+                | ConditionOpened()
+                | ConditionJoined()
+                | ConditionConfirmed()
+                | ConditionReached()
             ):
                 self.governance.append(event)
             case _:

@@ -27,6 +27,10 @@ COLD_RULE_LEG = 3_000
 
 _CAPTURE = 32_300
 _TERMS = 3_000
+_JOIN = 45_000
+"""Under a condition: the order joins it, perhaps as the first one, and perhaps reaches it."""
+_OBSTACLE = 12_000
+"""Whether the condition of an order stops an instruction, asked twice."""
 _PER_BINDING = 1_400
 _WITNESS = 11_800
 _PER_WITNESS_BINDING = 700
@@ -49,7 +53,13 @@ def capture_gas(capture: Capture) -> int:
     """One capture, without its recipients and rule."""
     words = capture.facts != NOTHING or capture.condition != NOTHING
     terms = _TERMS if capture.hold_until or capture.expires_at or words else 0
-    return _CAPTURE + _PER_BINDING * len(capture.bindings) + terms
+    joining = _JOIN if capture.condition != NOTHING else 0
+    return _CAPTURE + _PER_BINDING * len(capture.bindings) + terms + joining
+
+
+def condition_gas(capture: Capture) -> int:
+    """What the order's condition adds to an instruction or an expiry."""
+    return _OBSTACLE if capture.condition != NOTHING else 0
 
 
 def witness_gas(capture: Capture, past_records: int = 0, past_leaves: int = 0) -> int:
@@ -77,8 +87,9 @@ def instruction_gas(instruction: Instruction, leaves: int) -> int:
 
 
 def expiry_gas(capture: Capture) -> int:
-    """One order of an `expire`, with its merchant and platform looked at and paid for the first time."""
-    return witness_gas(capture) + _RELEASE + 2 * COLD_STANDING + COLD_POSITION
+    """One order of an `expire`, with its merchant and platform looked at and paid for the first time, or refunded."""
+    ending = _RELEASE + 2 * COLD_STANDING + COLD_POSITION
+    return witness_gas(capture) + ending + condition_gas(capture)
 
 
 def cap_gas(leaves: int) -> int:

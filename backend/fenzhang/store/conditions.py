@@ -1,0 +1,16 @@
+"""Conditions' rows as what the specification decides by."""
+
+from __future__ import annotations
+
+from fenzhang.domain.conditions import Condition
+from fenzhang.domain.records import NOTHING
+from fenzhang.store import tables
+
+Key = tuple[bytes, bytes]
+"""Platform and condition id."""
+
+
+def condition_of(row: tables.Condition) -> Condition:
+    """A condition as the mirror has it."""
+    confirmer = row.confirmer or NOTHING
+    return Condition(row.needed, row.deadline, confirmer, row.count, row.confirmed)
