@@ -190,7 +190,8 @@ async def test_an_expired_order_waits_for_its_condition(pipeline: Pipeline) -> N
 async def test_a_condition_that_somebody_else_brought_settles_the_request(pipeline: Pipeline) -> None:
     world = pipeline.world
     values, signature = world.condition(4, confirmer=STRANGER)
-    opening = ConditionOpening(*values, signature)
+    platform, condition, needed, deadline, confirmer = values
+    opening = ConditionOpening(platform, condition, needed, deadline, confirmer, signature)
     async with pipeline.database.write() as session:
         row = pipeline._instruction(InstructionType.CONDITION, values[1], MALL.id, opening)
         session.add(row)

@@ -40,10 +40,12 @@ from fenzhang.client.ledger import (
 from fenzhang.client.levels import Level, Levels, Rung
 from fenzhang.client.models import (
     Completion,
+    ConditionView,
     FreezeView,
     FrozenThing,
     Instruction,
     InstructionType,
+    NewCondition,
     NewFreeze,
     NewInstruction,
     NewOrder,
@@ -68,6 +70,7 @@ __all__ = [
     "AsyncClient",
     "Client",
     "Completion",
+    "ConditionView",
     "Conflict",
     "Credentials",
     "Debt",
@@ -83,6 +86,7 @@ __all__ = [
     "InvalidRequest",
     "Level",
     "Levels",
+    "NewCondition",
     "NewFreeze",
     "NewInstruction",
     "NewOrder",

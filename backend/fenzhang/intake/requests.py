@@ -22,6 +22,7 @@ REFERENCE_FIELDS = {
     InstructionType.RETURN: "out_return_no",
     InstructionType.REFUND: "out_refund_no",
     InstructionType.ENROLL: "out_participant_no",
+    InstructionType.CONDITION: "out_condition_no",
 }
 """Name of the client's reference per type; the other types have `out_request_no`."""
 
@@ -52,7 +53,7 @@ def _canonical(content: Mapping[str, Any]) -> bytes:
 class CaptureRequest:
     """Capture an order of `amount` minor units. `rule_version` None takes the version in force.
 
-    `hold_until` and `expires_at` are Unix seconds, 0 for none.
+    `hold_until` and `expires_at` are Unix seconds, 0 for none. `condition` is the reference of what it waits for.
     """
 
     type: ClassVar[InstructionType] = InstructionType.CAPTURE
@@ -66,6 +67,7 @@ class CaptureRequest:
     bindings: Mapping[str, str] = field(default_factory=dict)
     hold_until: int = 0
     expires_at: int = 0
+    condition: str | None = None
 
     @property
     def order(self) -> str:
@@ -85,6 +87,7 @@ class CaptureRequest:
             bindings=dict(self.bindings) or None,
             hold_until=self.hold_until or None,
             expires_at=self.expires_at or None,
+            condition_no=self.condition,
         )
 
 

@@ -12,6 +12,7 @@ from fenzhang.chain.eip712 import (
     SigningDomain,
     attestation_digest,
     authorization_digest,
+    conditions_domain,
     rule_book_domain,
     split_ledger_domain,
 )
@@ -33,6 +34,12 @@ class Network:
     chain_id: int
     split_ledger: bytes
     rule_book: bytes
+    conditions: bytes
+
+    @property
+    def condition_domain(self) -> SigningDomain:
+        """Domain of conditions and confirmations."""
+        return conditions_domain(self.chain_id, self.conditions)
 
     @property
     def ledger_domain(self) -> SigningDomain:
@@ -49,7 +56,7 @@ class Network:
 class ContractSignature:
     """A signature that is no ECDSA signature of its authority. If that is a contract (ERC-1271), it can be asked.
 
-    `ledger` is the SplitLedger that will ask, None for a signature that is for the RuleBook.
+    `ledger` is the SplitLedger that will ask, None for a signature that is for another contract.
     """
 
     asked: WalletQuestion
