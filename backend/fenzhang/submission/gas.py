@@ -27,9 +27,9 @@ COLD_RULE_LEG = 3_000
 
 _CAPTURE = 32_300
 _TERMS = 3_000
-_JOIN = 45_000
-"""Under a condition: the order joins it, perhaps as the first one, and perhaps reaches it."""
-_OBSTACLE = 12_000
+_JOIN = 13_000
+"""Under a condition: the order joins it, and perhaps reaches it. What is cold then is counted once, with standings."""
+_OBSTACLE = 6_000
 """Whether the condition of an order stops an instruction, asked twice."""
 _PER_BINDING = 1_400
 _WITNESS = 11_800

@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
-from fenzhang.domain.records import Capture, Instruction, InstructionKind
+from fenzhang.domain.records import NOTHING, Capture, Instruction, InstructionKind
 from fenzhang.store.conditions import Key
 from fenzhang.submission import gas as model
 from fenzhang.submission.config import SubmissionConfig
@@ -19,6 +19,8 @@ from fenzhang.submission.picking import Pending, Queue, Signed, Unit
 
 _LAST_PART = 16
 """In this part of a transaction's calldata it is looked at what stands behind a capture."""
+_CONDITIONS = b""
+"""Stands for the contract that keeps conditions among what is looked at for the first time."""
 _REFUNDED = b""
 """Stands for the total of refunds among the positions of a currency."""
 _CAPTURED_HERE = -1
@@ -225,6 +227,8 @@ class Plan:
         cost.size += model.capture_bytes(capture)
         cost.rules[rule_key(capture)] = self.facts.shape_of(capture).legs
         cost.standings |= {capture.platform, capture.merchant, *capture.bindings}
+        if capture.condition != NOTHING:
+            cost.standings |= {capture.condition, _CONDITIONS}
 
     def _cost_of_instruction(self, instruction: Instruction, capture: Capture | None, cost: _Cost) -> None:
         cost.size += model.instruction_bytes(instruction)
