@@ -22,6 +22,7 @@ from fenzhang.intake.reading import Leaf, OrderReading, Terms
 from fenzhang.intake.rows import InstructionRow
 from fenzhang.intake.settlement import Answer, Outcome
 from fenzhang.store import feed, payloads
+from fenzhang.store.conditions import WAITING_TYPES
 from fenzhang.store.tables import (
     Freeze,
     Instruction,
@@ -170,14 +171,11 @@ def condition_answer(found: ConditionReading) -> dict[str, Any]:
 
 def _waits_for(instruction: InstructionRow, condition: ConditionReading | None) -> dict[str, Any]:
     """What keeps a split or release from being sent, if something does."""
-    waits = instruction.type in _CONDITIONAL and instruction.state == InstructionState.ACCEPTED
+    waits = instruction.type in WAITING_TYPES and instruction.state == InstructionState.ACCEPTED
     if condition is None or not waits or condition.state is not ConditionState.OPEN:
         return {}
     opening = condition.opening
     return {"waits_for": hex_id(condition.condition_id) if opening is None else opening.reference}
-
-
-_CONDITIONAL = frozenset({InstructionType.SPLIT.value, InstructionType.RELEASE.value})
 
 
 def with_leaves(

@@ -16,11 +16,9 @@ from fenzhang.domain.conditions import Condition
 from fenzhang.domain.records import Capture
 from fenzhang.store import tables
 from fenzhang.store.bulk import chunks
-from fenzhang.store.conditions import Key, condition_of
-from fenzhang.store.tables import Block, Instruction, InstructionType, Order
+from fenzhang.store.conditions import WAITING_TYPES, Key, condition_of
+from fenzhang.store.tables import Block, Instruction, Order
 
-WAITING_TYPES = frozenset({InstructionType.SPLIT.value, InstructionType.RELEASE.value})
-"""Types of instructions that wait for a condition."""
 _ACCEPTED = text("instructions.state = 'ACCEPTED'")
 _NOT_REACHED = text("NOT conditions.reached")
 

@@ -13,8 +13,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from fenzhang.domain.records import Capture, Instruction
 from fenzhang.store import payloads, tables
 from fenzhang.store.bulk import chunks
+from fenzhang.store.conditions import WAITING_TYPES
 from fenzhang.store.tables import SETTLEMENT_TYPES, InstructionState, InstructionType, TransactionState
-from fenzhang.submission.conditions import WAITING_TYPES, OpenConditions, load_open
+from fenzhang.submission.conditions import OpenConditions, load_open
 from fenzhang.submission.lanes import Lane
 from fenzhang.submission.tracking import LIVE_STATES
 

@@ -382,7 +382,7 @@ async def test_the_code_on_chain_is_what_was_compiled(chain: RunningNode, tmp_pa
 
 
 @pytest.mark.parametrize(
-    "content", ["", "{", "[]", "{}", '{"format": 2}', '{"format": 1, "contracts": {}}', "7", "null"]
+    "content", ["", "{", "[]", "{}", '{"format": 1}', '{"format": 2, "contracts": {}}', "7", "null"]
 )
 def test_what_is_no_deployment_file_is_named_so(tmp_path: Path, content: str) -> None:
     path = tmp_path / "d.json"
