@@ -2,6 +2,7 @@
 pragma solidity 0.8.37;
 
 import {AccessManaged} from "@openzeppelin/contracts/access/manager/AccessManaged.sol";
+import {SignatureChecker} from "@openzeppelin/contracts/utils/cryptography/SignatureChecker.sol";
 import {IAccessManager} from "@openzeppelin/contracts/access/manager/IAccessManager.sol";
 import {IParticipantRegistry, ParticipantStatus} from "./interfaces/IParticipantRegistry.sol";
 import {Freezes} from "./libraries/Freezes.sol";
@@ -37,6 +38,7 @@ contract ParticipantRegistry is IParticipantRegistry, AccessManaged {
     mapping(bytes32 participant => Freezes.Freeze) private _freezes;
     uint256 public frozenCount;
     mapping(bytes32 participant => Place) private _places;
+    mapping(bytes32 participant => bytes32 heir) private _heirs;
 
     constructor(address accessManager) AccessManaged(accessManager) {}
 
@@ -72,6 +74,25 @@ contract ParticipantRegistry is IParticipantRegistry, AccessManaged {
         }
         p.status = ParticipantStatus.CLOSED;
         emit ParticipantStatusChanged(participant, ParticipantStatus.CLOSED);
+    }
+
+    /// @inheritdoc IParticipantRegistry
+    function nameHeir(bytes32 participant, bytes32 heir) external restricted {
+        Participant storage p = _known(participant);
+        _known(heir);
+        if (p.status != ParticipantStatus.CLOSED) {
+            revert ParticipantRegistry_WrongStatus(participant, p.status);
+        }
+        if (heir == participant) revert ParticipantRegistry_OwnHeir(participant);
+        _heirs[participant] = heir;
+        emit HeirNamed(participant, heir, msg.sender);
+    }
+
+    /// @inheritdoc IParticipantRegistry
+    function heirOf(bytes32 participant) external view returns (bytes32) {
+        ParticipantStatus status = _participants[participant].status;
+        if (status == ParticipantStatus.UNKNOWN) return bytes32(0);
+        return status == ParticipantStatus.CLOSED ? _heirs[participant] : participant;
     }
 
     /// @inheritdoc IParticipantRegistry
@@ -166,6 +187,11 @@ contract ParticipantRegistry is IParticipantRegistry, AccessManaged {
     }
 
     /// @inheritdoc IParticipantRegistry
+    function isWalletSignature(address wallet, bytes32 digest, bytes calldata signature) external view returns (bool) {
+        return SignatureChecker.isValidERC1271SignatureNowCalldata(wallet, digest, signature);
+    }
+
+    /// @inheritdoc IParticipantRegistry
     function hasConsent(bytes32 recipient, bytes32 platform) external view returns (bool) {
         return _consented(recipient, platform, _participants[recipient].home);
     }
@@ -198,6 +224,9 @@ contract ParticipantRegistry is IParticipantRegistry, AccessManaged {
         if (participant == bytes32(0)) revert ParticipantRegistry_ZeroParticipant();
         Participant storage p = _participants[participant];
         if (p.status != ParticipantStatus.UNKNOWN) revert ParticipantRegistry_AlreadyEnrolled(participant);
+        if (_participants[~participant].status != ParticipantStatus.UNKNOWN) {
+            revert ParticipantRegistry_SuspenseId(participant);
+        }
         p.authority = authority_;
         p.status = ParticipantStatus.ACTIVE;
         emit ParticipantEnrolled(participant, authority_);

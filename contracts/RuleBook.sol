@@ -21,14 +21,14 @@ contract RuleBook is IRuleBook, AccessManaged, EIP712 {
     bytes32 private constant PROPOSAL_TYPEHASH = keccak256(
         "RuleProposal(bytes32 platform,bytes32 ruleId,uint32 version,uint64 effectiveFrom,Leg[] legs,RuleTerms terms)"
         "Leg(int8 parent,uint8 kind,uint96 value,uint96 min,uint96 max,bytes32 recipient,bytes32 role)"
-        "RuleTerms(uint16 maxShareOut,bool mayOwe)"
+        "RuleTerms(uint16 maxShareOut,bool mayOwe,bool park)"
     );
-    bytes32 private constant TERMS_TYPEHASH = keccak256("RuleTerms(uint16 maxShareOut,bool mayOwe)");
+    bytes32 private constant TERMS_TYPEHASH = keccak256("RuleTerms(uint16 maxShareOut,bool mayOwe,bool park)");
     bytes32 private constant RETIREMENT_TYPEHASH = keccak256("RuleRetirement(bytes32 platform,bytes32 ruleId)");
 
     /// @dev `legs` is the address of a code blob holding abi.encode(Leg[], bytes32[] roles). `proposer` is the authority
-    /// that signed the proposal. `olderApproved` links approved versions, newest first; 0 ends the list. `maxShareOut` and
-    /// `mayOwe` are the terms, in the slot that `load` reads anyway.
+    /// that signed the proposal. `olderApproved` links approved versions, newest first; 0 ends the list. `maxShareOut`,
+    /// `mayOwe` and `park` are the terms.
     struct Version {
         bytes32 contentHash;
         address legs;
@@ -39,6 +39,7 @@ contract RuleBook is IRuleBook, AccessManaged, EIP712 {
         address proposer;
         uint32 olderApproved;
         bool vetoed;
+        bool park;
     }
 
     struct Rule {
@@ -87,6 +88,7 @@ contract RuleBook is IRuleBook, AccessManaged, EIP712 {
         version.effectiveFrom = proposal.effectiveFrom;
         version.maxShareOut = terms.maxShareOut;
         version.mayOwe = terms.mayOwe;
+        version.park = terms.park;
         version.proposer = authority_;
         version.legs = CodeStore.write(abi.encode(legs, RuleTree.rolesOf(legs)));
         emit RuleProposed(
@@ -166,7 +168,7 @@ contract RuleBook is IRuleBook, AccessManaged, EIP712 {
         address blob = v.legs;
         if (blob == address(0)) return (RuleState.UNKNOWN, legs, roles, terms);
         (legs, roles) = abi.decode(CodeStore.read(blob), (Leg[], bytes32[]));
-        terms = RuleTerms(v.maxShareOut, v.mayOwe);
+        terms = RuleTerms(v.maxShareOut, v.mayOwe, v.park);
         state = _stateOf(rule, version);
     }
 

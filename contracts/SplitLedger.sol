@@ -5,8 +5,6 @@ import {AccessManaged} from "@openzeppelin/contracts/access/manager/AccessManage
 import {IAccessManager} from "@openzeppelin/contracts/access/manager/IAccessManager.sol";
 import {ECDSA} from "@openzeppelin/contracts/utils/cryptography/ECDSA.sol";
 import {EIP712} from "@openzeppelin/contracts/utils/cryptography/EIP712.sol";
-import {MerkleProof} from "@openzeppelin/contracts/utils/cryptography/MerkleProof.sol";
-import {SignatureChecker} from "@openzeppelin/contracts/utils/cryptography/SignatureChecker.sol";
 import {IConditions} from "./interfaces/IConditions.sol";
 import {IParticipantRegistry, ParticipantStatus} from "./interfaces/IParticipantRegistry.sol";
 import {IRuleBook} from "./interfaces/IRuleBook.sol";
@@ -24,6 +22,7 @@ import {BatchRoot} from "./libraries/BatchRoot.sol";
 import {Roles} from "./libraries/Roles.sol";
 import {Cursor, Run, Runs} from "./libraries/Runs.sol";
 import {Settlement} from "./libraries/Settlement.sol";
+import {Suspense} from "./libraries/Suspense.sol";
 import {Typed} from "./libraries/Typed.sol";
 import {Words} from "./libraries/Words.sol";
 
@@ -43,10 +42,11 @@ contract SplitLedger is ISplitLedger, AccessManaged, EIP712 {
     IRuleBook public immutable ruleBook;
     IConditions public immutable conditions;
 
+    // LedgerView knows where these stand.
     Settlement.Books private _books;
-    mapping(bytes32 signer => mapping(uint256 word => uint256)) public nonceBitmap;
-    mapping(uint256 batch => bytes32) public batchRoot;
-    uint256 public batchCount;
+    mapping(bytes32 signer => mapping(uint256 word => uint256)) private _nonceBitmap;
+    mapping(uint256 batch => bytes32) private _batchRoots;
+    uint256 private _batchCount;
 
     constructor(address accessManager, IParticipantRegistry registry_, IRuleBook ruleBook_, IConditions conditions_)
         AccessManaged(accessManager)
@@ -98,6 +98,24 @@ contract SplitLedger is ISplitLedger, AccessManaged, EIP712 {
     }
 
     /// @inheritdoc ISplitLedger
+    function resolve(bytes3 currency, bytes32 participant) external returns (uint256 batch) {
+        // check
+        bytes32 heir = registry.heirOf(participant);
+        (ParticipantStatus status,) = registry.participantOf(heir);
+        if (status != ParticipantStatus.ACTIVE) revert SplitLedger_RecipientNotActive(participant);
+        mapping(bytes32 participant => int256 amount) storage positions = _books.positions[currency];
+        bytes32 suspense = Suspense.idOf(participant);
+        int256 amount = positions[suspense];
+        if (amount <= 0) revert SplitLedger_NothingParked(currency, participant);
+        // effect
+        positions[suspense] = 0;
+        positions[heir] += amount;
+        emit SuspenseResolved(currency, participant, heir, uint96(uint256(amount)));
+        bytes32 content = keccak256(abi.encode(currency, heir));
+        return _seal(BatchRoot.leaf(RecordKind.RESOLUTION, participant, bytes32(0), uint256(amount), content), 1);
+    }
+
+    /// @inheritdoc ISplitLedger
     function setCurrencies(bytes3[] calldata currencies, bool enabled) external restricted {
         for (uint256 i = 0; i < currencies.length; ++i) {
             _books.enabled[currencies[i]] = enabled;
@@ -106,52 +124,16 @@ contract SplitLedger is ISplitLedger, AccessManaged, EIP712 {
     }
 
     /// @inheritdoc ISplitLedger
-    function orderSlots(bytes32[] calldata orderIds) external view returns (uint256[] memory slots) {
-        slots = new uint256[](orderIds.length);
-        for (uint256 i = 0; i < orderIds.length; ++i) {
-            slots[i] = _books.orders[orderIds[i]].slot;
+    function load(bytes32[] calldata slots) external view returns (bytes32[] memory words) {
+        words = new bytes32[](slots.length);
+        for (uint256 k = 0; k < slots.length; ++k) {
+            bytes32 slot = slots[k];
+            bytes32 word;
+            assembly ("memory-safe") {
+                word := sload(slot)
+            }
+            words[k] = word;
         }
-    }
-
-    /// @inheritdoc ISplitLedger
-    function positions(bytes3 currency, bytes32[] calldata participants)
-        external
-        view
-        returns (int256[] memory amounts)
-    {
-        amounts = new int256[](participants.length);
-        for (uint256 i = 0; i < participants.length; ++i) {
-            amounts[i] = _books.positions[currency][participants[i]];
-        }
-    }
-
-    /// @inheritdoc ISplitLedger
-    function sharedOut(bytes32[] calldata orderIds) external view returns (uint256[] memory amounts) {
-        amounts = new uint256[](orderIds.length);
-        for (uint256 i = 0; i < orderIds.length; ++i) {
-            amounts[i] = _books.sharedOut[orderIds[i]];
-        }
-    }
-
-    /// @inheritdoc ISplitLedger
-    function totals(bytes3 currency)
-        external
-        view
-        returns (uint256 captured, uint256 held, uint256 refunded, bool enabled)
-    {
-        Settlement.Totals storage t = _books.totals[currency];
-        return (t.captured, t.held, _books.refunded[currency], _books.enabled[currency]);
-    }
-
-    /// @inheritdoc ISplitLedger
-    function isRecorded(uint256 batch, bytes32 leaf, bytes32[] calldata proof) external view returns (bool) {
-        bytes32 root = batchRoot[batch];
-        return root != bytes32(0) && MerkleProof.verifyCalldata(proof, root, leaf);
-    }
-
-    /// @inheritdoc ISplitLedger
-    function isWalletSignature(address wallet, bytes32 digest, bytes calldata signature) external view returns (bool) {
-        return SignatureChecker.isValidERC1271SignatureNowCalldata(wallet, digest, signature);
     }
 
     function _attest(Run memory run, Attestation calldata attestation) private {
@@ -285,7 +267,7 @@ contract SplitLedger is ISplitLedger, AccessManaged, EIP712 {
         if (block.timestamp > deadline) {
             return abi.encodeWithSelector(SplitLedger_DeadlinePassed.selector, deadline, block.timestamp);
         }
-        if (nonceBitmap[signer][nonce >> 8] >> (nonce & 0xff) & 1 == 1) {
+        if (_nonceBitmap[signer][nonce >> 8] >> (nonce & 0xff) & 1 == 1) {
             return abi.encodeWithSelector(SplitLedger_NonceUsed.selector, nonce);
         }
         if (count == 0) return abi.encodeWithSelector(SplitLedger_EmptyAuthorization.selector, nonce);
@@ -298,14 +280,14 @@ contract SplitLedger is ISplitLedger, AccessManaged, EIP712 {
             (address recovered, ECDSA.RecoverError failure,) = ECDSA.tryRecoverCalldata(digest, signature);
             return failure == ECDSA.RecoverError.NoError && recovered == authority_;
         }
-        bytes memory question = abi.encodeCall(this.isWalletSignature, (authority_, digest, signature));
+        bytes memory question = abi.encodeCall(registry.isWalletSignature, (authority_, digest, signature));
         if (gasleft() < WALLET_GAS_NEEDED) revert SplitLedger_GasTooLow(gasleft(), WALLET_GAS_NEEDED);
-        (bool answered, bytes memory answer) = address(this).staticcall{gas: WALLET_GAS}(question);
+        (bool answered, bytes memory answer) = address(registry).staticcall{gas: WALLET_GAS}(question);
         return answered && abi.decode(answer, (bool));
     }
 
     function _useNonce(bytes32 signer, uint256 nonce) private {
-        nonceBitmap[signer][nonce >> 8] |= 1 << (nonce & 0xff);
+        _nonceBitmap[signer][nonce >> 8] |= 1 << (nonce & 0xff);
     }
 
     function _isAttestor(address account) private view returns (bool isMember) {
@@ -329,9 +311,12 @@ contract SplitLedger is ISplitLedger, AccessManaged, EIP712 {
         Settlement.close(_books, run);
         uint256 count = run.leafCount();
         if (count == 0) return 0;
-        batch = ++batchCount;
-        bytes32 root = BatchRoot.root(run.leavesEnd, count);
-        batchRoot[batch] = root;
+        return _seal(BatchRoot.root(run.leavesEnd, count), count);
+    }
+
+    function _seal(bytes32 root, uint256 count) private returns (uint256 batch) {
+        batch = ++_batchCount;
+        _batchRoots[batch] = root;
         emit BatchSealed(batch, root, count);
     }
 }

@@ -30,6 +30,8 @@ interface IParticipantRegistry {
     /// others than its merchant; 0 means no cap.
     event MaxShareOutChanged(bytes32 indexed platform, uint16 maxShareOut);
 
+    /// @notice A guardian named who gets what waits for a closed participant.
+    event HeirNamed(bytes32 indexed participant, bytes32 indexed heir, address indexed guardian);
     /// @notice A guardian froze a participant, or another one undid that.
     event ParticipantFreezeChanged(
         bytes32 indexed participant, address indexed guardian, bool frozen, bytes32 reason
@@ -39,6 +41,8 @@ interface IParticipantRegistry {
 
     error ParticipantRegistry_ZeroParticipant();
     error ParticipantRegistry_AlreadyEnrolled(bytes32 participant);
+    error ParticipantRegistry_SuspenseId(bytes32 participant);
+    error ParticipantRegistry_OwnHeir(bytes32 participant);
     error ParticipantRegistry_UnknownParticipant(bytes32 participant);
     error ParticipantRegistry_WrongStatus(bytes32 participant, ParticipantStatus status);
     error ParticipantRegistry_NotAllowed(bytes32 participant, address caller);
@@ -48,7 +52,8 @@ interface IParticipantRegistry {
     error ParticipantRegistry_TooDeep(bytes32 participant, uint256 level, uint256 limit);
     error ParticipantRegistry_ShareOutAboveWhole(bytes32 platform, uint16 maxShareOut);
 
-    /// @notice Enrols `participant`; the role is the registrar's.
+    /// @notice Enrols `participant`; the role is the registrar's. The complement (~) of an enrolled id stands for that
+    /// participant's suspense position, and cannot be enrolled.
     /// @param authority address that signs for it; zero for a participant that never signs.
     function enroll(bytes32 participant, address authority) external;
 
@@ -64,6 +69,12 @@ interface IParticipantRegistry {
 
     /// @notice To CLOSED, from which there is no way back. Registrar only.
     function close(bytes32 participant) external;
+
+    /// @notice Names who gets what waits for a CLOSED participant, and later also another one. Guardians only.
+    function nameHeir(bytes32 participant, bytes32 heir) external;
+
+    /// @notice Who gets what waits for a participant: itself, or for a CLOSED one its named heir, zero while there is none.
+    function heirOf(bytes32 participant) external view returns (bytes32);
 
     /// @notice Freezes a participant: its positions cannot be debited, and as a platform its instructions are refused. It may
     /// still be credited. Or undoes that, for which it takes another account than the one that froze. Guardians only.
@@ -108,6 +119,10 @@ interface IParticipantRegistry {
         external
         view
         returns (ParticipantStatus status, address authority, uint16 maxShareOut);
+
+    /// @notice Whether an authority that is a contract account (ERC-1271) takes a signature. SplitLedger asks with 200,000 gas
+    /// for this call.
+    function isWalletSignature(address wallet, bytes32 digest, bytes calldata signature) external view returns (bool);
 
     /// @notice Whether `recipient` agreed to receive from `platform`. A platform always agrees to itself.
     function hasConsent(bytes32 recipient, bytes32 platform) external view returns (bool);

@@ -25,10 +25,12 @@ struct Leg {
 
 /// @notice What else a version says about the orders that are split by it; immutable like its legs.
 /// `maxShareOut`: basis points of an order's captured amount that splits may give to others than its merchant; 0 means
-/// no cap. `mayOwe`: a return or refund may make a recipient's position negative.
+/// no cap. `mayOwe`: a return or refund may make a recipient's position negative. `park`: shares of recipients that are not
+/// active any more wait in suspense positions.
 struct RuleTerms {
     uint16 maxShareOut;
     bool mayOwe;
+    bool park;
 }
 
 /// @notice What a platform signs to propose a rule version.

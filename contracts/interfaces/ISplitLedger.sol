@@ -79,7 +79,8 @@ enum RecordKind {
     RELEASE,
     RETURN,
     REJECTION,
-    REFUND
+    REFUND,
+    RESOLUTION
 }
 
 /// @notice A settled record of an order, opened: what SPLIT, RELEASE, RETURN and REFUND events carry.
@@ -126,7 +127,8 @@ struct OrderWitness {
 /// A record's leaf is keccak256(keccak256(abi.encode(uint8 kind, bytes32 id, bytes32 orderId, uint256 amount,
 /// bytes32 content))), content being: CAPTURE the captureHash; SPLIT keccak256(abi.encode(Allocation[])); RELEASE the
 /// merchant; RETURN keccak256(abi.encode(splitId, Allocation[])); REFUND keccak256(abi.encode(Allocation[])) of its
-/// takes; REJECTION keccak256(reason). The batch tree is a StandardMerkleTree with leaves in event order (not sorted).
+/// takes; REJECTION keccak256(reason); RESOLUTION keccak256(abi.encode(bytes3 currency, heir)), its id being the participant's and
+/// its orderId zero. The batch tree is a StandardMerkleTree with leaves in event order (not sorted).
 ///
 /// A REFUND gives `amount` of the order back to its buyer, all of it or nothing. The order's held money is taken first, then
 /// the leaves of the order give the rest: those of all its splits, and for each release one that is its merchant, in the
@@ -135,6 +137,13 @@ struct OrderWitness {
 ///
 /// A RETURN or REFUND may take more than a recipient's position has. By a rule version whose terms say `mayOwe` the position
 /// then becomes negative: a debt, which the recipient's next allocations pay. By any other it is rejected.
+///
+/// A share for a recipient that is SUSPENDED or CLOSED when its order is split is parked, if the rule version's terms say
+/// `park`: the allocation names its suspense position, whose id is the complement (~) of the participant's. By any other
+/// version such a split is rejected. A suspense position is resolved by `resolve`. When a return or refund takes more
+/// from a position than it has, the same participant's other one gives in its place (its suspense position, or its own) if
+/// that has as much, else for a suspense position the heir; the allocation names who gave. No release parks anything: what an order
+/// holds for a merchant that is not ACTIVE stays held.
 ///
 /// An attestation or authorization that lists nothing is refused, and its nonce stays free.
 ///
@@ -210,6 +219,10 @@ interface ISplitLedger {
     event AuthorizationSkipped(bytes32 indexed signer, bytes32 indexed digest, uint256 nonce, bytes32 orderId);
     /// @notice The records of this transaction, in event order, were sealed under `root`.
     event BatchSealed(uint256 indexed batch, bytes32 root, uint256 records);
+    /// @notice What had waited in the suspense position of a participant went to `heir`: itself, or who stands in for it.
+    event SuspenseResolved(
+        bytes3 indexed currency, bytes32 indexed participant, bytes32 indexed heir, uint96 amount
+    );
     /// @notice A currency was opened or closed for captures.
     event CurrencyChanged(bytes3 indexed currency, bool enabled);
 
@@ -261,6 +274,8 @@ interface ISplitLedger {
     // Expiry
     error SplitLedger_OrderNotExpired(bytes32 orderId, uint64 expiresAt);
     error SplitLedger_OutdatedWitness(bytes32 orderId);
+    // Suspense positions
+    error SplitLedger_NothingParked(bytes3 currency, bytes32 participant);
     // The transaction as a whole
     error SplitLedger_OrderChanged(bytes32 orderId);
     error SplitLedger_IndexCount(uint256 length, uint256 expected);
@@ -286,8 +301,10 @@ interface ISplitLedger {
     /// @return batch the number of the sealed batch, 0 when nothing was refunded or released.
     function expire(OrderWitness[] calldata orders) external returns (uint256 batch);
 
-    /// @notice Whether a contract account takes a signature, asked as `settle` asks: with 200,000 gas for this call.
-    function isWalletSignature(address wallet, bytes32 digest, bytes calldata signature) external view returns (bool);
+    /// @notice Gives all that waits in a participant's suspense position to the participant, or to the heir of a CLOSED one
+    /// (IParticipantRegistry.heirOf), which must be ACTIVE. Anyone may call it.
+    /// @return batch the number of the sealed batch.
+    function resolve(bytes3 currency, bytes32 participant) external returns (uint256 batch);
 
     /// @notice Opens or closes currencies for new captures. Administration only.
     function setCurrencies(bytes3[] calldata currencies, bool enabled) external;
@@ -296,30 +313,6 @@ interface ISplitLedger {
     function ruleBook() external view returns (IRuleBook);
     function conditions() external view returns (IConditions);
 
-    /// @notice The slots of orders: commitment << 96 | held. Zero means never captured.
-    function orderSlots(bytes32[] calldata orderIds) external view returns (uint256[] memory);
-
-    /// @notice What is payable to each participant in a currency, in minor units; what it owes where negative.
-    function positions(bytes3 currency, bytes32[] calldata participants) external view returns (int256[] memory);
-
-    /// @notice Totals of a currency in minor units: ever captured, held on open orders, and ever refunded to buyers.
-    function totals(bytes3 currency)
-        external
-        view
-        returns (uint256 captured, uint256 held, uint256 refunded, bool enabled);
-    /// @notice What splits gave to others than the order's merchant, less what was returned, in minor units. It is kept for
-    /// orders under a cap only, from their first split under it, and while the last of them left money on the order: a
-    /// return adds it up anew from the order's past.
-    function sharedOut(bytes32[] calldata orderIds) external view returns (uint256[] memory);
-
-
-    /// @notice Root of a sealed batch; batches count up from 1.
-    function batchRoot(uint256 batch) external view returns (bytes32);
-    function batchCount() external view returns (uint256);
-
-    /// @notice The 256 nonce bits of a signer with the given word position (nonce >> 8). A set bit is a used nonce.
-    function nonceBitmap(bytes32 signer, uint256 word) external view returns (uint256);
-
-    /// @notice Whether a leaf is in a sealed batch.
-    function isRecorded(uint256 batch, bytes32 leaf, bytes32[] calldata proof) external view returns (bool);
+    /// @notice Words of this contract's storage. LedgerView answers from them what there is to ask.
+    function load(bytes32[] calldata slots) external view returns (bytes32[] memory words);
 }

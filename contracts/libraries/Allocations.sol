@@ -59,6 +59,12 @@ library Allocations {
         }
     }
 
+    function setRecipientAt(uint256 list, uint256 k, bytes32 recipient) internal pure {
+        unchecked {
+            Words.put(list + HEAD + 64 * k, uint256(recipient));
+        }
+    }
+
     /// @notice What all allocations to a recipient amount to.
     function amountOf(uint256 list, bytes32 recipient) internal pure returns (uint256 amount) {
         uint256 count_ = count(list);

@@ -382,6 +382,11 @@ library Runs {
         return standing_ & ~CONSENTED == uint256(ParticipantStatus.ACTIVE) << 1 | 1;
     }
 
+    /// @notice Whether a standing is that of somebody who was ever enrolled.
+    function isEnrolled(uint256 standing_) internal pure returns (bool) {
+        return standing_ & ~CONSENTED != uint256(ParticipantStatus.UNKNOWN) << 1 | 1;
+    }
+
     function _ask(Run memory run, bytes32 recipient, uint256 place) private view returns (uint256 answer) {
         // run.registry.standing(recipient, run.platform): a transaction may ask a thousand times.
         IParticipantRegistry registry = run.registry;

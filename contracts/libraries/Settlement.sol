@@ -20,6 +20,7 @@ import {OrderSlot} from "./OrderSlot.sol";
 import {Past} from "./Past.sol";
 import {Cursor, LoadedRule, Run, Runs} from "./Runs.sol";
 import {Typed} from "./Typed.sol";
+import {Suspense} from "./Suspense.sol";
 import {Words} from "./Words.sol";
 
 /// @title What an instruction does to an order, positions and totals
@@ -43,6 +44,7 @@ library Settlement {
         uint256 slot;
     }
 
+    /// @dev LedgerView knows their order.
     struct Books {
         mapping(bytes32 orderId => Order) orders;
         mapping(bytes3 currency => mapping(bytes32 participant => int256 amount)) positions;
@@ -504,8 +506,8 @@ library Settlement {
         }
     }
 
-    /// @dev Takes from positions leaf by leaf, or from none. Those that fall short become negative if the order's rule lets
-    /// its recipients owe. Else the first is named, with what it must give up to there, for it may stand on several leaves.
+    /// @dev Takes from positions leaf by leaf, or from none. In the place of a position that falls short,
+    /// its participant's other one gives (its suspense position, or its own), else the heir of a suspense position. Those that fall short become negative if the order's rule lets its recipients owe. Else the first is named, with what it must give up to there, for it may stand on several leaves.
     /// Leaves of 0 touch nobody.
     function _debit(Books storage books, Run memory run, Instruction calldata i, uint256 takes)
         private
@@ -522,6 +524,15 @@ library Settlement {
             if (needed == 0) continue;
             bytes32 recipient = Allocations.recipientAt(takes, k);
             int256 left = positions[recipient] - int256(needed);
+            if (left < 0) {
+                bytes32 other = Suspense.idOf(recipient);
+                if (positions[other] < int256(needed)) other = _heirOf(run, recipient);
+                if (other != bytes32(0)) {
+                    recipient = other;
+                    Allocations.setRecipientAt(takes, k, recipient);
+                    left = positions[recipient] - int256(needed);
+                }
+            }
             if (left >= 0 || _mayOwe(run)) {
                 positions[recipient] = left;
                 continue;
@@ -553,10 +564,17 @@ library Settlement {
         uint256 count = Allocations.count(takes);
         for (uint256 k = 0; k < count; ++k) {
             bytes32 recipient = Allocations.recipientAt(takes, k);
-            if (Allocations.amountAt(takes, k) != 0 && run.isFrozen(recipient)) {
+            bool frozen = run.isFrozen(recipient) || run.isFrozen(Suspense.idOf(recipient));
+            if (Allocations.amountAt(takes, k) != 0 && frozen) {
                 return abi.encodeWithSelector(ISplitLedger.SplitLedger_ParticipantFrozen.selector, recipient);
             }
         }
+    }
+
+    /// @dev For whom a suspense position is, if that one's positions may be taken from; else zero, as for any other position.
+    function _heirOf(Run memory run, bytes32 recipient) private view returns (bytes32 heir) {
+        heir = run.registry.heirOf(Suspense.idOf(recipient));
+        if (heir != bytes32(0) && run.mayBeFrozen() && run.isFrozen(heir)) heir = bytes32(0);
     }
 
     function _mayOwe(Run memory run) private view returns (bool) {
@@ -564,12 +582,16 @@ library Settlement {
         return run.rule.terms.mayOwe;
     }
 
-    /// @dev All recipients of a split, in leg order.
+    /// @dev All recipients of a split, in leg order. The shares of those that are not active any more are for their suspense
+    /// positions, if the rule parks them.
     function _checkActive(Run memory run, uint256 list) private view returns (bytes memory reason) {
         uint256 count = Allocations.count(list);
         for (uint256 k = 0; k < count; ++k) {
             bytes32 recipient = Allocations.recipientAt(list, k);
-            if (!Runs.isActive(run.standing(recipient))) return _notActive(recipient);
+            uint256 standing = run.standing(recipient);
+            if (Runs.isActive(standing)) continue;
+            if (!run.rule.terms.park || !Runs.isEnrolled(standing)) return _notActive(recipient);
+            Allocations.setRecipientAt(list, k, Suspense.idOf(recipient));
         }
     }
 

@@ -19,6 +19,7 @@ _SETUP_OF = {
 _PARAMETERS: dict[str, dict[str, Any]] = {
     "/v1/participants/{reference}/place": {"reference": "logistics-001"},
     "/v1/participants/{reference}/suspend": {"reference": "merchant-001"},
+    "/v1/participants/{reference}/close": {"reference": "merchant-001"},
     "/v1/participants/{reference}/resume": {"reference": "suspended-001"},
     "/v1/platforms/{reference}/suspend": {"reference": "shop"},
     "/v1/platforms/{reference}/resume": {"reference": "shop"},
@@ -32,9 +33,10 @@ _PARAMETERS: dict[str, dict[str, Any]] = {
 _NOTHING_THERE = {
     "/v1/platforms/{reference}/resume",
     "/v1/unfreezes",
+    "/v1/heirs",
     "/v1/conditions/{reference}/confirmation",
 }
-"""Nobody is suspended or frozen, and no condition is on the chain."""
+"""Nobody is suspended, frozen or closed, and no condition is on the chain."""
 _NEEDS_NODE = {"/v1/quote"}
 _FILES = "/v1/files"
 

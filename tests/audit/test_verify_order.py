@@ -60,8 +60,8 @@ async def test_every_record_is_proven_against_the_chain(world: World, order: Cap
     for entry in records:
         assert entry.proven
         assert entry.leaf is not None
-        assert world.system.call("SplitLedger", "isRecorded", entry.batch, entry.leaf, entry.proof)
-        root = world.system.call("SplitLedger", "batchRoot", entry.batch)
+        assert world.system.call("LedgerView", "isRecorded", entry.batch, entry.leaf, entry.proof)
+        root = world.system.call("LedgerView", "batchRoot", entry.batch)
         assert verify_proof(root, entry.leaf, entry.proof)
 
 

@@ -259,7 +259,7 @@ def test_other_instructions_under_a_used_nonce_are_refused(
 def test_nonces_are_bits_that_may_come_in_any_order(world: World) -> None:
     for nonce in (300, 0, 255, 256, 2**256 - 1, 1):
         world.settle(world.authorize(world.release(ident("nothing")), nonce=nonce))
-    words = [world.system.call("SplitLedger", "nonceBitmap", MALL.id, word) for word in (0, 1, 2, 2**248 - 1)]
+    words = [world.system.call("LedgerView", "nonceBitmap", MALL.id, word) for word in (0, 1, 2, 2**248 - 1)]
     assert words == [1 | 1 << 1 | 1 << 255, 1 | 1 << 44, 0, 1 << 255]
 
 

@@ -17,7 +17,7 @@ from support.world import Settled, World
 
 
 def recorded(world: World, batch: int, leaf: bytes, proof: list[bytes]) -> bool:
-    return bool(world.system.call("SplitLedger", "isRecorded", batch, leaf, proof))
+    return bool(world.system.call("LedgerView", "isRecorded", batch, leaf, proof))
 
 
 def every_kind(world: World, filler: int = 0) -> Settled:
@@ -40,7 +40,7 @@ def test_a_root_covers_every_kind_of_record_in_event_order(world: World) -> None
     batch = settled.only(BatchSealed)
     assert batch.records == len(leaves) == 6
     assert batch.root == merkle_root(leaves)
-    assert world.system.call("SplitLedger", "batchRoot", batch.batch) == batch.root
+    assert world.system.call("LedgerView", "batchRoot", batch.batch) == batch.root
 
 
 @pytest.mark.parametrize("filler", [0, 1, 2, 3, 10, 27])
@@ -51,7 +51,7 @@ def test_each_record_is_proved_on_chain_and_in_python(world: World, filler: int)
     proofs = [merkle_proof(leaves, index) for index in range(len(leaves))]
     assert all(verify_proof(batch.root, leaf, proof) for leaf, proof in zip(leaves, proofs, strict=True))
     arguments = [(batch.batch, leaf, proof) for leaf, proof in zip(leaves, proofs, strict=True)]
-    assert world.system.calls("SplitLedger", "isRecorded", arguments) == [True] * len(leaves)
+    assert world.system.calls("LedgerView", "isRecorded", arguments) == [True] * len(leaves)
 
 
 def test_what_is_not_recorded_is_not_proved(world: World) -> None:
@@ -97,10 +97,10 @@ def test_a_batch_of_one_record_is_its_leaf(world: World) -> None:
 
 
 def test_batches_count_up_from_one(world: World) -> None:
-    assert world.system.call("SplitLedger", "batchCount") == 0
+    assert world.system.call("LedgerView", "batchCount") == 0
     numbers = [world.settle(world.attest(world.capture())).only(BatchSealed).batch for _ in range(3)]
     assert numbers == [1, 2, 3]
-    assert world.system.call("SplitLedger", "batchCount") == 3
+    assert world.system.call("LedgerView", "batchCount") == 3
 
 
 def test_a_transaction_that_only_rejects_seals_its_rejections(world: World) -> None:
@@ -118,7 +118,7 @@ def test_a_transaction_that_records_nothing_seals_nothing(world: World) -> None:
     assert (len(settled.refusals), len(settled.skipped)) == (2, 1)
     assert settled.all(BatchSealed) == []
     assert world.settle().events == []
-    assert world.system.call("SplitLedger", "batchCount") == 1
+    assert world.system.call("LedgerView", "batchCount") == 1
 
 
 def test_settle_returns_the_number_of_its_batch(world: World) -> None:

@@ -34,23 +34,46 @@ from fenzhang.chain.events import (
 from fenzhang.domain.allocation import allocate
 from fenzhang.domain.conditions import ConditionState
 from fenzhang.domain.errors import FenzhangError
-from fenzhang.domain.records import NOTHING, InstructionKind, ParticipantStatus, RecordKind
+from fenzhang.domain.records import (
+    NOTHING,
+    Attestation,
+    Authorization,
+    InstructionKind,
+    ParticipantStatus,
+    RecordKind,
+)
 from fenzhang.domain.rules import RuleTerms, leaf_indices
 from fenzhang.domain.settlement import attestor_signer
+from fenzhang.domain.suspense import suspense_id
 from fenzhang.domain.world import WHOLE_ORDER
 from support.ghosts import Ghosts, RecordEvent, capture_of
-from support.parties import AGENCY, MALL, MARKET, PAIR, SHOP, STRANGER, VENDING, Party, RuleRef, ident, party
+from support.parties import (
+    AGENCY,
+    MALL,
+    MARKET,
+    MERCHANT,
+    PAIR,
+    SHOP,
+    STRANGER,
+    VENDING,
+    Party,
+    RuleRef,
+    ident,
+    party,
+)
 from support.plans import RECEIVERS, Plan, Planner, openings, plans
 from support.positions import write_position
 from support.system import ADMIN, GUARDIAN
 from support.trees import EXPLORE
 from support.world import Settled, World
 
-EXAMPLES, STEPS = (200, 50) if EXPLORE else (90, 30)
+SUSPENSE = {suspense_id(who.id) for who in RECEIVERS}
+EXAMPLES, STEPS = (200, 50) if EXPLORE else (100, 30)
 MAX_VERSIONS = 5
 SLACK = 60
 """Seconds that no step takes."""
 LENIENT = replace(PAIR, rule_id=ident("rule", "lenient"), terms=RuleTerms(may_owe=True))
+PARKING = replace(PAIR, rule_id=ident("rule", "parking"), terms=RuleTerms(park=True))
 EVERYTHING = {
     # Events. An order with times, and an expiry of each outcome.
     *("OrderCaptured", "OrderSplit", "OrderReleased", "SplitReturned", "OrderRefunded"),
@@ -71,6 +94,8 @@ EVERYTHING = {
     # What only happens to positions that fall short: by a rule that lets nobody owe, and by one that does.
     *("insufficient_position", "debt"),
     "share_out_above_cap",
+    # Shares of recipients that are not active, and what became of them.
+    *("parked", "SuspenseResolved", "given by another"),
     # The one error that reverts a whole transaction whose calldata is well formed.
     "order_changed",
 }
@@ -96,6 +121,7 @@ changes = st.builds(
         + ["time", "expiry", "expiry"]
         + ["freeze", "freeze", "freeze"]
         + ["condition", "condition", "condition"]
+        + ["parking", "parking", "resolution", "resolution"]
     ),
     st.integers(0, 40),
     st.integers(0, 11),
@@ -121,7 +147,9 @@ class Histories(RuleBasedStateMachine):
         """How many orders joined each condition, by the events."""
         self.world.put_in_force(AGENCY)
         self.world.put_in_force(LENIENT)
-        self.planner = Planner(self.world, [MARKET, PAIR, AGENCY, VENDING, LENIENT, LENIENT], self.keys)
+        self.world.put_in_force(PARKING)
+        rules = [MARKET, PAIR, AGENCY, VENDING, LENIENT, LENIENT, LENIENT, PARKING]
+        self.planner = Planner(self.world, rules, self.keys)
 
     def teardown(self) -> None:
         """Back to the beginning."""
@@ -141,7 +169,9 @@ class Histories(RuleBasedStateMachine):
         self._settle(plan)
 
     def _settle(self, plan: Plan) -> None:
-        call = self.planner.call(plan)
+        self._attempt(self.planner.call(plan))
+
+    def _attempt(self, call: SettleCall) -> None:
         outcome = self.world.attempt(call)  # 4: the chain's events are those that Python expects
         if isinstance(outcome, FenzhangError):
             self.seen[outcome.code] += 1
@@ -154,6 +184,7 @@ class Histories(RuleBasedStateMachine):
         self._check_determinism(outcome)
         self.ghosts.see(outcome.events)  # 7: each batch's root is that of its records
         self.seen["debt"] += min(self.ghosts.positions.values(), default=0) < 0
+        self.seen["given by another"] += self.ghosts.stood_in
 
     def _note(self, outcome: Settled) -> None:
         self.seen.update(type(event).__name__ for event in outcome.events)
@@ -168,6 +199,7 @@ class Histories(RuleBasedStateMachine):
             self.seen["waited"] += bool(waits)
         for split in outcome.all(OrderSplit):
             self.seen["split when reached"] += world.orders[split.order_id].capture.condition != NOTHING
+            self.seen["parked"] += any(leaf.recipient in SUSPENSE for leaf in split.allocations)
 
     def _time(self, change: Change) -> None:
         """The next block is mined some seconds later."""
@@ -238,6 +270,60 @@ class Histories(RuleBasedStateMachine):
         fresh = [each for each in known if each not in frozen]
         if fresh:
             self.ghosts.see(self.world.freeze(*fresh[-1 - change.which // 2 % len(fresh)]))
+
+    def _parking(self, change: Change) -> None:
+        """An order is split when somebody whom it is to pay has just been suspended."""
+        who = RECEIVERS[change.which % len(RECEIVERS)]
+        capture = self.world.capture(1_000 + change.which, rule=PARKING, bindings=(who.id, MERCHANT.id))
+        self._honestly(self.world.attest(capture))
+        if who not in {MALL, SHOP} and self.world.twin.world.status_of(who.id) is ParticipantStatus.ACTIVE:
+            self.world.register("suspend", who.id)
+        split = self.world.split(capture.order_id, capture.amount)
+        self._honestly(self.world.authorize(split, key=self.keys[MALL.id]))
+
+    def _honestly(self, signed: Attestation | Authorization) -> None:
+        self.planner.remember(signed)
+        self._attempt(self.world.complete([signed]))
+
+    def _resolution(self, change: Change) -> None:
+        """Anybody resolves a suspense position; for a closed participant a guardian names an heir before."""
+        world = self.world.twin.world
+        waiting = [
+            (who, currency)
+            for who in (*RECEIVERS, SHOP)
+            for currency in ("CNY", "JPY")
+            if world.positions.get((currency, suspense_id(who.id)), 0) > 0
+        ]
+        if not waiting:
+            return
+        who, currency = waiting[change.which % len(waiting)]
+        if world.status_of(who.id) is ParticipantStatus.SUSPENDED and change.number > 1:
+            self.world.register(
+                "close" if change.number % 2 and who not in {MALL, SHOP} else "resume", who.id
+            )
+        if world.status_of(who.id) is ParticipantStatus.CLOSED:
+            heir = RECEIVERS[change.number % len(RECEIVERS)]
+            if heir is not who:
+                named = self.world.act(GUARDIAN, "ParticipantRegistry", "nameHeir", who.id, heir.id)
+                self.ghosts.see(named)
+        heir_id = world.heir_of(who.id)
+        if heir_id is None or world.status_of(heir_id) is not ParticipantStatus.ACTIVE:
+            self.world.resolution_refused(who, currency)
+            return
+        resolved = self.world.resolve(who, currency)
+        self._note(resolved)
+        self.ghosts.see(resolved.events)
+        self._take_back(suspense_id(who.id))
+
+    def _take_back(self, suspense: bytes) -> None:
+        """The mall takes a split back that had a share for a suspense position."""
+        for order_id, order in self.world.twin.world.orders.items():
+            for record in order.past:
+                to_suspense = any(leaf.recipient == suspense and leaf.amount for leaf in record.allocations)
+                if record.kind is RecordKind.SPLIT and to_suspense and order.capture.platform == MALL.id:
+                    back = self.world.give_back(order_id, record.id, record.amount)
+                    self._honestly(self.world.authorize(back, key=self.keys[MALL.id]))
+                    return
 
     def _nothing(self, change: Change) -> None:
         """Most steps change nothing."""
@@ -380,7 +466,10 @@ class Histories(RuleBasedStateMachine):
             leaves = zip((legs[index] for index in leaf_indices(legs)), split.allocations, strict=True)
             bound = {leg.role: allocation.recipient for leg, allocation in leaves if leg.role}
             given = self.planner.authorized[split.split_id][1].amounts
-            assert tuple(allocate(legs, split.amount, bound, given)) == split.allocations
+            expected = allocate(legs, split.amount, bound, given)
+            assert [leaf.amount for leaf in expected] == [leaf.amount for leaf in split.allocations]
+            for leaf, paid in zip(expected, split.allocations, strict=True):
+                assert paid.recipient in {leaf.recipient, suspense_id(leaf.recipient)}
 
     # -------------------------------------------------------------------------- invariants of all there is
 
@@ -415,7 +504,7 @@ class Histories(RuleBasedStateMachine):
         """3. What left the merchant of an order under a rule's cap is within it; the chain keeps the twin's sums."""
         world = self.world.twin.world
         orders = list(self.ghosts.orders)
-        kept = list(self.world.system.call("SplitLedger", "sharedOut", orders))
+        kept = list(self.world.system.call("LedgerView", "sharedOut", orders))
         assert kept == [world.shared_out[order_id] for order_id in orders]
         for ghost, stored in zip(self.ghosts.orders.values(), kept, strict=True):
             cap = world.version_of(ghost.capture).terms.max_share_out
@@ -448,7 +537,7 @@ class Histories(RuleBasedStateMachine):
     def every_slot_follows_from_the_events(self) -> None:
         """3, 7. What an order holds and commits to is what its events say, and what the twin says."""
         orders = list(self.ghosts.orders)
-        slots = list(self.world.system.call("SplitLedger", "orderSlots", orders))
+        slots = list(self.world.system.call("LedgerView", "orderSlots", orders))
         assert slots == [order.slot for order in self.ghosts.orders.values()]
         assert slots == [self.world.twin.slot(order_id) for order_id in orders]
         assert set(orders) == set(self.world.twin.world.orders)
@@ -457,6 +546,7 @@ class Histories(RuleBasedStateMachine):
     def the_books_balance(self) -> None:
         """6. Per currency positions + held + refunded = captured, and each is what the events add up to."""
         parties = [who.id for who in (*RECEIVERS, SHOP)]
+        parties += map(suspense_id, parties[:])
         currencies = ("CNY", "JPY", "XYZ")
         arguments = [(currency.encode(), parties) for currency in currencies]
         positions = self._asked("positions", arguments)
@@ -474,12 +564,12 @@ class Histories(RuleBasedStateMachine):
     def every_batch_is_sealed_under_the_root_of_its_records(self) -> None:
         """7. Batches count up from 1, and the chain keeps the root that their events add up to."""
         count = len(self.ghosts.roots)
-        assert self.world.system.call("SplitLedger", "batchCount") == count
+        assert self.world.system.call("LedgerView", "batchCount") == count
         numbers = [(number + 1,) for number in range(count)]
         assert self._asked("batchRoot", numbers) == self.ghosts.roots
 
     def _asked(self, function: str, arguments: list[Any]) -> list[Any]:
-        return self.world.system.calls("SplitLedger", function, arguments)
+        return self.world.system.calls("LedgerView", function, arguments)
 
 
 def is_outcome(event: Event) -> bool:

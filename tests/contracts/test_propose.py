@@ -37,6 +37,8 @@ TERMS = (
     RuleTerms(max_share_out=1),
     RuleTerms(may_owe=True),
     RuleTerms(3_000, may_owe=True),
+    RuleTerms(park=True),
+    RuleTerms(5_000, may_owe=True, park=True),
 )
 
 
@@ -132,8 +134,9 @@ CHANGES = {
     ),
     "the legs' order": lambda values: with_legs(values, [values[4][1], values[4][0], *values[4][2:]]),
     "the number of legs": lambda values: with_legs(values, values[4][1:2] + values[4][4:]),
-    "the cap": lambda values: (*values[:5], (1, False)),
-    "whether returns may leave debts": lambda values: (*values[:5], (0, True)),
+    "the cap": lambda values: (*values[:5], (1, False, False)),
+    "whether returns may leave debts": lambda values: (*values[:5], (0, True, False)),
+    "whether shares are parked": lambda values: (*values[:5], (0, False, True)),
 }
 
 

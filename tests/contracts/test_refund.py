@@ -292,8 +292,8 @@ def test_its_leaf_is_what_the_interface_says(world: World, order: Capture) -> No
     refund = world.refund(order.order_id, 30)
     event = world.did(refund).only(OrderRefunded)
     leaf = record_leaf(RecordKind.REFUND, refund.id, order.order_id, 30, content_of_refund(event.takes))
-    batch = world.system.call("SplitLedger", "batchCount")
-    assert world.system.call("SplitLedger", "isRecorded", batch, leaf, [])
+    batch = world.system.call("LedgerView", "batchCount")
+    assert world.system.call("LedgerView", "isRecorded", batch, leaf, [])
 
 
 def test_a_rejected_refund_is_recorded_as_one(world: World, order: Capture) -> None:

@@ -36,7 +36,7 @@ def captured(world: World, amount: int, rule: RuleRef = CAPPED) -> Capture:
 
 
 def shared_out(world: World, order: Capture) -> int:
-    [amount] = world.system.call("SplitLedger", "sharedOut", [order.order_id])
+    [amount] = world.system.call("LedgerView", "sharedOut", [order.order_id])
     return int(amount)
 
 

@@ -180,7 +180,7 @@ def test_a_wallet_has_its_allowance_of_gas_or_the_transaction_reverts(
 def test_anybody_may_ask_as_settle_does(world: World, greedy: Authorization) -> None:
     wallet = world.twin.world.authority_of(MALL.id)
     digest = authorization_digest(world.domain, greedy)
-    question = ("SplitLedger", "isWalletSignature", wallet, digest, greedy.signature)
+    question = ("ParticipantRegistry", "isWalletSignature", wallet, digest, greedy.signature)
     assert world.system.call(*question) is True
     world.node.set_code(wallet, b"")
     assert world.system.call(*question) is False

@@ -50,6 +50,7 @@ DEPLOYMENT = Deployment(
     rule_book=b"r" * 20,
     conditions=b"c" * 20,
     split_ledger=b"l" * 20,
+    ledger_view=b"v" * 20,
     code_hashes={},
     compiler="",
 )

@@ -5,17 +5,20 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import assert_never
 
 from fenzhang.chain.eip712 import capture_hash
 from fenzhang.chain.events import (
     BatchSealed,
     Event,
+    HeirNamed,
     InstructionRejected,
     OrderCaptured,
     OrderRefunded,
     OrderReleased,
     OrderSplit,
     SplitReturned,
+    SuspenseResolved,
 )
 from fenzhang.chain.evidence import (
     ZERO_HEAD,
@@ -23,6 +26,7 @@ from fenzhang.chain.evidence import (
     content_of_refund,
     content_of_rejection,
     content_of_release,
+    content_of_resolution,
     content_of_return,
     content_of_split,
     merkle_root,
@@ -31,10 +35,12 @@ from fenzhang.chain.evidence import (
     record_leaf,
 )
 from fenzhang.domain.allocation import Allocation
-from fenzhang.domain.records import Capture, RecordKind
+from fenzhang.domain.records import NOTHING, Capture, RecordKind
+from fenzhang.domain.suspense import suspense_id
 
 SettledEvent = OrderSplit | OrderReleased | SplitReturned | OrderRefunded
-RecordEvent = OrderCaptured | SettledEvent | InstructionRejected
+OrderRecordEvent = OrderCaptured | SettledEvent | InstructionRejected
+RecordEvent = OrderRecordEvent | SuspenseResolved
 
 
 def capture_of(event: OrderCaptured) -> Capture:
@@ -59,21 +65,27 @@ def leaf_of(event: RecordEvent) -> bytes:
     """Leaf of the record that an event tells of."""
     match event:
         case OrderCaptured():
-            return capture_leaf(capture_of(event))
+            leaf = capture_leaf(capture_of(event))
         case OrderSplit():
-            return _leaf(event, RecordKind.SPLIT, event.split_id, content_of_split(event.allocations))
+            leaf = _leaf(event, RecordKind.SPLIT, event.split_id, content_of_split(event.allocations))
         case OrderReleased():
-            return _leaf(event, RecordKind.RELEASE, event.release_id, content_of_release(event.merchant))
+            leaf = _leaf(event, RecordKind.RELEASE, event.release_id, content_of_release(event.merchant))
         case SplitReturned():
             content = content_of_return(event.split_id, event.allocations)
-            return _leaf(event, RecordKind.RETURN, event.return_id, content)
+            leaf = _leaf(event, RecordKind.RETURN, event.return_id, content)
         case OrderRefunded():
-            return _leaf(event, RecordKind.REFUND, event.refund_id, content_of_refund(event.takes))
+            leaf = _leaf(event, RecordKind.REFUND, event.refund_id, content_of_refund(event.takes))
         case InstructionRejected():
-            return _leaf(event, RecordKind.REJECTION, event.id, content_of_rejection(event.reason))
+            leaf = _leaf(event, RecordKind.REJECTION, event.id, content_of_rejection(event.reason))
+        case SuspenseResolved():
+            content = content_of_resolution(event.currency, event.heir)
+            leaf = record_leaf(RecordKind.RESOLUTION, event.participant, NOTHING, event.amount, content)
+        case _:
+            assert_never(event)
+    return leaf
 
 
-def _leaf(event: RecordEvent, kind: RecordKind, record_id: bytes, content: bytes) -> bytes:
+def _leaf(event: OrderRecordEvent, kind: RecordKind, record_id: bytes, content: bytes) -> bytes:
     return record_leaf(kind, record_id, event.order_id, event.amount, content)
 
 
@@ -139,6 +151,10 @@ class Ghosts:
     """How often an instruction id settled, an order id was captured."""
     rejected: Counter[bytes] = field(default_factory=Counter)
     roots: list[bytes] = field(default_factory=list)
+    heirs: dict[bytes, bytes] = field(default_factory=dict)
+    """Of closed participants."""
+    stood_in: int = 0
+    """How often somebody gave in the place of a suspense position."""
 
     def see(self, events: Iterable[Event]) -> None:
         """Take in the events of one transaction. Raises AssertionError for a batch that is not what it records."""
@@ -174,7 +190,9 @@ class Ghosts:
                 order = self._record(event, event.return_id)
                 order.returned += event.amount
                 taken = order.taken_back[event.split_id]
+                first = order.places[event.split_id]
                 for leaf, allocation in enumerate(event.allocations):
+                    self._check_giver(allocation, order.leaves[first + leaf])
                     taken[leaf] += allocation.amount
                 self._pay(order, event.allocations, -1)
             case OrderRefunded():
@@ -184,11 +202,21 @@ class Ghosts:
                 order.from_held += event.from_held
                 self.refunded[order.capture.currency] += event.amount
                 for leaf, take in enumerate(event.takes):
-                    assert take.recipient == order.leaves[leaf].recipient
+                    self._check_giver(take, order.leaves[leaf])
                     order.refunded_leaves[leaf] += take.amount
                 self._pay(order, event.takes, -1)
+            case _:
+                self._see_other(event)
+
+    def _see_other(self, event: Event) -> None:
+        match event:
             case InstructionRejected():
                 self.rejected[event.id] += 1
+            case SuspenseResolved():
+                self.positions[event.currency, suspense_id(event.participant)] -= event.amount
+                self.positions[event.currency, event.heir] += event.amount
+            case HeirNamed():
+                self.heirs[event.participant] = event.heir
             case _:
                 pass
 
@@ -199,6 +227,12 @@ class Ghosts:
         order = self.orders[event.order_id]
         order.head = next_head(order.head, leaf_of(event))
         return order
+
+    def _check_giver(self, take: Allocation, leaf: Allocation) -> None:
+        """A leaf gives itself, or the same participant's other position or its heir gives in its place."""
+        other = suspense_id(leaf.recipient)
+        assert take.recipient in {leaf.recipient, other, self.heirs.get(other)}
+        self.stood_in += take.recipient != leaf.recipient
 
     @staticmethod
     def _grow(order: GhostOrder, leaves: Iterable[Allocation]) -> None:

@@ -187,7 +187,7 @@ class Planner:
             item = self._authorization(group, fresh, how)
         sent = _tampered(item, group.trick)
         if group.trick not in {Trick.FORGED, Trick.ELSEWHERE} and sent == item:
-            self._remember(item)
+            self.remember(item)
         return [sent] * (2 if group.trick is Trick.TWICE else 1)
 
     def _attestation(self, group: Group, fresh: list[Capture], how: dict[str, Any]) -> Signed:
@@ -207,7 +207,8 @@ class Planner:
         instructions = [self._instruction(act, platform, fresh) for act in group.acts]
         return self.world.authorize(*instructions, platform=platform, **how)
 
-    def _remember(self, item: Signed) -> None:
+    def remember(self, item: Signed) -> None:
+        """Note what was honestly signed."""
         self.history.append(item)
         if isinstance(item, Attestation):
             self.attested.update(item.captures)

@@ -104,15 +104,16 @@ def selector(contract: str, function: str) -> bytes:
 
 
 def deploy_system(node: HandNode) -> System:
-    """Deploy the five contracts, give out roles without delays, and open CURRENCIES."""
+    """Deploy the contracts, give out roles without delays, and open CURRENCIES."""
     first_block = int(node.request("eth_blockNumber"), 16) + 1
     manager = _create(node, "AccessManager", ADMIN.address)
     registry = _create(node, "ParticipantRegistry", manager)
     rule_book = _create(node, "RuleBook", manager, registry)
     conditions = _create(node, "Conditions", manager, registry)
     ledger = _create(node, "SplitLedger", manager, registry, rule_book, conditions)
-    addresses = (manager, registry, rule_book, conditions, ledger)
-    names = ("AccessManager", "ParticipantRegistry", "RuleBook", "Conditions", "SplitLedger")
+    view = _create(node, "LedgerView", ledger)
+    addresses = (manager, registry, rule_book, conditions, ledger, view)
+    names = ("AccessManager", "ParticipantRegistry", "RuleBook", "Conditions", "SplitLedger", "LedgerView")
     genesis = node.request("eth_getBlockByNumber", "0x0", False)  # noqa: FBT003 - positional by JSON-RPC
     deployment = Deployment(
         chain_id=int(node.request("eth_chainId"), 16),
@@ -123,6 +124,7 @@ def deploy_system(node: HandNode) -> System:
         rule_book=rule_book,
         conditions=conditions,
         split_ledger=ledger,
+        ledger_view=view,
         code_hashes={
             name: keccak(_code(node, address)) for name, address in zip(names, addresses, strict=True)
         },

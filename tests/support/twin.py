@@ -31,6 +31,7 @@ from fenzhang.chain.events import (
     Event,
     ExpiryPassedOver,
     FreezeChanged,
+    HeirNamed,
     InstructionRejected,
     LogPosition,
     MaxShareOutChanged,
@@ -49,6 +50,7 @@ from fenzhang.chain.events import (
     RuleRetired,
     RuleVetoed,
     SplitReturned,
+    SuspenseResolved,
 )
 from fenzhang.chain.evidence import (
     ZERO_HEAD,
@@ -84,6 +86,7 @@ from fenzhang.domain.settlement import (
     settle_attestation,
     settle_authorization,
 )
+from fenzhang.domain.suspense import resolve
 from fenzhang.domain.world import Freeze, Participant, Rule, Version, World
 from support.ghosts import SettledEvent, leaf_of
 
@@ -167,14 +170,10 @@ class Twin:
                 (world.consents.add if granted else world.consents.discard)((recipient, platform))
             case FreezeChanged() | ParticipantFreezeChanged():
                 self._freeze(event)
-            case ConditionOpened():
-                world.conditions[event.platform, event.condition_id] = Condition(
-                    event.needed, event.deadline, event.confirmer
-                )
-            case ConditionConfirmed():
-                world.conditions[event.platform, event.condition_id].confirmed = True
             case ParticipantPlaced(participant=participant, parent=parent):
                 world.places.put(participant, parent)
+            case HeirNamed(participant=participant, heir=heir):
+                world.heirs[participant] = heir
             case _:
                 self._follow_administration(event)
 
@@ -187,6 +186,12 @@ class Twin:
                 world.attestors.add(event.account)
             case RoleRevoked() if event.role_id == ATTESTOR_ROLE:
                 world.attestors.discard(event.account)
+            case ConditionOpened():
+                world.conditions[event.platform, event.condition_id] = Condition(
+                    event.needed, event.deadline, event.confirmer
+                )
+            case ConditionConfirmed():
+                world.conditions[event.platform, event.condition_id].confirmed = True
             case _:
                 self._follow_rule(event)
 
@@ -240,6 +245,13 @@ class Twin:
     def expire(self, witnesses: Sequence[OrderWitness], now: int) -> list[Event]:
         """The events of an `expire` mined at `now`, in order and without places."""
         return _Run(self, now).expire(witnesses)
+
+    def resolve(self, currency: str, participant: bytes) -> list[Event]:
+        """The events of a `resolve`. Raises the contract's error."""
+        heir, amount = resolve(self.world, currency, participant)
+        told = SuspenseResolved(NOWHERE, currency, participant, heir, amount)
+        self.batches.append(leaf_of(told))
+        return [told, BatchSealed(NOWHERE, len(self.batches), self.batches[-1], 1)]
 
     def accepts(self, authority: bytes, digest: bytes, signature: bytes) -> bool:
         """Whether a signature is the authority's: a key's, or a wallet's through its owner."""

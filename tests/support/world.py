@@ -499,6 +499,34 @@ class World:
         _check_equal(placeless(events), expected)
         return Settled(mined, events)
 
+    def resolve(self, who: Party, currency: str = "CNY") -> Settled:
+        """Give what waits for a participant to whom it is for, by somebody without any role."""
+        events = self._resolve(who, currency)
+        if isinstance(events, FenzhangError):
+            raise events
+        return events
+
+    def resolution_refused(self, who: Party, currency: str = "CNY") -> FenzhangError:
+        """A `resolve` that must revert; the contract's error."""
+        outcome = self._resolve(who, currency)
+        assert isinstance(outcome, FenzhangError), "resolve did not revert"
+        return outcome
+
+    def _resolve(self, who: Party, currency: str) -> Settled | FenzhangError:
+        mined = self.system.transact(OUTSIDER, "SplitLedger", "resolve", currency.encode(), who.id)
+        expected: list[Event] | FenzhangError
+        try:
+            expected = self.twin.resolve(currency, who.id)
+        except FenzhangError as error:
+            expected = error
+        if isinstance(expected, FenzhangError) or mined.error is not None:
+            assert _same(mined.error, expected), f"chain: {mined.error!r}, specification: {expected!r:.500}"
+            assert mined.error is not None
+            return mined.error
+        events = self.system.events(mined)
+        _check_equal(placeless(events), expected)
+        return Settled(mined, events)
+
     def captured(self, amount: int = 1_000, **terms: Any) -> Capture:
         """An order that the chain has captured; arguments as `capture`."""
         capture = self.capture(amount, **terms)
@@ -515,27 +543,27 @@ class World:
 
     def held(self, order_id: bytes) -> int:
         """Held amount of an order on chain."""
-        [slot] = self.system.call("SplitLedger", "orderSlots", [order_id])
+        [slot] = self.system.call("LedgerView", "orderSlots", [order_id])
         return held_of_slot(int(slot))
 
     def position(self, who: Party, currency: str = "CNY") -> int:
         """Position of a participant on chain."""
-        [amount] = self.system.call("SplitLedger", "positions", currency.encode(), [who.id])
+        [amount] = self.system.call("LedgerView", "positions", currency.encode(), [who.id])
         return int(amount)
 
     def totals(self, currency: str = "CNY") -> tuple[int, int]:
         """Captured and held of a currency on chain."""
-        captured, held, *_ = self.system.call("SplitLedger", "totals", currency.encode())
+        captured, held, *_ = self.system.call("LedgerView", "totals", currency.encode())
         return captured, held
 
     def refunded(self, currency: str = "CNY") -> int:
         """What was ever refunded in a currency, as the chain counts it."""
-        _, _, refunded, _ = self.system.call("SplitLedger", "totals", currency.encode())
+        _, _, refunded, _ = self.system.call("LedgerView", "totals", currency.encode())
         return int(refunded)
 
     def nonce_used(self, signer: bytes, nonce: int) -> bool:
         """Whether the chain has used up a nonce of a signer (32 bytes)."""
-        bits = self.system.call("SplitLedger", "nonceBitmap", signer, nonce >> 8)
+        bits = self.system.call("LedgerView", "nonceBitmap", signer, nonce >> 8)
         return bool(bits >> (nonce & 0xFF) & 1)
 
 

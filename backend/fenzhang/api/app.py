@@ -34,6 +34,7 @@ from fenzhang.api.routes import (
     quotes,
     rules,
     settlement,
+    suspense,
     tokens,
 )
 from fenzhang.api.schemas.files import request_of
@@ -63,6 +64,7 @@ _ROUTERS = (
     freezes.router,
     quotes.router,
     balances.router,
+    suspense.router,
     levels.router,
     ledger.router,
     files.router,

@@ -16,6 +16,7 @@ from fenzhang.domain.identifiers import hex_id
 from fenzhang.domain.records import ParticipantStatus, RecordKind
 from fenzhang.domain.rules import roles_of
 from fenzhang.domain.sharing import most_share_out
+from fenzhang.domain.suspense import suspense_id
 from fenzhang.intake import rulestate
 from fenzhang.intake.conditions import ConditionReading
 from fenzhang.intake.reading import Leaf, OrderReading, Terms
@@ -112,19 +113,26 @@ def written(outcome: Outcome) -> OrjsonResponse:
 
 
 def leaf_answers(leaves: Sequence[Leaf], names: Mapping[bytes, str]) -> list[dict[str, Any]]:
-    """Leaves with what is still returnable."""
+    """Leaves with what is still returnable. One whose recipient was not active names it all the same."""
     return [
         {
             "leaf": index,
-            "participant_id": hex_id(leaf.recipient),
-            "out_participant_no": names.get(leaf.recipient),
+            "participant_id": hex_id(recipient),
+            "out_participant_no": names.get(recipient),
+            "parked": recipient != leaf.recipient,
             "amount": leaf.amount,
             "returned": leaf.returned,
             "refunded": leaf.refunded,
             "returnable": leaf.amount - leaf.returned - leaf.refunded,
         }
         for index, leaf in enumerate(leaves)
+        for recipient in [_recipient_of(leaf, names)]
     ]
+
+
+def _recipient_of(leaf: Leaf, names: Mapping[bytes, str]) -> bytes:
+    for_whom = suspense_id(leaf.recipient)
+    return for_whom if leaf.recipient not in names and for_whom in names else leaf.recipient
 
 
 def freeze_answer(found: Sequence[Freeze], order_id: bytes | None) -> dict[str, Any] | None:

@@ -61,7 +61,7 @@ class Services:
     def network(self) -> Network:
         """What clients sign for."""
         at = self.deployment
-        return Network(at.chain_id, at.split_ledger, at.rule_book, at.conditions)
+        return Network(at.chain_id, at.split_ledger, at.rule_book, at.participant_registry, at.conditions)
 
     @property
     def chain(self) -> ChainView:

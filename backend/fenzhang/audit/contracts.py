@@ -56,6 +56,7 @@ async def check_wiring(state: StateReader) -> None:
         ("SplitLedger", "registry"): registry,
         ("SplitLedger", "ruleBook"): rules,
         ("SplitLedger", "conditions"): at.conditions,
+        ("LedgerView", "ledger"): at.split_ledger,
         ("SplitLedger", "eip712Domain"): (LEDGER_NAME, DOMAIN_VERSION, at.chain_id, at.split_ledger),
     }
     for (contract, function), wanted in expected.items():

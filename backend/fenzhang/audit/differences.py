@@ -62,6 +62,8 @@ class Code(StrEnum):
     """A rule version was approved by its own platform, or so that the chain does not show by whom."""
     PARTICIPANT_TRANSITION = "participant_transition"
     """A participant's standing, authority or consent changed in a way that the registry does not allow."""
+    SUSPENSE_TRANSITION = "suspense_transition"
+    """A suspense position was resolved to another than may have it, or not whole; or the wrong heir was named."""
     FREEZE_TRANSITION = "freeze_transition"
     """Something was frozen twice, or unfrozen that was not frozen or by the account that had frozen it."""
     CONDITION_INVALID = "condition_invalid"
@@ -142,6 +144,7 @@ _AREAS: Mapping[Area, Sequence[Code]] = {
         Code.PARTICIPANT_TRANSITION,
         Code.FREEZE_TRANSITION,
         Code.CONDITION_INVALID,
+        Code.SUSPENSE_TRANSITION,
         Code.RULE_INVALID,
         Code.RULE_LOCKED,
         Code.CONTENT_HASH_DIFFERS,

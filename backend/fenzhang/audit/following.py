@@ -27,7 +27,7 @@ from fenzhang.chain.eventtypes import (
 from fenzhang.domain.allocation import given_of, leaf_amounts, spread_takes
 from fenzhang.domain.errors import InvalidRule, Rejection
 from fenzhang.domain.past import order_leaves
-from fenzhang.domain.records import NOTHING, InstructionKind
+from fenzhang.domain.records import NOTHING, Capture, InstructionKind
 from fenzhang.domain.rules import leaf_indices, roles_of
 from fenzhang.domain.settlement import (
     NOBODY,
@@ -36,6 +36,7 @@ from fenzhang.domain.settlement import (
     check_not_frozen,
     decide_capture,
     decide_expiry,
+    payee,
 )
 from fenzhang.domain.world import Order
 
@@ -223,8 +224,8 @@ class Follower:
         leaves = order_leaves(order.past, order.capture.merchant)
         from_held = max(min(order.held, event.amount), 0)
         takes = spread_takes([leaf.amount for leaf in leaves], event.amount - from_held)
-        expected = [(leaf.recipient, take) for leaf, take in zip(leaves, takes, strict=True)]
-        found = [(take.recipient, take.amount) for take in event.takes]
+        expected = list(takes)
+        found = [take.amount for take in event.takes]  # who gave them is checked with the record
         if (event.from_held, found) != (from_held, expected):
             self.findings.report(
                 Code.ALLOCATION_DIFFERS,
@@ -253,5 +254,12 @@ class Follower:
         leaves: list[tuple[bytes | None, int]] = []
         for index, share in zip(leaf_indices(legs), amounts, strict=True):
             recipient = legs[index].recipient or bound.get(legs[index].role or "", NOBODY)
-            leaves.append((None if recipient == NOBODY else recipient, share))
+            leaves.append((None if recipient == NOBODY else self._payee(recipient, capture), share))
         return leaves
+
+    def _payee(self, recipient: bytes, capture: Capture) -> bytes:
+        """Whose position a share is for now, by what the order's rule version says of inactive recipients."""
+        try:
+            return payee(self.model.world, recipient, self.model.world.version_of(capture).terms)
+        except Rejection:
+            return recipient

@@ -14,6 +14,7 @@ from fenzhang.audit.differences import Code, Findings
 from fenzhang.audit.freezing import FreezeEvent, freeze_event, take_up_freeze
 from fenzhang.audit.model import Model
 from fenzhang.audit.reading import Transaction
+from fenzhang.audit.resolving import resolution_event, take_up_heir, take_up_resolution
 from fenzhang.audit.signatures import SignatureChecker, is_partys
 from fenzhang.audit.tape import NOWHERE
 from fenzhang.chain.abi import currency_text
@@ -28,6 +29,7 @@ from fenzhang.chain.eventtypes import (
     CurrencyChanged,
     Event,
     FreezeChanged,
+    HeirNamed,
     MaxShareOutChanged,
     ParticipantEnrolled,
     ParticipantPlaced,
@@ -36,6 +38,7 @@ from fenzhang.chain.eventtypes import (
     RuleProposed,
     RuleRetired,
     RuleVetoed,
+    SuspenseResolved,
 )
 from fenzhang.domain.errors import InvalidRule
 from fenzhang.domain.places import TOP
@@ -55,6 +58,8 @@ GovernanceEvent = (
     | CurrencyChanged
     | FreezeEvent
     | ConditionEvent
+    | HeirNamed
+    | SuspenseResolved
 )
 _REGISTRY = "ParticipantRegistry"
 _RULES = "RuleBook"
@@ -62,11 +67,11 @@ _LEDGER = "SplitLedger"
 _FUNCTIONS = {
     _REGISTRY: (
         *("enroll", "enrollRecipient", "suspend", "resume", "close", "place", "setMaxShareOut"),
-        *("rotateAuthority", "setConsent", "setFrozen"),
+        *("rotateAuthority", "setConsent", "setFrozen", "nameHeir"),
     ),
     _RULES: ("propose", "approve", "retire", "veto", "setApprovalLock"),
     _CONDITIONS: ("open", "confirm", "setFrozen"),
-    _LEDGER: ("setCurrencies",),
+    _LEDGER: ("setCurrencies", "resolve"),
 }
 _TOLD_AS_ASKED = {"setConsent": ConsentChanged, "setMaxShareOut": MaxShareOutChanged}
 _STATUS_FUNCTIONS = {
@@ -109,6 +114,11 @@ def expected_events(call: Call, model: Model) -> Iterator[GovernanceEvent]:
     arguments = decode_arguments(contract, function, call.data)
     if function == "setFrozen":
         yield freeze_event(arguments, call.sender)
+    elif function == "resolve":
+        yield resolution_event(arguments, model)
+    elif function == "nameHeir":
+        participant, heir = arguments
+        yield HeirNamed(NOWHERE, participant, heir, call.sender)
     elif function == "setCurrencies":
         currencies, enabled = arguments
         for currency in currencies:
@@ -193,9 +203,8 @@ class Governance:
         if isinstance(event, FreezeEvent):
             self._frozen(event, at, actor)
             return
-        if isinstance(event, ConditionEvent):
-            keeper = ConditionKeeper(self.model, self.findings)
-            await keeper.apply(event, at, self.signatures, signature)
+        if isinstance(event, HeirNamed | SuspenseResolved):
+            self._suspended(event, at, actor)
             return
         match event:
             case ParticipantEnrolled():
@@ -213,11 +222,15 @@ class Governance:
             case CurrencyChanged():
                 self._currency_changed(event, at, actor)
             case _:
-                await self._apply_rule(event, at, actor, signature)
+                await self._apply_signed(event, at, actor, signature)
 
-    async def _apply_rule(
-        self, event: RuleEvent, at: Transaction, actor: bytes, signature: bytes | None
+    async def _apply_signed(
+        self, event: RuleEvent | ConditionEvent, at: Transaction, actor: bytes, signature: bytes | None
     ) -> None:
+        if isinstance(event, ConditionEvent):
+            keeper = ConditionKeeper(self.model, self.findings)
+            await keeper.apply(event, at, self.signatures, signature)
+            return
         match event:
             case RuleProposed():
                 await self._proposed(event, at, signature)
@@ -278,6 +291,14 @@ class Governance:
         hidden = event.guardian == self.model.deployment.access_manager
         self._check_role(contract, ("setFrozen",), at, actor if hidden else event.guardian)
         take_up_freeze(event, at, self.model, self.findings)
+
+    def _suspended(self, event: HeirNamed | SuspenseResolved, at: Transaction, actor: bytes) -> None:
+        if isinstance(event, SuspenseResolved):
+            take_up_resolution(event, at, self.model, self.findings)
+            return
+        hidden = event.guardian == self.model.deployment.access_manager
+        self._check_role(_REGISTRY, ("nameHeir",), at, actor if hidden else event.guardian)
+        take_up_heir(event, at, self.model, self.findings)
 
     def _placed(self, event: ParticipantPlaced, at: Transaction, actor: bytes) -> None:
         world, participant, parent = self.model.world, event.participant, event.parent

@@ -37,6 +37,7 @@ from fenzhang.domain.errors import ShareOutAboveCap
 from fenzhang.domain.past import held_change, order_leaves, returnable
 from fenzhang.domain.records import PastRecord, RecordKind
 from fenzhang.domain.sharing import check_share_out, count_share_out
+from fenzhang.domain.suspense import suspense_id
 from fenzhang.domain.world import Order
 
 SettledEvent = OrderSplit | OrderReleased | SplitReturned | OrderRefunded
@@ -316,7 +317,9 @@ class Records:
         who: str,
     ) -> None:
         for leaf, taken in zip(leaves, takes, strict=False):
-            if leaf.recipient != taken.recipient or taken.amount > leaf.amount:
+            other = suspense_id(leaf.recipient)
+            givers = {leaf.recipient, other, self.model.world.heir_of(other)}
+            if taken.recipient not in givers or taken.amount > leaf.amount:
                 self._broken(
                     event,
                     at,

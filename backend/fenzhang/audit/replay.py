@@ -13,7 +13,7 @@ from fenzhang.audit.governance import Governance, GovernanceEvent, expected_even
 from fenzhang.audit.model import Model
 from fenzhang.audit.reading import Transaction
 from fenzhang.audit.records import Records
-from fenzhang.audit.settling import Settling
+from fenzhang.audit.settling import Settling, take_seal
 from fenzhang.audit.signatures import SignatureChecker
 from fenzhang.audit.stories import AuthorizationEvent
 from fenzhang.audit.tape import OutOfStep, Tape
@@ -90,6 +90,7 @@ class Replay:
                 message = f"{type(expected).__name__} does not tell of what was asked for"
                 event = tape.expect(expected, Code.EVENT_UNEXPECTED, message)
                 await self._apply(event, tape.transaction, call.actor, signature)
+            take_seal(self.model, self.records, tape)
         except Undecodable as error:
             if not _without_effect(tape.transaction):
                 self.findings.report(

@@ -100,7 +100,7 @@ class Settling:
         signed = attestation.attestor in world.attestors and await self.signatures.is_valid(
             WalletQuestion(attestation.attestor, digest, attestation.signature),
             at,
-            ledger=self.model.deployment.split_ledger,
+            registry=self.model.deployment.participant_registry,
             taken=self._signature_taken(signer, digest),
         )
         self._learn_nonce(signer, digest, attestation.nonce)
@@ -176,7 +176,7 @@ class Settling:
         signed = may_act and await self.signatures.is_valid(
             WalletQuestion(authority, digest, authorization.signature),
             at,
-            ledger=self.model.deployment.split_ledger,
+            registry=self.model.deployment.participant_registry,
             taken=self._signature_taken(platform, digest),
         )
         self._learn_nonce(platform, digest, authorization.nonce)

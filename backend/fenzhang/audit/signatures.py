@@ -16,10 +16,10 @@ from fenzhang.domain.world import NO_AUTHORITY, World
 
 @dataclass(frozen=True, slots=True)
 class _Question:
-    """What a contract account is asked: by the SplitLedger `ledger`, or (None) by another contract, `gas` at most."""
+    """What a contract account is asked, `gas` at most: by `registry` for SplitLedger, or (None) by another contract."""
 
     asked: WalletQuestion
-    ledger: bytes | None
+    registry: bytes | None
     gas: int
 
 
@@ -53,9 +53,9 @@ class SignatureChecker:
     """Whether an address has code, now."""
 
     async def is_valid(
-        self, asked: WalletQuestion, at: Transaction, *, ledger: bytes | None = None, taken: bool
+        self, asked: WalletQuestion, at: Transaction, *, registry: bytes | None = None, taken: bool
     ) -> bool:
-        """Whether a signature was its signer's when the transaction `at` brought it to `ledger`, or another contract.
+        """Whether a signature was its signer's when `at` brought it to SplitLedger (with `registry`) or elsewhere.
 
         `taken` is what the chain made of it. A contract account may change its mind within a block or be gone from
         the node's memory; where that leaves both answers possible, it is the chain's.
@@ -63,7 +63,7 @@ class SignatureChecker:
         self.findings.count("signatures")
         if not await self._is_contract(asked.wallet):
             return recover(asked.digest, asked.signature) == asked.wallet
-        question = _Question(asked, ledger, at.gas_limit)
+        question = _Question(asked, registry, at.gas_limit)
         answers: set[bool] = set()
         for block in (at.block_number, at.block_number - 1):
             answer = await self._ask(question, block)
@@ -100,8 +100,8 @@ class SignatureChecker:
         if not code:
             return recover(asked.digest, asked.signature) == asked.wallet
         try:
-            if question.ledger is not None:
-                return await asked.by_ledger(self.node, question.ledger, block)
+            if question.registry is not None:
+                return await asked.by_registry(self.node, question.registry, block)
             return await asked.by_anybody(self.node, block, question.gas)
         except RpcError:
             return False  # the state is there, so it is the contract that failed: a revert, or out of gas

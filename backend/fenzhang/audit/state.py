@@ -67,8 +67,8 @@ class StateReader:
     async def of_ids(
         self, function: str, first: tuple[Any, ...], ids: Sequence[bytes]
     ) -> list[tuple[bytes, int]]:
-        """Each id with its number, from a view of SplitLedger that takes a list of ids after `first`."""
-        answers = await self.ask("SplitLedger", function, [(*first, chunk) for chunk in chunks(ids)])
+        """Each id with its number, from a view of LedgerView that takes a list of ids after `first`."""
+        answers = await self.ask("LedgerView", function, [(*first, chunk) for chunk in chunks(ids)])
         return [pair for (*_, chunk), (values,) in answers for pair in zip(chunk, values, strict=True)]
 
 

@@ -15,7 +15,7 @@ from fenzhang.chain.abi import currency_bytes, currency_text, role_text
 from fenzhang.chain.codec import legs_from_values
 from fenzhang.chain.evidence import held_of_slot, verify_proof
 from fenzhang.domain.conditions import ConditionState
-from fenzhang.domain.records import ParticipantStatus, RuleState
+from fenzhang.domain.records import NOTHING, ParticipantStatus, RuleState
 from fenzhang.domain.rules import RuleTerms, roles_of
 from fenzhang.domain.world import Freeze, Totals
 
@@ -57,6 +57,7 @@ class StorageCheck:
         await self._participants()
         await self._places()
         await self._consents()
+        await self._heirs()
         await self._freezes()
         await self._conditions()
         await self._rules()
@@ -67,7 +68,7 @@ class StorageCheck:
     async def _totals(self) -> None:
         currencies = self.model.currencies
         answers = await self.state.ask(
-            "SplitLedger", "totals", [(currency_bytes(each),) for each in currencies]
+            "LedgerView", "totals", [(currency_bytes(each),) for each in currencies]
         )
         for (raw,), (captured, held, refunded, enabled) in answers:
             currency = currency_text(raw)
@@ -156,12 +157,12 @@ class StorageCheck:
     # -------------------------------------------------------------------------- evidence and nonces
 
     async def _batches(self) -> None:
-        count, roots = await self.state.one("SplitLedger", "batchCount"), self.model.roots
+        count, roots = await self.state.one("LedgerView", "batchCount"), self.model.roots
         if count is not None and count[0] != len(roots):
             self._differs(Code.BATCH_ROOT, "number of batches", len(roots), count[0])
         numbers = [(number,) for number in range(1, len(roots) + 1)]
         stored: dict[int, bytes] = {}
-        for (number,), (found,) in await self.state.ask("SplitLedger", "batchRoot", numbers):
+        for (number,), (found,) in await self.state.ask("LedgerView", "batchRoot", numbers):
             stored[number], expected = found, roots[number - 1]
             if found != expected:
                 self._differs(Code.BATCH_ROOT, f"root of batch {number}", expected, found, batch=number)
@@ -192,7 +193,7 @@ class StorageCheck:
         words: defaultdict[tuple[bytes, int], int] = defaultdict(int)
         for signer, nonce in self.model.world.nonces:
             words[signer, nonce >> 8] |= 1 << (nonce & 0xFF)
-        answers = await self.state.ask("SplitLedger", "nonceBitmap", list(words))
+        answers = await self.state.ask("LedgerView", "nonceBitmap", list(words))
         for (signer, place), (found,) in answers:
             expected = words[signer, place]
             # Where calldata did not show the nonces of a signer, the chain may know of more.
@@ -265,6 +266,19 @@ class StorageCheck:
                     participant=recipient,
                 )
         self.findings.count("consents", len(pairs))
+
+    async def _heirs(self) -> None:
+        """Who would get what waits for each closed participant."""
+        world = self.model.world
+        ids = [
+            each for each in sorted(world.participants) if world.status_of(each) is ParticipantStatus.CLOSED
+        ]
+        answers = await self.state.ask("ParticipantRegistry", "heirOf", [(each,) for each in ids])
+        for (participant,), (found,) in answers:
+            expected = world.heir_of(participant) or NOTHING
+            if found != expected:
+                what = f"heir of participant 0x{participant.hex()}"
+                self._differs(Code.SUSPENSE_TRANSITION, what, expected, found, participant=participant)
 
     async def _freezes(self) -> None:
         world = self.model.world

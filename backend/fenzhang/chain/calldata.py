@@ -264,7 +264,9 @@ def read_legs(reader: Reader, slot: int) -> tuple[Leg, ...]:
 
 def read_terms(reader: Reader, slot: int) -> RuleTerms:
     """The RuleTerms whose first word stands at `slot`. Raises Undecodable."""
-    return RuleTerms(max_share_out=reader.uint(slot, 16), may_owe=reader.flag(slot + 1))
+    return RuleTerms(
+        max_share_out=reader.uint(slot, 16), may_owe=reader.flag(slot + 1), park=reader.flag(slot + 2)
+    )
 
 
 def _leg(leg: Reader) -> Leg:

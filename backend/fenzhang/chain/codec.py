@@ -275,9 +275,9 @@ def leg_values(leg: Leg) -> tuple[int, int, int, int, int, bytes, bytes]:
     )
 
 
-def terms_values(terms: RuleTerms) -> tuple[int, bool]:
+def terms_values(terms: RuleTerms) -> tuple[int, bool, bool]:
     """Terms as the tuple that `encode_call` takes; RuleTerms(*values) is the inverse."""
-    return terms.max_share_out, terms.may_owe
+    return terms.max_share_out, terms.may_owe, terms.park
 
 
 def legs_from_values(values: Iterable[Sequence[Any]]) -> tuple[Leg, ...]:

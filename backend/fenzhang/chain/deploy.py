@@ -45,7 +45,7 @@ APPROVER_FUNCTIONS = ("approve",)
 """Functions of RuleBook for the rule approver."""
 GUARDIAN_FUNCTIONS = {
     "RuleBook": ("veto",),
-    "ParticipantRegistry": ("setMaxShareOut", "setFrozen"),
+    "ParticipantRegistry": ("setMaxShareOut", "setFrozen", "nameHeir"),
     "Conditions": ("setFrozen",),
 }
 """Functions of each contract for the guardian."""
@@ -180,6 +180,7 @@ async def _create_contracts(runner: StepRunner, admin: LocalKey) -> dict[str, by
             addresses["RuleBook"],
             addresses["Conditions"],
         ),
+        "LedgerView": lambda: (addresses["SplitLedger"],),
     }
     for name, constructor in arguments.items():
         await runner.begin(name, None, encode_deployment(name, *constructor()))
@@ -256,6 +257,7 @@ async def _describe(
         rule_book=addresses["RuleBook"],
         conditions=addresses["Conditions"],
         split_ledger=addresses["SplitLedger"],
+        ledger_view=addresses["LedgerView"],
         code_hashes=hashes,
         compiler=artifact("SplitLedger").compiler,
     )

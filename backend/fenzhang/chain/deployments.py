@@ -26,6 +26,7 @@ _FIELDS = {
     "RuleBook": "rule_book",
     "Conditions": "conditions",
     "SplitLedger": "split_ledger",
+    "LedgerView": "ledger_view",
 }
 
 
@@ -44,6 +45,7 @@ class Deployment:
     rule_book: bytes
     conditions: bytes
     split_ledger: bytes
+    ledger_view: bytes
     code_hashes: Mapping[str, bytes]
     compiler: str
 

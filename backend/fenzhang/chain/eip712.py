@@ -32,7 +32,7 @@ AUTHORIZATION_TYPE = (
     + INSTRUCTION_TYPE
 )
 LEG_TYPE = "Leg(int8 parent,uint8 kind,uint96 value,uint96 min,uint96 max,bytes32 recipient,bytes32 role)"
-RULE_TERMS_TYPE = "RuleTerms(uint16 maxShareOut,bool mayOwe)"
+RULE_TERMS_TYPE = "RuleTerms(uint16 maxShareOut,bool mayOwe,bool park)"
 RULE_PROPOSAL_TYPE = (
     "RuleProposal(bytes32 platform,bytes32 ruleId,uint32 version,uint64 effectiveFrom,Leg[] legs,"
     "RuleTerms terms)" + LEG_TYPE + RULE_TERMS_TYPE
@@ -189,7 +189,7 @@ def leg_hash(leg: Leg) -> bytes:
 
 def terms_hash(terms: RuleTerms) -> bytes:
     """EIP-712 struct hash of a version's terms."""
-    return keccak(_RULE_TERMS_HASH + word(terms.max_share_out) + word(terms.may_owe))
+    return keccak(_RULE_TERMS_HASH + word(terms.max_share_out) + word(terms.may_owe) + word(terms.park))
 
 
 def proposal_hash(  # noqa: PLR0917 -- the fields of RuleProposal in its order

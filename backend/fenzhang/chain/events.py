@@ -29,6 +29,7 @@ from fenzhang.chain.eventtypes import (
     Event,
     ExpiryPassedOver,
     FreezeChanged,
+    HeirNamed,
     InstructionRejected,
     LedgerEvent,
     LogPosition,
@@ -49,6 +50,7 @@ from fenzhang.chain.eventtypes import (
     RuleRetired,
     RuleVetoed,
     SplitReturned,
+    SuspenseResolved,
 )
 from fenzhang.chain.keccak import keccak
 from fenzhang.domain.records import ParticipantStatus, RecordKind
@@ -70,6 +72,7 @@ __all__ = [
     "Event",
     "ExpiryPassedOver",
     "FreezeChanged",
+    "HeirNamed",
     "InstructionRejected",
     "LedgerEvent",
     "LogPosition",
@@ -90,6 +93,7 @@ __all__ = [
     "RuleRetired",
     "RuleVetoed",
     "SplitReturned",
+    "SuspenseResolved",
     "decode_logs",
     "join_terms",
 ]
@@ -181,13 +185,16 @@ _EVENTS: dict[str, dict[str, _Decoder]] = {
         "ConsentChanged(bytes32,bytes32,bool)": lambda at, t, d: ConsentChanged(
             at, t.raw(1), t.raw(2), d.flag(0)
         ),
+        "HeirNamed(bytes32,bytes32,address)": lambda at, t, _: HeirNamed(
+            at, t.raw(1), t.raw(2), t.address(3)
+        ),
         "ParticipantPlaced(bytes32,bytes32,uint8)": lambda at, t, d: ParticipantPlaced(
             at, t.raw(1), t.raw(2), d.uint(0, 8)
         ),
     },
     "RuleBook": {
         "RuleProposed(bytes32,bytes32,uint32,uint64,bytes32,"
-        "(int8,uint8,uint96,uint96,uint96,bytes32,bytes32)[],(uint16,bool))": _rule_proposed,
+        "(int8,uint8,uint96,uint96,uint96,bytes32,bytes32)[],(uint16,bool,bool))": _rule_proposed,
         "RuleApproved(bytes32,bytes32,uint32,bytes32,address)": lambda at, t, d: RuleApproved(
             at, t.raw(1), t.raw(2), t.uint(3, 32), d.raw(0), d.address(1)
         ),
@@ -237,6 +244,9 @@ _EVENTS: dict[str, dict[str, _Decoder]] = {
         ),
         "BatchSealed(uint256,bytes32,uint256)": lambda at, t, d: BatchSealed(
             at, t.uint(1), d.raw(0), d.uint(1)
+        ),
+        "SuspenseResolved(bytes3,bytes32,bytes32,uint96)": lambda at, t, d: SuspenseResolved(
+            at, currency_text(t.fixed(1, 3)), t.raw(2), t.raw(3), d.uint(0, 96)
         ),
         "CurrencyChanged(bytes3,bool)": lambda at, t, d: CurrencyChanged(
             at, currency_text(t.fixed(1, 3)), d.flag(0)

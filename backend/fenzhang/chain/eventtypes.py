@@ -62,6 +62,16 @@ class ConsentChanged:
 
 
 @dataclass(frozen=True, slots=True)
+class HeirNamed:
+    """A guardian named who gets what waits for a closed participant."""
+
+    at: LogPosition
+    participant: bytes
+    heir: bytes
+    guardian: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class ParticipantPlaced:
     """A participant stands directly below `parent` now (32 zero bytes for nobody), on `level` from the top."""
 
@@ -375,6 +385,17 @@ class CurrencyChanged:
 
 
 @dataclass(frozen=True, slots=True)
+class SuspenseResolved:
+    """All that waited in a participant's suspense position went to `heir`: itself, or a closed one's heir."""
+
+    at: LogPosition
+    currency: str
+    participant: bytes
+    heir: bytes
+    amount: int
+
+
+@dataclass(frozen=True, slots=True)
 class RoleGranted:
     """An account has a role from `since` on (Unix seconds). `delay` is its execution delay in seconds."""
 
@@ -416,6 +437,7 @@ LedgerEvent = (
     | AuthorizationRejected
     | AuthorizationSkipped
     | BatchSealed
+    | SuspenseResolved
     | CurrencyChanged
 )
 """Events of SplitLedger."""
@@ -431,6 +453,7 @@ Event = (
     | ParticipantFreezeChanged
     | ConsentChanged
     | ParticipantPlaced
+    | HeirNamed
     | MaxShareOutChanged
     | RuleProposed
     | RuleApproved

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from fenzhang.chain.abi import word
+from fenzhang.chain.abi import currency_bytes, word
 from fenzhang.chain.eip712 import capture_hash
 from fenzhang.chain.keccak import keccak
 from fenzhang.domain.allocation import Allocation
@@ -46,6 +46,11 @@ def content_of_return(split_id: bytes, allocations: Sequence[Allocation]) -> byt
 def content_of_refund(takes: Sequence[Allocation]) -> bytes:
     """Content hash of a REFUND record. What came from held money is the rest of its amount."""
     return keccak(_OFFSET_1 + _allocations(takes))
+
+
+def content_of_resolution(currency: str, heir: bytes) -> bytes:
+    """Content hash of a RESOLUTION: the currency, and who got what waited."""
+    return keccak(currency_bytes(currency).ljust(32, b"\0") + heir)
 
 
 def content_of_rejection(reason: bytes) -> bytes:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from fenzhang.chain.abi import role_bytes
+from fenzhang.chain.abi import currency_bytes, role_bytes
 from fenzhang.chain.codec import encode_call, leg_values, terms_values
 from fenzhang.domain.rules import NO_TERMS, Leg, RuleTerms
 
@@ -35,6 +35,16 @@ def resume_call(participant: bytes) -> bytes:
 def close_call(participant: bytes) -> bytes:
     """ParticipantRegistry.close, the registrar's."""
     return encode_call("ParticipantRegistry", "close", participant)
+
+
+def name_heir_call(participant: bytes, heir: bytes) -> bytes:
+    """ParticipantRegistry.nameHeir, a guardian's."""
+    return encode_call("ParticipantRegistry", "nameHeir", participant, heir)
+
+
+def resolve_call(currency: str, participant: bytes) -> bytes:
+    """SplitLedger.resolve; anyone may send it."""
+    return encode_call("SplitLedger", "resolve", currency_bytes(currency), participant)
 
 
 def place_call(participant: bytes, parent: bytes) -> bytes:

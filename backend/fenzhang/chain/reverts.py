@@ -24,7 +24,14 @@ from fenzhang.chain.keccak import keccak
 from fenzhang.domain.errors import REJECTIONS, FenzhangError, Rejection
 from fenzhang.domain.records import RuleState
 
-CONTRACTS = ("AccessManager", "ParticipantRegistry", "RuleBook", "Conditions", "SplitLedger")
+CONTRACTS = (
+    "AccessManager",
+    "ParticipantRegistry",
+    "RuleBook",
+    "Conditions",
+    "SplitLedger",
+    "LedgerView",
+)
 """The deployed contracts, in order of deployment."""
 
 _TYPES: dict[str, tuple[str, ...]] = {
@@ -70,6 +77,7 @@ _TYPES: dict[str, tuple[str, ...]] = {
     "SplitLedger_LeafNotReturnable": ("bytes32", "uint256", "uint256", "uint256"),
     "SplitLedger_InsufficientRefundable": ("bytes32", "uint256", "uint256"),
     "SplitLedger_InsufficientPosition": ("bytes32", "uint256", "int256"),
+    "SplitLedger_NothingParked": ("bytes3", "bytes32"),
 }
 """Argument types of the errors that reject; `role` is a bytes32 name and RuleState a uint8."""
 _SOLIDITY = {"role": "bytes32", "RuleState": "uint8"}

@@ -97,7 +97,7 @@ class ChainView:
         """The same contracts at another block."""
         return replace(self, block=block)
 
-    # -------------------------------------------------------------------------- SplitLedger
+    # -------------------------------------------------------------------------- LedgerView
 
     async def order_slots(self, order_ids: Sequence[bytes]) -> list[int]:
         """Slots of orders: commitment << 96 | held; 0 means never captured."""
@@ -108,16 +108,16 @@ class ChainView:
         return await self._chunked("positions", (currency_bytes(currency),), participants)
 
     async def shared_out(self, order_ids: Sequence[bytes]) -> list[int]:
-        """What left the merchants of orders, as far as it is kept (see ISplitLedger), minor units."""
+        """What left the merchants of orders, as far as it is kept (see ILedgerView), minor units."""
         return await self._chunked("sharedOut", (), order_ids)
 
     async def totals(self, currency: str) -> Totals:
         """Totals of a currency."""
-        return Totals(*await self._call("SplitLedger", "totals", currency_bytes(currency)))
+        return Totals(*await self._call("LedgerView", "totals", currency_bytes(currency)))
 
     async def batch_count(self) -> int:
         """Number of the last sealed batch; they count up from 1."""
-        [count] = await self._call("SplitLedger", "batchCount")
+        [count] = await self._call("LedgerView", "batchCount")
         return int(count)
 
     async def batch_root(self, batch: int) -> bytes:
@@ -127,12 +127,12 @@ class ChainView:
 
     async def batch_roots(self, batches: Sequence[int]) -> list[bytes]:
         """Roots of many batches."""
-        results = await self._calls("SplitLedger", "batchRoot", [(batch,) for batch in batches])
+        results = await self._calls("LedgerView", "batchRoot", [(batch,) for batch in batches])
         return [root for (root,) in results]
 
     async def nonce_bitmap(self, signer: bytes, word: int) -> int:
         """The 256 nonce bits of a signer at a word position (nonce >> 8). A set bit is a used nonce."""
-        [bits] = await self._call("SplitLedger", "nonceBitmap", signer, word)
+        [bits] = await self._call("LedgerView", "nonceBitmap", signer, word)
         return int(bits)
 
     async def nonce_used(self, signer: bytes, nonce: int) -> bool:
@@ -141,7 +141,7 @@ class ChainView:
 
     async def is_recorded(self, batch: int, leaf: bytes, proof: Sequence[bytes]) -> bool:
         """Whether the chain finds a leaf in a sealed batch by this proof."""
-        [found] = await self._call("SplitLedger", "isRecorded", batch, leaf, proof)
+        [found] = await self._call("LedgerView", "isRecorded", batch, leaf, proof)
         return bool(found)
 
     # -------------------------------------------------------------------------- ParticipantRegistry
@@ -250,7 +250,7 @@ class ChainView:
         return [decode_result(contract, function, data) for data in results]
 
     async def _chunked(self, function: str, first: tuple[Any, ...], ids: Sequence[bytes]) -> list[int]:
-        results = await self._calls("SplitLedger", function, [(*first, chunk) for chunk in chunks(ids)])
+        results = await self._calls("LedgerView", function, [(*first, chunk) for chunk in chunks(ids)])
         return [value for (values,) in results for value in values]
 
 

@@ -15,7 +15,7 @@ WALLET_GAS = 200_000
 _IS_VALID = keccak(b"isValidSignature(bytes32,bytes)")[:4]
 """Selector of the question, and the answer yes."""
 _YES_OF_WALLET = _IS_VALID.ljust(32, b"\0")
-_YES_OF_LEDGER = (1).to_bytes(32, "big")
+_YES_OF_REGISTRY = (1).to_bytes(32, "big")
 _TRANSACTION_GAS = 21_000
 _WARM = 2_500
 """`settle` has looked at the account before it asks, so asking costs it that much less than a fresh call."""
@@ -29,14 +29,16 @@ class WalletQuestion:
     digest: bytes
     signature: bytes
 
-    async def by_ledger(self, node: NodeClient, ledger: bytes, block: BlockTag = "latest") -> bool:
-        """The answer that `settle` of the SplitLedger `ledger` gets with its allowance of gas.
+    async def by_registry(self, node: NodeClient, registry: bytes, block: BlockTag = "latest") -> bool:
+        """The answer that `settle` gets from the ParticipantRegistry `registry` with its allowance of gas.
 
         Raises NodeUnavailable, RpcError.
         """
-        data = encode_call("SplitLedger", "isWalletSignature", self.wallet, self.digest, self.signature)
+        data = encode_call(
+            "ParticipantRegistry", "isWalletSignature", self.wallet, self.digest, self.signature
+        )
         gas = WALLET_GAS + _WARM + _TRANSACTION_GAS + sum(16 if byte else 4 for byte in data)
-        return await node.call(ledger, data, block, gas=gas) == _YES_OF_LEDGER
+        return await node.call(registry, data, block, gas=gas) == _YES_OF_REGISTRY
 
     async def by_anybody(self, node: NodeClient, block: BlockTag = "latest", gas: int | None = None) -> bool:
         """The answer with up to `gas`, without a limit by default. Raises NodeUnavailable, RpcError."""

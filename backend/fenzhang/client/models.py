@@ -35,6 +35,9 @@ class InstructionType(StrEnum):
     CAP = "CAP"
     CONDITION = "CONDITION"
     CONFIRMATION = "CONFIRMATION"
+    CLOSE = "CLOSE"
+    HEIR = "HEIR"
+    RESOLVE = "RESOLVE"
 
 
 class State(StrEnum):
@@ -278,6 +281,7 @@ class LeafAllocation:
     returnable: int
     refunded: int = 0
     out_participant_no: str | None = None
+    parked: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

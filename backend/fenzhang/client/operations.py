@@ -46,6 +46,7 @@ from fenzhang.client.reading import reader
 from fenzhang.client.session import Call, Repeat, Session
 from fenzhang.client.signatures import Signatures
 from fenzhang.client.signing import PlatformKey
+from fenzhang.client.suspense import SuspenseOperations
 from fenzhang.domain.rules import NO_TERMS, Leg
 
 T = TypeVar("T")
@@ -62,7 +63,7 @@ _PATHS = {
 }
 
 
-class Operations(ConditionOperations, FileOperations, FreezeOperations, LedgerOperations):
+class Operations(ConditionOperations, FileOperations, FreezeOperations, LedgerOperations, SuspenseOperations):
     """The API as flows over one session. `key` signs for a platform; without one its keystore key does."""
 
     def __init__(self, session: Session, key: PlatformKey | None = None) -> None:
@@ -125,6 +126,10 @@ class Operations(ConditionOperations, FileOperations, FreezeOperations, LedgerOp
     def resume_participant(self, reference: str, out_request_no: str) -> Flow[Instruction]:
         """Resume a suspended participant."""
         return (yield from self._request_change(f"/v1/participants/{reference}/resume", out_request_no))
+
+    def close_participant(self, reference: str, out_request_no: str) -> Flow[Instruction]:
+        """Close a participant, for ever."""
+        return (yield from self._request_change(f"/v1/participants/{reference}/close", out_request_no))
 
     def place_participant(self, reference: str, parent: str | None, out_request_no: str) -> Flow[Instruction]:
         """Put a participant directly below `parent`, or with None at the top."""

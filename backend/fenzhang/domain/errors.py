@@ -435,6 +435,14 @@ class InsufficientPosition(Rejection):
     fields = ("recipient", "amount", "position")
 
 
+class NothingParked(Rejection):
+    """Nothing waits for the participant in this currency."""
+
+    code = "nothing_parked"
+    contract_error = "SplitLedger_NothingParked"
+    fields = ("currency", "participant")
+
+
 def _rejections(base: type[Rejection]) -> dict[str, type[Rejection]]:
     return {cls.contract_error: cls for cls in base.__subclasses__() if cls.contract_error}
 

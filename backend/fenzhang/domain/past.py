@@ -18,16 +18,25 @@ def held_change(kind: RecordKind, amount: int, taken: int) -> int:
             return amount
         case RecordKind.REFUND:
             return taken - amount
-        case RecordKind.REJECTION:
+        case RecordKind.REJECTION | RecordKind.RESOLUTION:
             return 0
         case _:
             return -amount
 
 
 def add_up(kind: RecordKind, amount: int, allocations: Sequence[Allocation]) -> bool:
-    """Whether a record's allocations, if it has any, come to its amount; those of a REFUND to no more than it."""
+    """Whether a record's allocations, if it has any, come to its amount; those of a REFUND to no more than it.
+
+    Those of a RESOLUTION are from where and to whom, each the whole amount.
+    """
     total = sum(allocation.amount for allocation in allocations)
-    return total <= amount if kind is RecordKind.REFUND else not allocations or total == amount
+    match kind:
+        case RecordKind.REFUND:
+            return total <= amount
+        case RecordKind.RESOLUTION:
+            return [allocation.amount for allocation in allocations] == [amount, amount]
+        case _:
+            return not allocations or total == amount
 
 
 def order_leaves(past: Sequence[PastRecord], merchant: bytes) -> list[Allocation]:

@@ -44,6 +44,7 @@ class RecordKind(IntEnum):
     RETURN = 3
     REJECTION = 4
     REFUND = 5
+    RESOLUTION = 6
 
 
 class RuleState(IntEnum):

@@ -62,6 +62,8 @@ class RuleTerms:
     """Basis points of an order's captured amount that splits may give to others than its merchant; 0 means no cap."""
     may_owe: bool = False
     """A return may make a recipient's position negative."""
+    park: bool = False
+    """Shares of recipients that are not active any more wait in suspense positions; else such a split is rejected."""
 
 
 NO_TERMS = RuleTerms()

@@ -75,8 +75,9 @@ from fenzhang.domain.records import (
     RecordKind,
     RuleState,
 )
-from fenzhang.domain.rules import MAX_CHAIN_AMOUNT, given_indices, roles_of
+from fenzhang.domain.rules import MAX_CHAIN_AMOUNT, RuleTerms, given_indices, roles_of
 from fenzhang.domain.sharing import check_share_out, count_share_out
+from fenzhang.domain.suspense import suspense_id
 from fenzhang.domain.world import NO_AUTHORITY, Order, World
 
 NOBODY = bytes(32)
@@ -305,9 +306,11 @@ def _decide_split(world: World, order: Order, instruction: Instruction) -> Outco
     legs = world.legs_of(capture)
     check_given_count(legs, instruction.amounts)
     bindings = _bind(world, capture, instruction)
-    allocations = allocate(legs, instruction.amount, bindings, instruction.amounts)
-    for allocation in allocations:
-        _check_active(world, allocation.recipient)
+    terms = world.version_of(capture).terms
+    allocations = [
+        Allocation(payee(world, each.recipient, terms), each.amount)
+        for each in allocate(legs, instruction.amount, bindings, instruction.amounts)
+    ]
     check_share_out(world, order, allocations)
     return Outcome(RecordKind.SPLIT, instruction.amount, tuple(allocations))
 
@@ -386,8 +389,7 @@ def _decide_return(world: World, order: Order, instruction: Instruction, *, firs
     takes = _takes(instruction, weights)
     allocations = tuple(Allocation(leaf.recipient, take) for leaf, take in zip(leaves, takes, strict=True))
     check_not_frozen(world, order, instruction.split_id, allocations)
-    _check_positions(world, order.capture, allocations)
-    return Outcome(RecordKind.RETURN, instruction.amount, allocations)
+    return Outcome(RecordKind.RETURN, instruction.amount, _debit(world, order.capture, allocations))
 
 
 def _decide_refund(world: World, order: Order, instruction: Instruction, *, first: bool) -> Outcome:
@@ -405,8 +407,7 @@ def _decide_refund(world: World, order: Order, instruction: Instruction, *, firs
     takes = spread_takes(weights, max(instruction.amount - order.held, 0))
     allocations = tuple(Allocation(leaf.recipient, take) for leaf, take in zip(leaves, takes, strict=True))
     check_not_frozen(world, order, NOBODY, allocations)
-    _check_positions(world, order.capture, allocations)
-    return Outcome(RecordKind.REFUND, instruction.amount, allocations)
+    return Outcome(RecordKind.REFUND, instruction.amount, _debit(world, order.capture, allocations))
 
 
 def _takes(instruction: Instruction, weights: Sequence[int]) -> Sequence[int]:
@@ -431,20 +432,43 @@ def check_not_frozen(world: World, order: Order, split_id: bytes, takes: Sequenc
         if named and (order_id, record.id) in world.frozen_orders:
             raise SplitFrozen(order_id, record.id)
     for take in takes:
-        if take.amount and take.recipient in world.frozen_participants:
+        whose = {take.recipient, suspense_id(take.recipient)}
+        if take.amount and not whose.isdisjoint(world.frozen_participants):
             raise ParticipantFrozen(take.recipient)
 
 
-def _check_positions(world: World, capture: Capture, takes: Sequence[Allocation]) -> None:
-    """Who falls short must be allowed to owe. Somebody may stand on several leaves: needs are added up leaf by leaf."""
+def _debit(world: World, capture: Capture, takes: Sequence[Allocation]) -> tuple[Allocation, ...]:
+    """Who gives what leaves have to give.
+
+    Where a position falls short, the participant's other one gives (its suspense position, or its own), if that has as
+    much; else for a suspense position the participant's heir.
+
+    Who falls short must be allowed to owe. Somebody may stand on several leaves: needs are added up leaf by leaf.
+    """
     needed: defaultdict[bytes, int] = defaultdict(int)
+    given = []
     for take in takes:
-        if not take.amount:
-            continue
-        needed[take.recipient] += take.amount
-        position = world.positions.get((capture.currency, take.recipient), 0)
-        if needed[take.recipient] > position and not world.version_of(capture).terms.may_owe:
-            raise InsufficientPosition(take.recipient, needed[take.recipient], position)
+        payer = take.recipient
+        if take.amount:
+            positions = {who: world.positions.get((capture.currency, who), 0) for who in _both(payer)}
+            if needed[payer] + take.amount > positions[payer]:
+                other = suspense_id(payer)
+                payer = other if needed[other] + take.amount <= positions[other] else _stand_in(world, payer)
+            needed[payer] += take.amount
+            position = world.positions.get((capture.currency, payer), 0)
+            if needed[payer] > position and not world.version_of(capture).terms.may_owe:
+                raise InsufficientPosition(payer, needed[payer], position)
+        given.append(Allocation(payer, take.amount))
+    return tuple(given)
+
+
+def _both(payer: bytes) -> tuple[bytes, bytes]:
+    return payer, suspense_id(payer)
+
+
+def _stand_in(world: World, payer: bytes) -> bytes:
+    heir = world.heir_of(suspense_id(payer))
+    return payer if heir is None or heir in world.frozen_participants else heir
 
 
 def apply_instruction(world: World, instruction: Instruction, outcome: Outcome) -> None:
@@ -471,6 +495,17 @@ def apply_instruction(world: World, instruction: Instruction, outcome: Outcome) 
 
 
 # ------------------------------------------------------------------------------ standings
+
+
+def payee(world: World, recipient: bytes, terms: RuleTerms) -> bytes:
+    """Whose position gets a share: the recipient's, or if it is not active any more its suspense position.
+
+    Raises RecipientNotActive.
+    """
+    if terms.park and world.status_of(recipient) in {ParticipantStatus.SUSPENDED, ParticipantStatus.CLOSED}:
+        return suspense_id(recipient)
+    _check_active(world, recipient)
+    return recipient
 
 
 def _check_active(world: World, recipient: bytes) -> None:

@@ -136,6 +136,8 @@ class World:
     frozen_participants: dict[bytes, Freeze] = field(default_factory=dict)
     conditions: dict[tuple[bytes, bytes], Condition] = field(default_factory=dict)
     """By platform and condition id."""
+    heirs: dict[bytes, bytes] = field(default_factory=dict)
+    """Who gets what waits for closed participants."""
 
     def status_of(self, participant: bytes) -> ParticipantStatus:
         """Standing of a participant; UNKNOWN when never enrolled."""
@@ -146,6 +148,16 @@ class World:
         """Signing address of a participant, 20 zero bytes for none."""
         found = self.participants.get(participant)
         return NO_AUTHORITY if found is None else found.authority
+
+    def heir_of(self, participant: bytes) -> bytes | None:
+        """Who gets what waits for a participant: itself, or for a closed one its named heir; None for nobody."""
+        match self.status_of(participant):
+            case ParticipantStatus.UNKNOWN:
+                return None
+            case ParticipantStatus.CLOSED:
+                return self.heirs.get(participant)
+            case _:
+                return participant
 
     def is_frozen(self, order_id: bytes) -> bool:
         """Whether a guardian has frozen an order as a whole."""

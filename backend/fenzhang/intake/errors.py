@@ -231,6 +231,15 @@ class ParticipantNotSuspended(Conflict):
     code = "participant_not_suspended"
 
 
+class HeirNotPossible(Conflict):
+    """Nobody, or not this one, can stand in for the participant."""
+
+    code = "heir_not_possible"
+
+    def __init__(self, reference: str, why: str) -> None:
+        super().__init__(f"{reference!r} cannot get this heir: {why}", reference=reference)
+
+
 class PlaceNotPossible(Conflict):
     """The participant cannot stand there: others stand below it, or it would stand too deep or below itself."""
 

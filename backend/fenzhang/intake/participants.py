@@ -119,11 +119,13 @@ async def enrol_recipient(session: AsyncSession, actor: Actor, reference: str) -
 
 # ------------------------------------------------------------------------------ standing
 
+_CLOSABLE = frozenset({ParticipantStatus.ACTIVE, ParticipantStatus.SUSPENDED})
+
 
 async def change_standing(
     session: AsyncSession, actor: Actor, participant: Participant, kind: InstructionType, reference: str
 ) -> Outcome:
-    """SUSPEND or RESUME a participant under the client's own `reference`.
+    """SUSPEND, RESUME or CLOSE a participant under the client's own `reference`.
 
     Raises ReferenceConflict, ParticipantNotActive, ParticipantNotSuspended.
     """
@@ -139,6 +141,8 @@ async def change_standing(
                 reference=participant.reference,
                 status=status.name,
             )
+        if kind is InstructionType.CLOSE and status not in _CLOSABLE:
+            raise ParticipantNotActive(participant.reference, status)
         return participant.id, StandingChange(participant=participant.id)
 
     return await once(session, actor, actor.namespace, kind, reference, content=content, ask=ask)

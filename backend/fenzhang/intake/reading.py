@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from fenzhang.domain import identifiers
 from fenzhang.domain.records import NOTHING, RecordKind
+from fenzhang.domain.suspense import suspense_id
 from fenzhang.intake.conditions import ConditionReading, condition_with_id
 from fenzhang.intake.errors import Unknown, UnknownInstruction, UnknownOrderReference, UnknownSplitReference
 from fenzhang.intake.freezes import freezes_of
@@ -250,9 +251,10 @@ async def share_out_of(session: AsyncSession, order_id: bytes, merchant: bytes) 
 
 
 async def references_of(session: AsyncSession, platform_id: bytes, ids: Iterable[bytes]) -> dict[bytes, str]:
-    """The platform's own references of participants, by id."""
+    """The platform's own references of participants, by id; of suspense positions, those of the participants."""
     found: dict[bytes, str] = {}
-    for chunk in chunks(sorted(set(ids))):
+    named = set(ids)
+    for chunk in chunks(sorted(named | set(map(suspense_id, named)))):
         query = select(Participant.platform_id, Participant.id, Participant.reference).where(
             Participant.id.in_(chunk)
         )

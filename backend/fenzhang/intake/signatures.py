@@ -34,6 +34,7 @@ class Network:
     chain_id: int
     split_ledger: bytes
     rule_book: bytes
+    participant_registry: bytes
     conditions: bytes
 
     @property
@@ -56,11 +57,11 @@ class Network:
 class ContractSignature:
     """A signature that is no ECDSA signature of its authority. If that is a contract (ERC-1271), it can be asked.
 
-    `ledger` is the SplitLedger that will ask, None for a signature that is for another contract.
+    `registry` is the ParticipantRegistry that will ask for SplitLedger, None for what another contract asks itself.
     """
 
     asked: WalletQuestion
-    ledger: bytes | None
+    registry: bytes | None
 
 
 class SignatureUndecided(SignatureRefused):
@@ -85,8 +86,8 @@ class SignatureUndecided(SignatureRefused):
 async def contract_confirms(node: NodeClient, question: ContractSignature) -> bool:
     """Whether the authority is a contract that calls the signature valid. A node that is away confirms nothing."""
     try:
-        if question.ledger is not None:
-            return await question.asked.by_ledger(node, question.ledger)
+        if question.registry is not None:
+            return await question.asked.by_registry(node, question.registry)
         return await question.asked.by_anybody(node)
     except (NodeUnavailable, RpcError):
         return False
@@ -107,8 +108,8 @@ class Verifier:
         self, domain: SigningDomain, authority: bytes, digest: bytes, signature: bytes, field_name: str
     ) -> None:
         """Raises SignatureUndecided naming the field, unless `signature` is `authority`'s (20 bytes) over `digest`."""
-        ledger = self.network.split_ledger if domain == self.network.ledger_domain else None
-        question = ContractSignature(WalletQuestion(authority, digest, signature), ledger)
+        registry = self.network.participant_registry if domain == self.network.ledger_domain else None
+        question = ContractSignature(WalletQuestion(authority, digest, signature), registry)
         if recover(digest, signature) != authority and question not in self.confirmed:
             raise SignatureUndecided(question, domain, field_name)
 

@@ -10,10 +10,11 @@ from sqlalchemy import Select, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import InstrumentedAttribute
 
+from fenzhang.domain.suspense import suspense_id
 from fenzhang.ledger.chart import AccountKey
 from fenzhang.store.bulk import chunks
 from fenzhang.store.sums import half_sums, whole
-from fenzhang.store.tables import Account, AccountKind, Posting
+from fenzhang.store.tables import Account, AccountKind, Participant, Posting
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +130,38 @@ async def position(
         for account_id in numbers:
             result[accounts[account_id]] = credits_.get(account_id, 0) - debits.get(account_id, 0)
     return result
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """What waits in the suspense position of a participant, minor units. `reference` is its platform's name for it."""
+
+    participant_id: bytes
+    reference: str
+    currency: str
+    amount: int
+
+
+async def in_suspense(session: AsyncSession, platform_id: bytes) -> list[Waiting]:
+    """What waits for participants of a platform, by reference and currency."""
+    enrolled = select(Participant.id).where(Participant.id == Account.participant_id).exists()
+    strangers = select(Account.participant_id).where(
+        Account.kind == AccountKind.RECIPIENT_PAYABLE.value, ~enrolled
+    )
+    suspended = {suspense_id(owner): owner for owner in (await session.execute(strangers)).scalars()}
+    names: dict[bytes, str] = {}
+    for chunk in chunks(sorted(suspended)):
+        query = select(Participant.id, Participant.reference).where(
+            Participant.id.in_(chunk), Participant.platform_id == platform_id
+        )
+        names |= {row.id: row.reference for row in await session.execute(query)}
+    found = await position(session, [suspended[participant] for participant in names])
+    waiting = [
+        Waiting(suspense_id(owner), names[suspense_id(owner)], currency, amount)
+        for (owner, currency), amount in found.items()
+        if amount
+    ]
+    return sorted(waiting, key=lambda each: (each.reference, each.currency))
 
 
 @dataclass(frozen=True, slots=True)

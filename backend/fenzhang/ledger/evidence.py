@@ -18,6 +18,7 @@ from fenzhang.chain.evidence import (
     content_of_refund,
     content_of_rejection,
     content_of_release,
+    content_of_resolution,
     content_of_return,
     content_of_split,
     next_head,
@@ -25,7 +26,7 @@ from fenzhang.chain.evidence import (
 )
 from fenzhang.domain.allocation import Allocation
 from fenzhang.domain.past import add_up, held_change
-from fenzhang.domain.records import Capture, RecordKind
+from fenzhang.domain.records import NOTHING, Capture, RecordKind
 from fenzhang.ledger.chart import AccountKey
 from fenzhang.ledger.differences import Check, Difference
 from fenzhang.ledger.posting import draft
@@ -36,7 +37,6 @@ from fenzhang.store.reasons import reason_to_json
 _Entry = tuple[AccountKey | int, AccountKey | int, int]
 """Debit account, credit account (its number if there is no such account), amount."""
 _PAGE = 2_000
-_ID_SIZE = 32
 
 
 @dataclass(slots=True)
@@ -76,8 +76,9 @@ async def examine(
     async for records, leaves, postings in _pages(session):
         for record in records:
             allocations = tuple(leaves.get(record.id, ()))
-            _check_leaf(evidence, record, allocations)
-            _check_postings(evidence, record, allocations, postings.get(record.id, []), accounts)
+            posted = postings.get(record.id, [])
+            _check_leaf(evidence, record, allocations, _currency_of(posted, accounts))
+            _check_postings(evidence, record, allocations, posted, accounts)
             if record.canonical:
                 _take(evidence, record, allocations)
     return evidence
@@ -119,9 +120,11 @@ async def _pages(
         after = last
 
 
-def _check_leaf(evidence: Evidence, record: Row[Any], allocations: tuple[Allocation, ...]) -> None:
+def _check_leaf(
+    evidence: Evidence, record: Row[Any], allocations: tuple[Allocation, ...], currency: str
+) -> None:
     book = evidence.books.get(record.order_id)
-    content = _content(record, book, allocations)
+    content = _content(record, book, allocations, currency)
     if content is None:
         # An orphaned record of an order that is not captured (any more): its leaf cannot be made again.
         return
@@ -151,20 +154,28 @@ def _reason_holds(reason: dict[str, Any] | None) -> bool:
     return said == {key: reason.get(key) for key in said}
 
 
-def _content(record: Row[Any], book: Book | None, allocations: tuple[Allocation, ...]) -> bytes | None:
+def _content(
+    record: Row[Any], book: Book | None, allocations: tuple[Allocation, ...], currency: str
+) -> bytes | None:
+    content: bytes | None
     match RecordKind(record.kind):
         case RecordKind.CAPTURE:
-            return capture_hash(book.capture) if book and record.canonical else None
+            content = capture_hash(book.capture) if book and record.canonical else None
         case RecordKind.SPLIT:
-            return content_of_split(allocations)
+            content = content_of_split(allocations)
         case RecordKind.RELEASE:
-            return content_of_release(allocations[0].recipient if allocations else bytes(_ID_SIZE))
+            content = content_of_release(allocations[0].recipient if allocations else NOTHING)
         case RecordKind.RETURN:
-            return content_of_return(record.split_id or bytes(_ID_SIZE), allocations)
+            content = content_of_return(record.split_id or NOTHING, allocations)
         case RecordKind.REFUND:
-            return content_of_refund(allocations)
+            content = content_of_refund(allocations)
+        case RecordKind.RESOLUTION:
+            # Without its postings and allocations, which are differences themselves, it cannot be made again.
+            known = currency and allocations
+            content = content_of_resolution(currency, allocations[-1].recipient) if known else None
         case RecordKind.REJECTION:
-            return content_of_rejection(bytes.fromhex((record.reason or {}).get("data", "0x")[2:]))
+            content = content_of_rejection(bytes.fromhex((record.reason or {}).get("data", "0x")[2:]))
+    return content
 
 
 def _check_postings(
@@ -245,7 +256,7 @@ def _account(account: AccountKey | int) -> str:
 
 def _take(evidence: Evidence, record: Row[Any], allocations: tuple[Allocation, ...]) -> None:
     evidence.batches[record.batch].append(record.leaf)
-    if record.kind == RecordKind.REJECTION:
+    if record.kind in {RecordKind.REJECTION, RecordKind.RESOLUTION}:
         return
     book = evidence.books.get(record.order_id)
     if book is None:

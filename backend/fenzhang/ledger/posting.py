@@ -2,7 +2,8 @@
 
 CAPTURE: debit bank custody, credit order held. SPLIT and RELEASE: debit order held, credit recipient payable.
 RETURN: debit recipient payable, credit order held. REFUND: debit order held and recipient payable, credit buyer refund
-payable. REJECTION: none. A leaf of 0 makes none either.
+payable. RESOLUTION: debit recipient payable of the suspense position, credit that of who gets it. REJECTION: none. A
+leaf of 0 makes none either.
 """
 
 from __future__ import annotations
@@ -43,7 +44,8 @@ def draft(
 ) -> list[Draft]:
     """The postings of one record.
 
-    `allocations` are those of a SPLIT or RETURN, or a REFUND's takes; a RELEASE has one, the merchant's.
+    `allocations` are those of a SPLIT or RETURN, or a REFUND's takes; a RELEASE has one, the merchant's; a RESOLUTION
+    two, the suspense position and who gets what was in it.
     """
     held = order_held(currency)
     match kind:
@@ -69,6 +71,9 @@ def draft(
                 *((payable(currency, leaf.recipient), leaf.amount) for leaf in leaves),
             ]
             return [Draft(debit, buyer, take, record_id, block_number) for debit, take in taken if take]
+        case RecordKind.RESOLUTION:
+            suspense, heir = (payable(currency, leaf.recipient) for leaf in allocations)
+            return [Draft(suspense, heir, amount, record_id, block_number)]
         case RecordKind.REJECTION:
             return []
 

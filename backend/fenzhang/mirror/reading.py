@@ -22,6 +22,7 @@ from fenzhang.chain.events import (
     ConsentChanged,
     Event,
     FreezeChanged,
+    HeirNamed,
     InstructionRejected,
     LogPosition,
     MaxShareOutChanged,
@@ -39,12 +40,14 @@ from fenzhang.chain.events import (
     RuleRetired,
     RuleVetoed,
     SplitReturned,
+    SuspenseResolved,
 )
 from fenzhang.chain.evidence import (
     ZERO_HEAD,
     content_of_refund,
     content_of_rejection,
     content_of_release,
+    content_of_resolution,
     content_of_return,
     content_of_split,
     merkle_root,
@@ -53,7 +56,8 @@ from fenzhang.chain.evidence import (
 )
 from fenzhang.domain.allocation import Allocation
 from fenzhang.domain.past import add_up, held_change
-from fenzhang.domain.records import Capture, RecordKind
+from fenzhang.domain.records import NOTHING, Capture, RecordKind
+from fenzhang.domain.suspense import suspense_id
 from fenzhang.ledger.posting import Draft, draft
 from fenzhang.mirror.errors import BatchRootMismatch, MirrorError
 
@@ -72,6 +76,8 @@ GovernanceEvent = (
     | FreezeChanged
     | ParticipantFreezeChanged
     | ConditionEvent
+    | HeirNamed
+    | SuspenseResolved
 )
 """Events that change who and what takes part, and what orders wait for."""
 
@@ -153,16 +159,16 @@ class Reading:
         match event:
             case OrderCaptured() | OrderTerms():
                 self._captured(event)
-            case OrderSplit():
-                self._split(event)
-            case OrderReleased():
-                self._released(event)
+            case OrderSplit() | OrderReleased():
+                self._paid(event)
             case SplitReturned() | OrderRefunded():
                 self._taken_back(event)
             case InstructionRejected():
                 self._rejected(event)
             case AuthorizationRejected():
                 self.outcomes.append(event)
+            case SuspenseResolved():
+                self._resolved(event)
             case BatchSealed():
                 self._sealed(event)
             case (
@@ -172,6 +178,7 @@ class Reading:
                 | AuthorityRotated()
                 | ConsentChanged()
                 | MaxShareOutChanged()
+                | HeirNamed()
                 | RuleProposed()
                 | RuleApproved()
                 | RuleRetired()
@@ -201,23 +208,16 @@ class Reading:
         self.orders[event.order_id] = order
         self._settle(RecordKind.CAPTURE, event.order_id, order, event, content=capture_hash(capture))
 
-    def _split(self, event: OrderSplit) -> None:
+    def _paid(self, event: OrderSplit | OrderReleased) -> None:
         order = self._order(event.order_id, event.at)
-        content = content_of_split(event.allocations)
-        self._settle(
-            RecordKind.SPLIT, event.split_id, order, event, content=content, allocations=event.allocations
-        )
-
-    def _released(self, event: OrderReleased) -> None:
-        order = self._order(event.order_id, event.at)
-        self._settle(
-            RecordKind.RELEASE,
-            event.release_id,
-            order,
-            event,
-            content=content_of_release(event.merchant),
-            allocations=(Allocation(event.merchant, event.amount),),
-        )
+        if isinstance(event, OrderSplit):
+            kind, number, allocations = RecordKind.SPLIT, event.split_id, event.allocations
+            content = content_of_split(event.allocations)
+        else:
+            kind, number = RecordKind.RELEASE, event.release_id
+            allocations = (Allocation(event.merchant, event.amount),)
+            content = content_of_release(event.merchant)
+        self._settle(kind, number, order, event, content=content, allocations=allocations)
 
     def _taken_back(self, event: SplitReturned | OrderRefunded) -> None:
         order = self._order(event.order_id, event.at)
@@ -247,6 +247,34 @@ class Reading:
         self.outcomes.append(
             Outcome(event.at, event.kind, event.id, event.order_id, event.signer, event.amount, event.reason)
         )
+
+    def _resolved(self, event: SuspenseResolved) -> None:
+        """A record of no order. Its allocations are from where and to whom."""
+        content = content_of_resolution(event.currency, event.heir)
+        suspense = suspense_id(event.participant)
+        allocations = (Allocation(suspense, event.amount), Allocation(event.heir, event.amount))
+        self.postings += draft(
+            RecordKind.RESOLUTION,
+            currency=event.currency,
+            amount=event.amount,
+            allocations=allocations,
+            record_id=self.next_record,
+            block_number=event.at.block_number,
+        )
+        self._append(
+            Entry(
+                id=self.next_record,
+                kind=RecordKind.RESOLUTION,
+                instruction_id=event.participant,
+                order_id=NOTHING,
+                split_id=None,
+                amount=event.amount,
+                leaf=record_leaf(RecordKind.RESOLUTION, event.participant, NOTHING, event.amount, content),
+                at=event.at,
+                allocations=allocations,
+            )
+        )
+        self.governance.append(event)
 
     def _order(self, order_id: bytes, at: LogPosition) -> OrderState:
         order = self.orders.get(order_id)

@@ -28,7 +28,7 @@ class Enrollment:
 
 @dataclass(frozen=True, slots=True)
 class StandingChange:
-    """SUSPEND and RESUME: ParticipantRegistry.suspend or resume."""
+    """SUSPEND, RESUME and CLOSE: ParticipantRegistry.suspend, resume or close."""
 
     participant: bytes
 
@@ -56,6 +56,22 @@ class Cap:
 
     participant: bytes
     max_share_out: int
+
+
+@dataclass(frozen=True, slots=True)
+class HeirNaming:
+    """HEIR: ParticipantRegistry.nameHeir."""
+
+    participant: bytes
+    heir: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Resolution:
+    """RESOLVE: SplitLedger.resolve. `currency` is its letter code."""
+
+    participant: bytes
+    currency: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +176,8 @@ Payload = (
     | Placement
     | ConsentChange
     | Cap
+    | HeirNaming
+    | Resolution
     | Proposal
     | Approval
     | Veto
@@ -251,7 +269,7 @@ def enrollment_from(data: dict[str, Any]) -> Enrollment:
 
 
 def standing_change_from(data: dict[str, Any]) -> StandingChange:
-    """The call of a SUSPEND or RESUME."""
+    """The call of a SUSPEND, RESUME or CLOSE."""
     return StandingChange(participant=_bytes(data["participant"]))
 
 
@@ -268,6 +286,16 @@ def consent_change_from(data: dict[str, Any]) -> ConsentChange:
 def cap_from(data: dict[str, Any]) -> Cap:
     """The call of a CAP."""
     return Cap(_bytes(data["participant"]), data["max_share_out"])
+
+
+def heir_naming_from(data: dict[str, Any]) -> HeirNaming:
+    """The call of a HEIR."""
+    return HeirNaming(_bytes(data["participant"]), _bytes(data["heir"]))
+
+
+def resolution_from(data: dict[str, Any]) -> Resolution:
+    """The call of a RESOLVE."""
+    return Resolution(_bytes(data["participant"]), data["currency"])
 
 
 def proposal_from(data: dict[str, Any]) -> Proposal:
@@ -374,7 +402,7 @@ def legs_from_json(data: Sequence[dict[str, Any]]) -> tuple[Leg, ...]:
 
 def terms_to_json(terms: RuleTerms) -> dict[str, Any]:
     """Terms as `rule_versions.terms` holds them."""
-    return {"max_share_out": terms.max_share_out, "may_owe": terms.may_owe}
+    return {"max_share_out": terms.max_share_out, "may_owe": terms.may_owe, "park": terms.park}
 
 
 def terms_from_json(data: dict[str, Any]) -> RuleTerms:

@@ -67,6 +67,9 @@ class InstructionType(StrEnum):
     CAP = "CAP"
     CONDITION = "CONDITION"
     CONFIRMATION = "CONFIRMATION"
+    CLOSE = "CLOSE"
+    HEIR = "HEIR"
+    RESOLVE = "RESOLVE"
 
 
 SETTLEMENT_TYPES = (

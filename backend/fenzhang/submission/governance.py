@@ -32,9 +32,12 @@ SENDER = {
     InstructionType.ENROLL: keys.REGISTRAR,
     InstructionType.SUSPEND: keys.REGISTRAR,
     InstructionType.RESUME: keys.REGISTRAR,
+    InstructionType.CLOSE: keys.REGISTRAR,
     InstructionType.PLACE: keys.REGISTRAR,
     InstructionType.CONSENT: keys.REGISTRAR,
     InstructionType.CAP: keys.GUARDIAN,
+    InstructionType.HEIR: keys.GUARDIAN,
+    InstructionType.RESOLVE: keys.SUBMITTER,
     InstructionType.PROPOSE: keys.SUBMITTER,
     InstructionType.APPROVE: keys.APPROVER,
     InstructionType.VETO: keys.GUARDIAN,
@@ -123,8 +126,10 @@ def _request(row: Any) -> Request:
             InstructionType.ENROLL
             | InstructionType.SUSPEND
             | InstructionType.RESUME
+            | InstructionType.CLOSE
             | InstructionType.CONSENT
             | InstructionType.CAP
+            | InstructionType.RESOLVE
         ):
             changes = {bytes.fromhex(payload["participant"][2:])}
             needs = {row.platform_id}
@@ -137,9 +142,10 @@ def _request(row: Any) -> Request:
                 bytes.fromhex(payload[name][2:]) for name in ("platform", "condition_id", "confirmer")
             )
             changes, needs = {platform + condition}, {platform, confirmer} - {NOTHING}
-        case InstructionType.PLACE:
-            # Both: another placement below the parent, or of it, depends on the order of the two.
-            changes = {bytes.fromhex(payload[name][2:]) for name in ("participant", "parent")}
+        case InstructionType.PLACE | InstructionType.HEIR:
+            # Both: what else happens to the other one may depend on the order of the two.
+            other = "parent" if kind is InstructionType.PLACE else "heir"
+            changes = {bytes.fromhex(payload[name][2:]) for name in ("participant", other)}
             needs = {row.platform_id}
         case _:
             platform, rule = (bytes.fromhex(payload[name][2:]) for name in ("platform", "rule_id"))
@@ -163,11 +169,15 @@ async def call_of(
             return Call(deployment.rule_book, await _retire(session, keyring, deployment, retirement))
         case InstructionType.APPROVE | InstructionType.VETO as decision:
             return Call(deployment.rule_book, _decision_call(decision, payload))
-        case InstructionType.FREEZE | InstructionType.UNFREEZE:
-            return _freeze_call(deployment, payloads.freeze_change_from(payload))
-        case InstructionType.CONDITION | InstructionType.CONFIRMATION as step:
-            call = _open if step is InstructionType.CONDITION else _confirm
-            return Call(deployment.conditions, await call(session, keyring, deployment, payload))
+        case InstructionType.RESOLVE | InstructionType.HEIR as about:
+            return _suspense_call(deployment, about, payload)
+        case (
+            InstructionType.FREEZE
+            | InstructionType.UNFREEZE
+            | InstructionType.CONDITION
+            | InstructionType.CONFIRMATION
+        ) as what:
+            return await _stopping_call(session, keyring, deployment, what, payload)
         case other:
             return Call(deployment.participant_registry, _participant_call(other, payload))
 
@@ -180,6 +190,28 @@ def _decision_call(kind: InstructionType, payload: dict[str, Any]) -> bytes:
     return calls.approve_call(wanted.platform, wanted.rule_id, wanted.version, wanted.content_hash)
 
 
+def _suspense_call(deployment: Deployment, kind: InstructionType, payload: dict[str, Any]) -> Call:
+    if kind is InstructionType.HEIR:
+        naming = payloads.heir_naming_from(payload)
+        return Call(deployment.participant_registry, calls.name_heir_call(naming.participant, naming.heir))
+    wanted = payloads.resolution_from(payload)
+    return Call(deployment.split_ledger, calls.resolve_call(wanted.currency, wanted.participant))
+
+
+async def _stopping_call(
+    session: AsyncSession,
+    keyring: Keyring,
+    deployment: Deployment,
+    kind: InstructionType,
+    payload: dict[str, Any],
+) -> Call:
+    """What stops orders: freezes and conditions."""
+    if kind in {InstructionType.FREEZE, InstructionType.UNFREEZE}:
+        return _freeze_call(deployment, payloads.freeze_change_from(payload))
+    call = _open if kind is InstructionType.CONDITION else _confirm
+    return Call(deployment.conditions, await call(session, keyring, deployment, payload))
+
+
 def _freeze_call(deployment: Deployment, wanted: payloads.FreezeChange) -> Call:
     reason, frozen = wanted.reason, wanted.frozen
     if wanted.participant is not None:
@@ -189,6 +221,13 @@ def _freeze_call(deployment: Deployment, wanted: payloads.FreezeChange) -> Call:
     return Call(deployment.conditions, data)
 
 
+_STANDING_CALLS = {
+    InstructionType.SUSPEND: calls.suspend_call,
+    InstructionType.RESUME: calls.resume_call,
+    InstructionType.CLOSE: calls.close_call,
+}
+
+
 def _participant_call(kind: InstructionType, payload: dict[str, Any]) -> bytes:
     match kind:
         case InstructionType.ENROLL:
@@ -196,9 +235,8 @@ def _participant_call(kind: InstructionType, payload: dict[str, Any]) -> bytes:
             if wanted.platform is not None:
                 return calls.enroll_recipient_call(wanted.participant, wanted.platform)
             return calls.enroll_call(wanted.participant, wanted.authority or calls.NO_AUTHORITY)
-        case InstructionType.SUSPEND | InstructionType.RESUME:
-            change = calls.suspend_call if kind is InstructionType.SUSPEND else calls.resume_call
-            return change(payloads.standing_change_from(payload).participant)
+        case InstructionType.SUSPEND | InstructionType.RESUME | InstructionType.CLOSE:
+            return _STANDING_CALLS[kind](payloads.standing_change_from(payload).participant)
         case InstructionType.PLACE:
             placement = payloads.placement_from(payload)
             return calls.place_call(placement.participant, placement.parent)

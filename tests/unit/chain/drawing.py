@@ -18,7 +18,7 @@ RULES = {
 }
 
 
-TERMS = RuleTerms(3_000, may_owe=True)
+TERMS = RuleTerms(3_000, may_owe=True, park=True)
 """Of the rule that is not effective yet."""
 LEGS = {
     b"roles": (

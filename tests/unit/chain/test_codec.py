@@ -203,8 +203,8 @@ def test_kinds_beyond_the_known_ones_are_undecodable() -> None:
     past = PastRecord(RecordKind.REFUND, b"\xee" * 32, 0)
     capture = Capture(bytes(32), bytes(32), bytes(32), bytes(32), 1, "CNY", 1, ())
     calldata = _encoded(SettleCall((), (), (OrderWitness(capture, bytes(32), (past,)),), ()))
-    [witness] = decode_settle(calldata.replace(word(5) + b"\xee" * 32, word(6) + b"\xee" * 32)).witnesses
-    with pytest.raises(Undecodable, match="record kind 6"):
+    [witness] = decode_settle(calldata.replace(word(5) + b"\xee" * 32, word(7) + b"\xee" * 32)).witnesses
+    with pytest.raises(Undecodable, match="record kind 7"):
         witness.past()
 
 
@@ -289,7 +289,7 @@ def test_addresses_are_twenty_bytes_on_both_sides() -> None:
 
 def test_no_answer_is_no_result() -> None:
     with pytest.raises(Undecodable):
-        decode_result("SplitLedger", "batchCount", b"")
+        decode_result("LedgerView", "batchCount", b"")
 
 
 def test_a_function_that_is_not_there_is_a_mistake_of_the_caller() -> None:
@@ -299,7 +299,7 @@ def test_a_function_that_is_not_there_is_a_mistake_of_the_caller() -> None:
 
 def test_arguments_of_another_function_are_undecodable() -> None:
     with pytest.raises(Undecodable, match="selector"):
-        decode_arguments("SplitLedger", "batchRoot", encode_call("SplitLedger", "batchCount"))
+        decode_arguments("LedgerView", "batchRoot", encode_call("LedgerView", "batchCount"))
 
 
 @given(st.integers(-(2**7), 2**7 - 1))

@@ -159,7 +159,7 @@ def test_the_digest_of_a_rule_proposal_is_that_of_eip712(  # noqa: PLR0917 -- dr
         "version": version,
         "effectiveFrom": effective_from,
         "legs": [_leg(leg) for leg in legs],
-        "terms": {"maxShareOut": terms.max_share_out, "mayOwe": terms.may_owe},
+        "terms": {"maxShareOut": terms.max_share_out, "mayOwe": terms.may_owe, "park": terms.park},
     }
     digest = proposal_digest(RULES, platform, rule_id, version, effective_from, legs, terms)
     assert digest == reference_digest(RULES, "RuleProposal", message)

@@ -221,13 +221,13 @@ def test_a_proposed_rule_comes_with_its_legs_and_terms() -> None:
         effectiveFrom=99,
         contentHash=C,
         legs=legs,
-        terms=(2_500, True),
+        terms=(2_500, True, True),
     )
     expected = (
         Leg(-1, LegKind.SHARE, 500, 10, 20, None, "platform"),
         Leg(-1, LegKind.REMAINDER, recipient=A),
     )
-    assert found == RuleProposed(AT, A, B, 1, 99, C, expected, RuleTerms(2_500, may_owe=True))
+    assert found == RuleProposed(AT, A, B, 1, 99, C, expected, RuleTerms(2_500, may_owe=True, park=True))
 
 
 def test_conditions_tell_what_they_need_and_who_joined() -> None:

@@ -29,7 +29,7 @@ from fenzhang.chain.evidence import (
 from fenzhang.chain.keccak import keccak
 from fenzhang.domain.allocation import Allocation
 from fenzhang.domain.money import MAX_AMOUNT
-from fenzhang.domain.records import Capture, PastRecord, RecordKind
+from fenzhang.domain.records import Capture, InstructionKind, PastRecord, RecordKind
 from unit.chain import values
 
 leaf_lists = st.lists(values.words, min_size=1, max_size=40)
@@ -75,7 +75,7 @@ def test_contents_are_hashes_of_abi_encodings(
 def test_the_head_chains_the_leaves_of_the_settled_records(
     capture: Capture, records: list[PastRecord]
 ) -> None:
-    past = [r for r in records if r.kind not in {RecordKind.CAPTURE, RecordKind.REJECTION}]
+    past = [r for r in records if r.kind in {instruction.record for instruction in InstructionKind}]
     head = ZERO_HEAD
     for record in past:
         contents = {

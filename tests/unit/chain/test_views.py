@@ -170,7 +170,7 @@ async def test_a_view_of_an_earlier_block_shows_what_was(system: System) -> None
 
 
 async def test_contracts_that_are_not_there_give_no_answer(system: System) -> None:
-    elsewhere = replace(system.view, deployment=replace(system.deployment, split_ledger=bytes(19) + b"\x99"))
+    elsewhere = replace(system.view, deployment=replace(system.deployment, ledger_view=bytes(19) + b"\x99"))
     with pytest.raises(Undecodable):
         await elsewhere.batch_count()
     with pytest.raises(RpcError):

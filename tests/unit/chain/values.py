@@ -63,7 +63,7 @@ authorizations = st.builds(Authorization, words, uint256, uint64, tuples(instruc
 allocations = st.builds(Allocation, words, amounts)
 past_records = st.builds(PastRecord, st.sampled_from(RecordKind), words, amounts, words, tuples(allocations))
 witnesses = st.builds(OrderWitness, captures, words, tuples(past_records))
-terms = st.builds(RuleTerms, st.integers(0, 2**16 - 1), may_owe=st.booleans())
+terms = st.builds(RuleTerms, st.integers(0, 2**16 - 1), may_owe=st.booleans(), park=st.booleans())
 legs = st.builds(
     Leg,
     st.integers(-1, 31),

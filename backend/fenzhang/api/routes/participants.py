@@ -106,6 +106,15 @@ async def resume(
 
 
 @router.post(
+    "/v1/participants/{reference}/close",
+    **operation({202: InstructionAnswer, 200: InstructionAnswer}, *WRITE, scopes=_PLATFORM),
+)
+async def close(request: Request, reference: Reference, body: RequestBody, actor: Platform) -> OrjsonResponse:
+    """Close a participant, for ever: it cannot receive any more."""
+    return await _change(request, reference, body, actor, InstructionType.CLOSE)
+
+
+@router.post(
     "/v1/participants/{reference}/place",
     **operation({202: InstructionAnswer, 200: InstructionAnswer}, *WRITE, scopes=_PLATFORM),
 )

@@ -29,6 +29,9 @@ Type = Literal[
     "CAP",
     "CONDITION",
     "CONFIRMATION",
+    "CLOSE",
+    "HEIR",
+    "RESOLVE",
 ]
 Standing = Literal["UNKNOWN", "ACTIVE", "SUSPENDED", "CLOSED"]
 
@@ -94,12 +97,13 @@ class FreezeList(BaseModel):
 class LeafAnswer(BaseModel):
     """One leaf of a settled record, minor units. `returned` and `refunded` is what it has given back since.
 
-    `returnable` is what a return can still take from it.
+    `returnable` is what a return can still take from it. `parked`: it waits in the participant's suspense position.
     """
 
     leaf: int
     participant_id: str
     out_participant_no: str | None
+    parked: bool
     amount: int
     returned: int
     refunded: int
@@ -248,6 +252,7 @@ class TermsAnswer(BaseModel):
 
     max_share_out: int
     may_owe: bool
+    park: bool = False
 
 
 class VetoAnswer(BaseModel):
@@ -368,6 +373,21 @@ class PositionList(BaseModel):
     next: str | None = None
     block_number: int = BLOCK_NUMBER
     block_time: int | None = BLOCK_TIME
+
+
+class SuspenseAnswer(BaseModel):
+    """What waits for a participant, minor units."""
+
+    out_participant_no: str
+    participant_id: str
+    currency: str
+    amount: int
+
+
+class SuspenseList(BaseModel):
+    """All that waits for participants of the platform."""
+
+    suspense: list[SuspenseAnswer]
 
 
 class DebtAnswer(BaseModel):

@@ -90,7 +90,7 @@ class FieldChangeAnswer(BaseModel):
 class TermChangeAnswer(BaseModel):
     """A term in both versions."""
 
-    field: Literal["max_share_out", "may_owe"]
+    field: Literal["max_share_out", "may_owe", "park"]
     before: int | bool
     after: int | bool
 

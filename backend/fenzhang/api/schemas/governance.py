@@ -11,6 +11,7 @@ from fenzhang.api.types import (
     Address,
     Amount,
     Bindings,
+    Currency,
     GivenAmounts,
     HexId,
     LeafAmount,
@@ -226,6 +227,34 @@ class CapBody(Model):
     max_share_out: Annotated[int, Field(ge=0, le=BASIS_POINTS)]
 
 
+class HeirBody(Model):
+    """Who gets what waits for a closed participant of a platform."""
+
+    model_config = examples(
+        {
+            "out_request_no": "heir-000001",
+            "platform": "mall-001",
+            "out_participant_no": "promoter-001",
+            "out_heir_no": "merchant-001",
+        }
+    )
+    out_request_no: Reference
+    platform: Reference
+    out_participant_no: ParticipantName
+    out_heir_no: ParticipantName
+
+
+class ResolutionBody(Model):
+    """For whom what waits in a currency is to be given out."""
+
+    model_config = examples(
+        {"out_request_no": "resolve-000001", "out_participant_no": "promoter-001", "currency": "CNY"}
+    )
+    out_request_no: Reference
+    out_participant_no: ParticipantName
+    currency: Currency
+
+
 class RequestBody(Model):
     """A change that needs no more than the client's own reference for it."""
 
@@ -275,15 +304,17 @@ class TermsBody(Model):
     """What a version says beside its legs.
 
     `max_share_out`: basis points of an order's captured amount that its splits may give to others than its merchant;
-    0 means no cap. `may_owe`: a return may make a recipient's position negative.
+    0 means no cap. `may_owe`: a return may make a recipient's position negative. `park`: shares of recipients that are
+    suspended or closed wait in suspense positions; without it such splits are rejected.
     """
 
     max_share_out: Annotated[int, Field(ge=0, le=BASIS_POINTS)] = 0
     may_owe: bool = False
+    park: bool = False
 
     def terms(self) -> RuleTerms:
         """What intake takes."""
-        return RuleTerms(max_share_out=self.max_share_out, may_owe=self.may_owe)
+        return RuleTerms(max_share_out=self.max_share_out, may_owe=self.may_owe, park=self.park)
 
 
 class RuleBody(Model):
