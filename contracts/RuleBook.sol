@@ -6,14 +6,16 @@ import {EIP712} from "@openzeppelin/contracts/utils/cryptography/EIP712.sol";
 import {SignatureChecker} from "@openzeppelin/contracts/utils/cryptography/SignatureChecker.sol";
 import {IParticipantRegistry, ParticipantStatus} from "./interfaces/IParticipantRegistry.sol";
 import {IRuleBook, Leg, RuleProposal, RuleState, RuleTerms} from "./interfaces/IRuleBook.sol";
+import {ISchedules, ScheduleEntry, ScheduleProposal} from "./interfaces/ISchedules.sol";
 import {ISplitLedger} from "./interfaces/ISplitLedger.sol";
 import {Allocator} from "./libraries/Allocator.sol";
 import {CodeStore} from "./libraries/CodeStore.sol";
 import {RuleTree} from "./libraries/RuleTree.sol";
+import {Schedules} from "./libraries/Schedules.sol";
 import {Words} from "./libraries/Words.sol";
 
-/// @title Rule versions
-/// @notice See IRuleBook.
+/// @title Versions of rules and schedules
+/// @notice See IRuleBook and ISchedules.
 contract RuleBook is IRuleBook, AccessManaged, EIP712 {
     bytes32 private constant LEG_TYPEHASH = keccak256(
         "Leg(int8 parent,uint8 kind,uint96 value,uint96 min,uint96 max,bytes32 recipient,bytes32 role)"
@@ -26,12 +28,12 @@ contract RuleBook is IRuleBook, AccessManaged, EIP712 {
     bytes32 private constant TERMS_TYPEHASH = keccak256("RuleTerms(uint16 maxShareOut,bool mayOwe,bool park)");
     bytes32 private constant RETIREMENT_TYPEHASH = keccak256("RuleRetirement(bytes32 platform,bytes32 ruleId)");
 
-    /// @dev `legs` is the address of a code blob holding abi.encode(Leg[], bytes32[] roles). `proposer` is the authority
-    /// that signed the proposal. `olderApproved` links approved versions, newest first; 0 ends the list. `maxShareOut`,
-    /// `mayOwe` and `park` are the terms.
+    /// @dev `content` is the address of a code blob holding abi.encode(Leg[], bytes32[] roles), or of a schedule its packed
+    /// entries. `proposer` is the authority that signed the proposal. `olderApproved` links approved versions, newest first;
+    /// 0 ends the list. `maxShareOut`, `mayOwe` and `park` are the terms.
     struct Version {
         bytes32 contentHash;
-        address legs;
+        address content;
         uint64 effectiveFrom;
         bool approved;
         uint16 maxShareOut;
@@ -62,37 +64,35 @@ contract RuleBook is IRuleBook, AccessManaged, EIP712 {
 
     /// @inheritdoc IRuleBook
     function propose(RuleProposal calldata proposal, bytes calldata signature) external {
-        // check
-        address authority_ = _activeAuthority(proposal.platform);
+        if (proposal.ruleId == Schedules.SCHEDULE) revert RuleBook_ReservedRuleId(proposal.ruleId);
         bytes32 contentHash = _hash(proposal);
-        if (!SignatureChecker.isValidSignatureNowCalldata(authority_, _hashTypedDataV4(contentHash), signature)) {
-            revert RuleBook_InvalidSignature(proposal.platform);
-        }
-        Rule storage rule = _rules[proposal.platform][proposal.ruleId];
-        if (rule.retired) revert RuleBook_AlreadyRetired(proposal.ruleId);
-        if (proposal.version != rule.latest + 1) {
-            revert RuleBook_VersionNotNext(proposal.ruleId, proposal.version, rule.latest + 1);
-        }
-        uint64 previous = _effectiveTimeOfLast(rule);
-        if (proposal.effectiveFrom < previous) {
-            revert RuleBook_EffectiveBeforePrevious(proposal.ruleId, proposal.effectiveFrom, previous);
-        }
+        Version storage version = _add(
+            proposal.platform, proposal.ruleId, proposal.version, proposal.effectiveFrom, contentHash, signature
+        );
         Leg[] memory legs = proposal.legs;
         RuleTree.validate(legs);
         RuleTerms calldata terms = proposal.terms;
         if (terms.maxShareOut > Allocator.BASIS_POINTS) revert RuleBook_ShareOutAboveWhole(terms.maxShareOut);
-        // effect
-        rule.latest = proposal.version;
-        Version storage version = rule.versions[proposal.version];
-        version.contentHash = contentHash;
-        version.effectiveFrom = proposal.effectiveFrom;
         version.maxShareOut = terms.maxShareOut;
         version.mayOwe = terms.mayOwe;
         version.park = terms.park;
-        version.proposer = authority_;
-        version.legs = CodeStore.write(abi.encode(legs, RuleTree.rolesOf(legs)));
+        version.content = CodeStore.write(abi.encode(legs, RuleTree.rolesOf(legs)));
         emit RuleProposed(
             proposal.platform, proposal.ruleId, proposal.version, proposal.effectiveFrom, contentHash, legs, terms
+        );
+    }
+
+    /// @inheritdoc ISchedules
+    function proposeSchedule(ScheduleProposal calldata proposal, bytes calldata signature) external {
+        bytes32 contentHash = Schedules.hash(proposal);
+        Version storage version = _add(
+            proposal.platform, Schedules.SCHEDULE, proposal.version, proposal.effectiveFrom, contentHash, signature
+        );
+        ScheduleEntry[] memory entries = proposal.entries;
+        Schedules.validate(entries);
+        version.content = CodeStore.write(Schedules.pack(entries));
+        emit ScheduleProposed(
+            proposal.platform, proposal.version, proposal.effectiveFrom, contentHash, entries
         );
     }
 
@@ -161,15 +161,51 @@ contract RuleBook is IRuleBook, AccessManaged, EIP712 {
     function load(bytes32 platform, bytes32 ruleId, uint32 version)
         external
         view
-        returns (RuleState state, Leg[] memory legs, bytes32[] memory roles, RuleTerms memory terms)
+        returns (
+            RuleState state,
+            Leg[] memory legs,
+            bytes32[] memory roles,
+            RuleTerms memory terms,
+            bool scheduled
+        )
     {
         Rule storage rule = _rules[platform][ruleId];
         Version storage v = rule.versions[version];
-        address blob = v.legs;
-        if (blob == address(0)) return (RuleState.UNKNOWN, legs, roles, terms);
+        address blob = v.content;
+        if (blob == address(0) || ruleId == Schedules.SCHEDULE) {
+            return (RuleState.UNKNOWN, legs, roles, terms, scheduled);
+        }
         (legs, roles) = abi.decode(CodeStore.read(blob), (Leg[], bytes32[]));
         terms = RuleTerms(v.maxShareOut, v.mayOwe, v.park);
         state = _stateOf(rule, version);
+        scheduled = _inForce(_rules[platform][Schedules.SCHEDULE]) != 0;
+    }
+
+    /// @inheritdoc ISchedules
+    function select(bytes32 platform, bytes32 facts, bytes3 currency, uint96 amount)
+        external
+        view
+        returns (uint32 version, uint256 entry, bytes32 ruleId)
+    {
+        Rule storage schedule = _rules[platform][Schedules.SCHEDULE];
+        version = _inForce(schedule);
+        if (version != 0) {
+            bytes memory entries = CodeStore.read(schedule.versions[version].content);
+            (entry, ruleId) = Schedules.find(entries, facts, currency, amount);
+        }
+    }
+
+    /// @inheritdoc ISchedules
+    function loadSchedule(bytes32 platform, uint32 version)
+        external
+        view
+        returns (RuleState state, ScheduleEntry[] memory entries)
+    {
+        Rule storage schedule = _rules[platform][Schedules.SCHEDULE];
+        address blob = schedule.versions[version].content;
+        if (blob == address(0)) return (RuleState.UNKNOWN, entries);
+        entries = Schedules.unpack(CodeStore.read(blob));
+        state = _stateOf(schedule, version);
     }
 
     /// @inheritdoc IRuleBook
@@ -215,9 +251,39 @@ contract RuleBook is IRuleBook, AccessManaged, EIP712 {
         }
     }
 
+    /// @dev Adds what the platform's authority signed as the next version of a rule, or of its schedule. The content is the
+    /// caller's to check and to store.
+    function _add(
+        bytes32 platform,
+        bytes32 ruleId,
+        uint32 number,
+        uint64 effectiveFrom,
+        bytes32 contentHash,
+        bytes calldata signature
+    ) private returns (Version storage version) {
+        // check
+        address authority_ = _activeAuthority(platform);
+        if (!SignatureChecker.isValidSignatureNowCalldata(authority_, _hashTypedDataV4(contentHash), signature)) {
+            revert RuleBook_InvalidSignature(platform);
+        }
+        Rule storage rule = _rules[platform][ruleId];
+        if (rule.retired) revert RuleBook_AlreadyRetired(ruleId);
+        if (number != rule.latest + 1) revert RuleBook_VersionNotNext(ruleId, number, rule.latest + 1);
+        uint64 previous = _effectiveTimeOfLast(rule);
+        if (effectiveFrom < previous) {
+            revert RuleBook_EffectiveBeforePrevious(ruleId, effectiveFrom, previous);
+        }
+        // effect
+        rule.latest = number;
+        version = rule.versions[number];
+        version.contentHash = contentHash;
+        version.effectiveFrom = effectiveFrom;
+        version.proposer = authority_;
+    }
+
     /// @dev What is approved or vetoed is there, not vetoed, and what was read.
     function _checkContent(Version storage v, bytes32 ruleId, uint32 version, bytes32 contentHash) private view {
-        if (v.legs == address(0)) revert RuleBook_UnknownVersion(ruleId, version);
+        if (v.content == address(0)) revert RuleBook_UnknownVersion(ruleId, version);
         if (v.vetoed) revert RuleBook_AlreadyVetoed(ruleId, version);
         if (v.contentHash != contentHash) revert RuleBook_ContentMismatch(ruleId, version, contentHash);
     }
@@ -253,17 +319,23 @@ contract RuleBook is IRuleBook, AccessManaged, EIP712 {
         rule.versions[newer].olderApproved = v.olderApproved;
     }
 
-    /// @dev In force: approved, effective, not retired, and no later approved version is effective. Effective times
-    /// never decrease, so this passes only over approved versions that are not effective yet.
+    /// @dev In force: approved, effective, not retired, and no later approved version is effective.
     function _stateOf(Rule storage rule, uint32 version) private view returns (RuleState) {
         Version storage v = rule.versions[version];
         if (!v.approved) return v.vetoed ? RuleState.VETOED : RuleState.PROPOSED;
         if (rule.retired) return RuleState.RETIRED;
         if (v.effectiveFrom > block.timestamp) return RuleState.NOT_EFFECTIVE;
-        for (uint32 later = rule.newestApproved; later > version; later = rule.versions[later].olderApproved) {
-            if (rule.versions[later].effectiveFrom <= block.timestamp) return RuleState.SUPERSEDED;
+        return _inForce(rule) == version ? RuleState.IN_FORCE : RuleState.SUPERSEDED;
+    }
+
+    /// @dev The version in force, 0 for none. Effective times never decrease, so this passes only over approved versions that
+    /// are not effective yet.
+    function _inForce(Rule storage rule) private view returns (uint32 version) {
+        if (rule.retired) return 0;
+        version = rule.newestApproved;
+        while (version != 0 && rule.versions[version].effectiveFrom > block.timestamp) {
+            version = rule.versions[version].olderApproved;
         }
-        return RuleState.IN_FORCE;
     }
 
     function _activeAuthority(bytes32 platform) private view returns (address authority_) {

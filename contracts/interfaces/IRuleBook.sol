@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
+import {ISchedules, RuleState} from "./ISchedules.sol";
+
 /// @notice How a leg takes its amount from its pool; the arithmetic is in libraries/Allocator.sol.
 enum LegKind {
     FIXED,
@@ -43,17 +45,6 @@ struct RuleProposal {
     RuleTerms terms;
 }
 
-/// @notice Whether a version may be used for an order captured now.
-enum RuleState {
-    UNKNOWN,
-    PROPOSED,
-    NOT_EFFECTIVE,
-    IN_FORCE,
-    SUPERSEDED,
-    RETIRED,
-    VETOED
-}
-
 /// @title Split rules as immutable, approved versions
 /// @notice A platform proposes a version under its own signature, another party approves exactly that content,
 /// and from `effectiveFrom` it is in force until a later version is, or the rule is retired. The legs of a version are
@@ -66,7 +57,7 @@ enum RuleState {
 ///
 /// Warning: at most one version of a rule is in force at a moment. A capture signed for version N that is mined after
 /// N + 1 came into force is rejected.
-interface IRuleBook {
+interface IRuleBook is ISchedules {
     /// @notice A version was proposed. `contentHash` is the EIP-712 struct hash of the proposal.
     event RuleProposed(
         bytes32 indexed platform,
@@ -147,12 +138,19 @@ interface IRuleBook {
     /// RuleRetirement(platform, ruleId); anyone may relay it.
     function retire(bytes32 platform, bytes32 ruleId, bytes calldata signature) external;
 
-    /// @notice State now, legs, role names (in order of first use) and terms of a version. Bindings follow `roles`.
-    /// UNKNOWN comes with empty arrays and terms of zero.
+    /// @notice State now, legs, role names (in order of first use) and terms of a version, and whether the platform has a
+    /// schedule in force, which then says of which orders the rule is. Bindings follow `roles`. UNKNOWN comes with empty
+    /// arrays, terms of zero and false. SCHEDULE is no rule, and so UNKNOWN.
     function load(bytes32 platform, bytes32 ruleId, uint32 version)
         external
         view
-        returns (RuleState state, Leg[] memory legs, bytes32[] memory roles, RuleTerms memory terms);
+        returns (
+            RuleState state,
+            Leg[] memory legs,
+            bytes32[] memory roles,
+            RuleTerms memory terms,
+            bool scheduled
+        );
 
     /// @notice Least number of seconds between the approval of a version and its effect.
     function approvalLock() external view returns (uint64);

@@ -239,6 +239,7 @@ interface ISplitLedger {
     error SplitLedger_CurrencyNotEnabled(bytes3 currency);
     error SplitLedger_OrderAlreadyCaptured(bytes32 orderId);
     error SplitLedger_RuleNotInForce(bytes32 ruleId, uint32 version, RuleState state);
+    error SplitLedger_RuleNotSelected(bytes32 ruleId, bytes32 selected);
     error SplitLedger_BindingCount(uint256 count, uint256 expected);
     error SplitLedger_RecipientNotActive(bytes32 recipient);
     error SplitLedger_RecipientNotConsented(bytes32 recipient, bytes32 platform);

@@ -4,6 +4,7 @@ pragma solidity 0.8.37;
 import {IConditions, Obstacle} from "../interfaces/IConditions.sol";
 import {IParticipantRegistry, ParticipantStatus} from "../interfaces/IParticipantRegistry.sol";
 import {IRuleBook, Leg, RuleState, RuleTerms} from "../interfaces/IRuleBook.sol";
+import {ISchedules} from "../interfaces/ISchedules.sol";
 import {
     Attestation,
     Authorization,
@@ -37,6 +38,7 @@ struct Cursor {
 
 /// @notice A rule version, loaded once a transaction. The payees of a split are the participants bound to its `roles`,
 /// followed by the `recipients` that legs fix. `legs` are packed for Allocator; so many of them are `given` their amounts.
+/// `scheduled`: its platform has a schedule in force, which says of which orders the rule is.
 struct LoadedRule {
     bytes32 platform;
     bytes32 ruleId;
@@ -48,6 +50,7 @@ struct LoadedRule {
     uint256[] legs;
     uint256 leaves;
     uint256 given;
+    bool scheduled;
 }
 
 /// @notice Working memory of one `settle` transaction. What is worked on is kept at hand: an order's `cursor`, a `rule`, a
@@ -448,6 +451,24 @@ library Runs {
         if (run.ruleCount < MAX_RULES) run.rules[run.ruleCount++] = run.rule;
     }
 
+    /// @notice The rule that the schedule in force selects for a capture.
+    function selectedRule(Run memory run, Capture calldata c) internal view returns (bytes32 ruleId) {
+        IRuleBook ruleBook = run.ruleBook;
+        bytes4 selector = ISchedules.select.selector;
+        bool answered;
+        assembly ("memory-safe") {
+            let m := mload(0x40)
+            mstore(m, selector)
+            mstore(add(m, 0x04), calldataload(add(c, 0x20)))
+            mstore(add(m, 0x24), calldataload(add(c, 0x120)))
+            calldatacopy(add(m, 0x44), add(c, 0xa0), 0x40)
+            answered := staticcall(gas(), ruleBook, m, 0x84, m, 0x60)
+            answered := and(answered, eq(returndatasize(), 0x60))
+            ruleId := mload(add(m, 0x40))
+        }
+        require(answered);
+    }
+
     /// @dev Nothing was loaded while the state is UNKNOWN and the version 0, which no rule book knows either.
     function _isOf(LoadedRule memory rule, Capture calldata c) private pure returns (bool) {
         uint256 differs = uint256(rule.ruleId ^ c.ruleId) | uint256(rule.platform ^ c.platform);
@@ -459,7 +480,8 @@ library Runs {
         rule.ruleId = c.ruleId;
         rule.version = c.ruleVersion;
         Leg[] memory legs;
-        (rule.state, legs, rule.roles, rule.terms) = run.ruleBook.load(c.platform, c.ruleId, c.ruleVersion);
+        (rule.state, legs, rule.roles, rule.terms, rule.scheduled) =
+            run.ruleBook.load(c.platform, c.ruleId, c.ruleVersion);
         if (rule.state == RuleState.UNKNOWN) return rule;
         run.caps |= rule.terms.maxShareOut;
         uint256 inner = RuleTree.innerLegs(legs);

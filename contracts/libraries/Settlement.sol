@@ -100,7 +100,15 @@ library Settlement {
                     ISplitLedger.SplitLedger_RuleNotInForce.selector, c.ruleId, c.ruleVersion, run.rule.state
                 );
             }
-            run.setTerms(true);
+            if (run.rule.scheduled) {
+                bytes32 selected = run.selectedRule(c);
+                if (selected != c.ruleId) {
+                    return abi.encodeWithSelector(
+                        ISplitLedger.SplitLedger_RuleNotSelected.selector, c.ruleId, selected
+                    );
+                }
+            }
+            run.setTerms(!run.rule.scheduled); // a schedule looks at the amount and facts of each order
         }
         reason = _checkCaptureParties(run, c);
         if (reason.length != 0) return reason;

@@ -14,6 +14,7 @@ _SETUP_OF = {
     "/v1/releases": ["/v1/orders"],
     "/v1/returns": ["/v1/orders", "/v1/splits"],
     "/v1/splits/batch": ["/v1/orders"],
+    "/v1/schedules": ["/v1/rules"],
 }
 """Which examples come first, for those that refer to others."""
 _PARAMETERS: dict[str, dict[str, Any]] = {
@@ -80,6 +81,8 @@ async def test_every_example_of_a_request_is_accepted(api: Api) -> None:
             client = _client_for(api, item["post"])
             if path in _NOTHING_THERE:
                 continue  # tested with the others of its kind
+            if path.startswith("/v1/schedules/"):
+                continue  # the same bodies as for rules, under the same references
             answer = await client.post(path.format(**_PARAMETERS.get(path, {})), json=example)
             assert answer.status_code in {200, 201, 202}, f"{path}: {answer.text}"
             for element in answer.json().get("items", []):

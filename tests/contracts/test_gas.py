@@ -13,10 +13,12 @@ from pathlib import Path
 import pytest
 
 from fenzhang.chain.events import OrderCaptured, OrderRefunded, OrderReleased, OrderSplit, SplitReturned
+from fenzhang.domain.facts import Facts
 from fenzhang.domain.records import Attestation, Authorization, Capture, Instruction, InstructionKind
 from fenzhang.domain.rules import Leg, LegKind
+from fenzhang.domain.schedules import MAX_ENTRIES, Entry
 from support.node import GAS_LIMIT
-from support.parties import Party, RuleRef, ident, party
+from support.parties import Party, RuleRef, ScheduleRef, ident, party
 from support.world import Settled, World
 
 SNAPSHOT = Path(__file__).parent / "gas_snapshot.json"
@@ -63,7 +65,7 @@ GIVEN_TWO = RuleRef(
 BATCH = 100
 FULL = 200
 """Orders of a full batch, captured and split in one transaction."""
-TARGET = 50_900
+TARGET = 50_950
 """Gas that an order of a full batch may cost, captured and split five ways."""
 
 
@@ -195,7 +197,20 @@ def measure(world: World) -> dict[str, int]:
         settled = world.settle(market.attested(captures), *([market.authorized(splits)] if splits else []))
         assert len(settled.all(OrderSplit)) == len(splits)
         found[f"{what}, {BATCH} in a transaction, per order"] = settled.mined.gas_used // BATCH
+    for version, entries in enumerate((8, MAX_ENTRIES), 1):
+        world.put_in_force(ScheduleRef(BAZAAR, version, schedule_of(entries)))
+        captures, settled = market.captured(BATCH)
+        assert len(settled.all(OrderCaptured)) == BATCH
+        found[f"capture by the last of {entries} entries, {BATCH} in a transaction, per order"] = (
+            settled.mined.gas_used // BATCH
+        )
     return found
+
+
+def schedule_of(size: int) -> tuple[Entry, ...]:
+    """Entries that no order of the market matches, and the last one, which all do."""
+    others = (Entry(GIVEN_TWO.rule_id, Facts(category=f"c{number}").pack()) for number in range(size - 1))
+    return (*others, Entry(FIVE_WAY.rule_id))
 
 
 @pytest.fixture(scope="module")

@@ -43,9 +43,10 @@ from fenzhang.domain.records import (
     RecordKind,
 )
 from fenzhang.domain.rules import RuleTerms, leaf_indices
+from fenzhang.domain.schedules import SCHEDULE, Entry
 from fenzhang.domain.settlement import attestor_signer
 from fenzhang.domain.suspense import suspense_id
-from fenzhang.domain.world import WHOLE_ORDER
+from fenzhang.domain.world import WHOLE_ORDER, Rule
 from support.ghosts import Ghosts, RecordEvent, capture_of
 from support.parties import (
     AGENCY,
@@ -58,10 +59,11 @@ from support.parties import (
     VENDING,
     Party,
     RuleRef,
+    ScheduleRef,
     ident,
     party,
 )
-from support.plans import RECEIVERS, Plan, Planner, openings, plans
+from support.plans import RECEIVERS, Plan, Planner, category_of, openings, plans
 from support.positions import write_position
 from support.system import ADMIN, GUARDIAN
 from support.trees import EXPLORE
@@ -82,7 +84,13 @@ EVERYTHING = {
     # Reasons for which an authorization, a capture or an instruction was turned away.
     *("invalid_signature", "deadline_passed", "nonce_used", "not_attestor", "platform_not_active"),
     *("zero_amount", "amount_above_limit", "currency_not_enabled", "order_already_captured"),
-    *("rule_not_in_force", "binding_count", "recipient_not_active", "recipient_not_consented"),
+    *(
+        "rule_not_in_force",
+        "rule_not_selected",
+        "binding_count",
+        "recipient_not_active",
+        "recipient_not_consented",
+    ),
     *("unknown_order", "not_order_platform", "malformed_instruction", "insufficient_held"),
     *("role_not_bound", "role_already_bound", "leg_exceeds_remaining", "nothing_held", "return_not_first"),
     *("order_frozen", "split_frozen", "participant_frozen"),
@@ -117,7 +125,7 @@ changes = st.builds(
         ["nothing"] * 6
         + ["standing", "standing", "standing", "consent", "version", "version", "authority", "currency"]
         + ["assignment", "assignment", "assignment"]
-        + ["cap", "cap", "lock", "veto"]
+        + ["cap", "cap", "lock", "veto", "schedule", "schedule"]
         + ["time", "expiry", "expiry"]
         + ["freeze", "freeze", "freeze"]
         + ["condition", "condition", "condition"]
@@ -359,13 +367,34 @@ class Histories(RuleBasedStateMachine):
         if following > MAX_VERSIONS:
             self.world.retire(version)
             return
-        effective_from = max(self.world.node.now, market.earliest_effect()) + change.which
-        if world.approval_lock:
-            effective_from += world.approval_lock + SLACK
+        self._add(version, market, change)
+        self.planner.rules.append(replace(version, platform=MALL))
+
+    def _schedule(self, change: Change) -> None:
+        """Another version of the mall's schedule: what most orders state selects their rule. Or its end."""
+        world = self.world.twin.world
+        known = world.rules.get((MALL.id, SCHEDULE), Rule())
+        if world.status_of(MALL.id) is not ParticipantStatus.ACTIVE or known.retired:
+            return
+        entries = [Entry(rule.rule_id, category_of(rule)) for rule in (MARKET, PAIR, AGENCY, LENIENT)]
+        entries.insert(0, Entry(PAIR.rule_id, category_of(MARKET), "CNY", 5_000, 10**6))
+        following = len(known.versions) + 1
+        rest = (MARKET, PAIR)[change.number % 2]
+        platform = replace(MALL, key=self.keys[MALL.id])
+        schedule = ScheduleRef(platform, following, (*entries[change.number % 5 :], Entry(rest.rule_id)))
+        if following > MAX_VERSIONS:
+            self.world.retire(schedule)
+        else:
+            self._add(schedule, known, change)
+
+    def _add(self, version: RuleRef | ScheduleRef, known: Rule, change: Change) -> None:
+        lock = self.world.twin.world.approval_lock
+        effective_from = max(self.world.node.now, known.earliest_effect()) + change.which
+        if lock:
+            effective_from += lock + SLACK
         self.world.propose(version, effective_from)
         if change.number % 2:
             self.world.approve(version, effective_from)
-        self.planner.rules.append(replace(version, platform=MALL))
 
     def _cap(self, change: Change) -> None:
         cap = (0, 3_000, 0, 7_777)[change.number % 4]

@@ -25,7 +25,7 @@ NOON = 2_000_000_000
 
 
 def load(world: World, rule: RuleRef) -> tuple[RuleState, list[object], list[bytes]]:
-    state, legs, roles, terms = world.system.call(
+    state, legs, roles, terms, _ = world.system.call(
         "RuleBook", "load", rule.platform.id, rule.rule_id, rule.version
     )
     assert RuleTerms(*terms) == (RuleTerms() if state == RuleState.UNKNOWN else rule.terms)

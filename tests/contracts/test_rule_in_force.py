@@ -159,7 +159,15 @@ def test_no_function_changes_a_version(world: World) -> None:
         for entry in artifact("RuleBook").functions()
         if entry["stateMutability"] not in {"view", "pure"}
     }
-    assert writes == {"propose", "approve", "veto", "setApprovalLock", "retire", "setAuthority"}
+    assert writes == {
+        "propose",
+        "proposeSchedule",
+        "approve",
+        "veto",
+        "setApprovalLock",
+        "retire",
+        "setAuthority",
+    }
     before = world.system.call("RuleBook", "load", MALL.id, PAIR.rule_id, 1)
     world.put_in_force(replace(PAIR, version=2, legs=SECOND.legs))
     after = world.system.call("RuleBook", "load", MALL.id, PAIR.rule_id, 1)

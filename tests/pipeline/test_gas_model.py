@@ -7,15 +7,17 @@ import random
 
 import pytest
 
+from fenzhang.domain.facts import Facts
 from fenzhang.domain.records import Capture
 from fenzhang.domain.rules import Leg, LegKind, RuleTerms, given_indices
+from fenzhang.domain.schedules import MAX_ENTRIES, Entry
 from fenzhang.store import tables
 from fenzhang.store.tables import TransactionState
 from fenzhang.submission import building
 from fenzhang.submission.config import TRANSACTION_GAS_CAP, SubmissionConfig
 from fenzhang.submission.planning import Plan
 from pipeline.harness import FAST, Pipeline, What
-from support.parties import MALL, STRANGER, RuleRef, ident, party
+from support.parties import MALL, MARKET, PAIR, STRANGER, RuleRef, ScheduleRef, ident, party
 from support.system import GUARDIAN
 
 WIDE = RuleRef(
@@ -167,6 +169,22 @@ async def test_refunds_of_orders_whose_condition_was_missed(pipeline: Pipeline, 
     assert len(await pipeline.rows(tables.Expiry)) == count
     assert (ending.state, ending.gas_used is not None) == (TransactionState.MINED, True)
     assert (ending.gas_used or 0) <= ending.gas_limit
+
+
+@pytest.mark.parametrize("entries", [1, 8, MAX_ENTRIES])
+@pytest.mark.parametrize("count", [1, 120])
+async def test_captures_that_a_schedule_looks_at(
+    pipeline: Pipeline, measured: dict[int, tuple[int, int]], count: int, entries: int
+) -> None:
+    world = pipeline.world
+    others = (Entry(PAIR.rule_id, Facts(category=f"c{number}").pack()) for number in range(entries - 1))
+    world.put_in_force(ScheduleRef(MALL, 1, (*others, Entry(MARKET.rule_id))))
+    await pipeline.follow()
+    facts = Facts("618", "tea", "gold", "app").pack()
+    await _run(pipeline, *[world.capture(1_000, facts=facts) for _ in range(count)])
+
+    await _check(pipeline, measured)
+    assert len(await pipeline.rows(tables.Order)) == count
 
 
 @pytest.mark.usefixtures("measured")

@@ -21,6 +21,7 @@ from fenzhang.chain.breaker import Breaker
 from fenzhang.chain.deployments import Deployment
 from fenzhang.chain.eip712 import attestation_digest, authorization_digest, split_ledger_domain
 from fenzhang.chain.node import NodeClient
+from fenzhang.chain.schedules import schedule_hash
 from fenzhang.chain.signer import LocalKey
 from fenzhang.chain.tls import tls
 from fenzhang.commands.serve_api import ApiServer, server
@@ -28,6 +29,7 @@ from fenzhang.domain import records
 from fenzhang.domain.identifiers import rule_id
 from fenzhang.domain.records import ParticipantStatus
 from fenzhang.domain.rules import Leg, LegKind
+from fenzhang.domain.schedules import SCHEDULE, Entry
 from fenzhang.intake.actor import Scope
 from fenzhang.settings import Settings
 from fenzhang.store import feed, keys, payloads, tables
@@ -310,6 +312,27 @@ def rule_row(
         version=version,
         reference=reference,
         legs=payloads.legs_to_json(legs),
+        **values | columns,
+    )
+
+
+def schedule_row(
+    platform: bytes, entries: tuple[Entry, ...], version: int = 1, **columns: Any
+) -> tables.RuleVersion:
+    """A version of a platform's schedule, in force unless `columns` say otherwise."""
+    values: dict[str, Any] = {
+        "effective_from": 0,
+        "content_hash": schedule_hash(platform, version, 0, entries),
+        "proposed": True,
+        "approved": True,
+    }
+    return tables.RuleVersion(
+        platform_id=platform,
+        rule_id=SCHEDULE,
+        version=version,
+        reference=tables.SCHEDULE_REFERENCE,
+        legs=[],
+        entries=payloads.entries_to_json(entries),
         **values | columns,
     )
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from fenzhang.chain.keccak import keccak
 from fenzhang.chain.signer import LocalKey
 from fenzhang.domain.rules import NO_TERMS, Leg, LegKind, RuleTerms
+from fenzhang.domain.schedules import SCHEDULE, Entry
 
 NOBODY = bytes(32)
 """A binding that leaves its role open."""
@@ -52,6 +53,20 @@ class RuleRef:
     version: int
     legs: tuple[Leg, ...]
     terms: RuleTerms = NO_TERMS
+
+
+@dataclass(frozen=True, slots=True)
+class ScheduleRef:
+    """A version of a platform's schedule."""
+
+    platform: Party
+    version: int
+    entries: tuple[Entry, ...]
+
+    @property
+    def rule_id(self) -> bytes:
+        """Under which the versions of a schedule stand."""
+        return SCHEDULE
 
 
 MARKET_LEGS = (

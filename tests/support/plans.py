@@ -15,8 +15,17 @@ from hypothesis import strategies as st
 
 from fenzhang.chain.codec import SettleCall
 from fenzhang.domain.allocation import given_ranges
+from fenzhang.domain.facts import Facts
 from fenzhang.domain.past import order_leaves, returnable
-from fenzhang.domain.records import Attestation, Authorization, Capture, Instruction, OrderWitness, RecordKind
+from fenzhang.domain.records import (
+    NOTHING,
+    Attestation,
+    Authorization,
+    Capture,
+    Instruction,
+    OrderWitness,
+    RecordKind,
+)
 from fenzhang.domain.rules import Leg, given_indices, roles_of
 from support.parties import (
     BOTH,
@@ -147,6 +156,11 @@ openings = st.builds(
 """A first transaction: captures alone."""
 
 
+def category_of(rule: RuleRef) -> bytes:
+    """Facts that state the category whose orders a schedule gives to a rule."""
+    return Facts(category=rule.rule_id.hex()[:8]).pack()
+
+
 @dataclass(slots=True)
 class Planner:
     """Reads plans against a world; remembers what was honestly signed, for replays and the invariant of authority."""
@@ -250,6 +264,7 @@ class Planner:
             hold_until=hold_until,
             expires_at=expires_at,
             condition=self._condition(act),
+            facts=NOTHING if act.extra % 4 == 1 else category_of(rule),
         )
 
     def _condition(self, act: Act) -> bytes:

@@ -49,6 +49,7 @@ from fenzhang.chain.events import (
     RuleProposed,
     RuleRetired,
     RuleVetoed,
+    ScheduleProposed,
     SplitReturned,
     SuspenseResolved,
 )
@@ -75,6 +76,7 @@ from fenzhang.domain.records import (
     PastRecord,
     RecordKind,
 )
+from fenzhang.domain.schedules import SCHEDULE
 from fenzhang.domain.settlement import (
     Outcome,
     apply_instruction,
@@ -210,6 +212,12 @@ class Twin:
                 proposer = world.authority_of(event.platform)
                 rule.versions[event.version] = Version(
                     event.legs, event.effective_from, proposer=proposer, terms=event.terms
+                )
+            case ScheduleProposed():
+                schedule = world.rules.setdefault((event.platform, SCHEDULE), Rule())
+                proposer = world.authority_of(event.platform)
+                schedule.versions[event.version] = Version(
+                    (), event.effective_from, proposer=proposer, entries=event.entries
                 )
             case RuleApproved():
                 world.rules[event.platform, event.rule_id].versions[event.version].approved = True

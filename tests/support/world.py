@@ -40,6 +40,7 @@ from fenzhang.chain.events import (
     decode_logs,
 )
 from fenzhang.chain.evidence import held_of_slot
+from fenzhang.chain.schedules import entry_values, schedule_digest, schedule_hash
 from fenzhang.chain.signer import LocalKey
 from fenzhang.domain.errors import FenzhangError
 from fenzhang.domain.records import (
@@ -69,6 +70,7 @@ from support.parties import (
     VENDOR,
     Party,
     RuleRef,
+    ScheduleRef,
     ident,
 )
 from support.system import (
@@ -88,6 +90,7 @@ from support.twin import Twin, placeless
 FAR = 2**40
 """A deadline that no test reaches."""
 Kind = TypeVar("Kind")
+Versioned = TypeVar("Versioned", RuleRef, ScheduleRef)
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,31 +244,55 @@ class World:
         )
         return values, (key or rule.platform.key).sign_digest(digest)
 
-    def propose(self, rule: RuleRef, effective_from: int = 0) -> list[Event]:
+    def schedule_proposal(
+        self,
+        schedule: ScheduleRef,
+        effective_from: int = 0,
+        *,
+        key: LocalKey | None = None,
+        domain: SigningDomain | None = None,
+    ) -> tuple[Any, bytes]:
+        """Arguments of `proposeSchedule`, signed by the platform's key unless told otherwise."""
+        signing = domain or self.system.deployment.rule_domain()
+        content = (schedule.platform.id, schedule.version, effective_from)
+        digest = schedule_digest(signing, *content, schedule.entries)
+        values = (*content, [entry_values(entry) for entry in schedule.entries])
+        return values, (key or schedule.platform.key).sign_digest(digest)
+
+    def propose(self, rule: RuleRef | ScheduleRef, effective_from: int = 0) -> list[Event]:
         """Propose a version."""
+        if isinstance(rule, ScheduleRef):
+            arguments = self.schedule_proposal(rule, effective_from)
+            return self.act(SUBMITTER, "RuleBook", "proposeSchedule", *arguments)
         return self.act(SUBMITTER, "RuleBook", "propose", *self.proposal(rule, effective_from))
 
-    def approval(self, rule: RuleRef, effective_from: int = 0) -> tuple[bytes, bytes, int, bytes]:
+    def approval(
+        self, rule: RuleRef | ScheduleRef, effective_from: int = 0
+    ) -> tuple[bytes, bytes, int, bytes]:
         """Arguments of `approve`."""
         identity = (rule.platform.id, rule.rule_id, rule.version)
+        if isinstance(rule, ScheduleRef):
+            return *identity, schedule_hash(rule.platform.id, rule.version, effective_from, rule.entries)
         return *identity, proposal_hash(*identity, effective_from, rule.legs, rule.terms)
 
-    def approve(self, rule: RuleRef, effective_from: int = 0) -> list[Event]:
+    def approve(self, rule: RuleRef | ScheduleRef, effective_from: int = 0) -> list[Event]:
         """Approve a version."""
         return self.act(APPROVER, "RuleBook", "approve", *self.approval(rule, effective_from))
 
-    def put_in_force(self, rule: RuleRef, effective_from: int = 0) -> RuleRef:
+    def put_in_force(self, rule: Versioned, effective_from: int = 0) -> Versioned:
         """Propose and approve a version."""
         self.propose(rule, effective_from)
         self.approve(rule, effective_from)
         return rule
 
-    def retirement(self, rule: RuleRef, key: LocalKey | None = None) -> tuple[bytes, bytes, bytes]:
+    def retirement(
+        self, rule: RuleRef | ScheduleRef, key: LocalKey | None = None
+    ) -> tuple[bytes, bytes, bytes]:
         """Arguments of `retire`."""
         digest = retirement_digest(self.system.deployment.rule_domain(), rule.platform.id, rule.rule_id)
         return rule.platform.id, rule.rule_id, (key or rule.platform.key).sign_digest(digest)
 
-    def retire(self, rule: RuleRef) -> list[Event]:
+    def retire(self, rule: RuleRef | ScheduleRef) -> list[Event]:
         """Retire a rule."""
         return self.act(SUBMITTER, "RuleBook", "retire", *self.retirement(rule))
 

@@ -12,6 +12,7 @@ from fenzhang.api.problems import plain, problem_of
 from fenzhang.api.responses import OrjsonResponse
 from fenzhang.domain.conditions import ConditionState
 from fenzhang.domain.errors import FenzhangError
+from fenzhang.domain.facts import Facts
 from fenzhang.domain.identifiers import hex_id
 from fenzhang.domain.records import ParticipantStatus, RecordKind
 from fenzhang.domain.rules import roles_of
@@ -22,6 +23,7 @@ from fenzhang.intake.conditions import ConditionReading
 from fenzhang.intake.reading import Leaf, OrderReading, Terms
 from fenzhang.intake.rows import InstructionRow
 from fenzhang.intake.settlement import Answer, Outcome
+from fenzhang.intake.snapshot import Selected
 from fenzhang.store import feed, payloads
 from fenzhang.store.conditions import WAITING_TYPES
 from fenzhang.store.tables import (
@@ -233,6 +235,8 @@ def order_answer(
         },
         "hold_until": terms.hold_until or None,
         "expires_at": terms.expires_at or None,
+        "facts": Facts.unpack(terms.facts).stated(),
+        "schedule": None if capture is None else capture.content.get("schedule"),
         "captured": 0 if order is None else order.captured,
         "held": 0 if order is None else order.held,
         # What is returned can be split again, so these may add up to more than was captured.
@@ -295,7 +299,27 @@ def version_answer(version: RuleVersion, siblings: Sequence[RuleVersion], now: i
         "roles": roles_of(payloads.legs_from_json(version.legs)),
         "legs": version.legs,
         "terms": version.terms,
-        "veto": version.veto if version.vetoed else None,
+        "veto": veto_of(version),
+    }
+
+
+def veto_of(version: RuleVersion) -> dict[str, Any] | None:
+    """Who vetoed a version, and why; None for one that was not."""
+    return version.veto if version.vetoed else None
+
+
+def selection_answer(chosen: tuple[Selected, Sequence[RuleVersion]] | None, now: int) -> dict[str, Any]:
+    """Which entry of a schedule won and why, and the version of its rule that is in force. None: no schedule is."""
+    if chosen is None:
+        names = ("version", "entry", "criteria", "out_rule_no", "rule_id", "rule")
+        return dict.fromkeys(names)
+    selected, versions = chosen
+    current = rulestate.in_force(versions, now)
+    return {
+        **selected.content(),
+        "out_rule_no": selected.rule if versions else None,
+        "rule_id": hex_id(selected.selection.entry.rule_id),
+        "rule": None if current is None else version_answer(current, versions, now),
     }
 
 

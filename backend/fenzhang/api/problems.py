@@ -20,7 +20,7 @@ from starlette.exceptions import HTTPException
 from fenzhang.api import errors
 from fenzhang.api.responses import OrjsonResponse
 from fenzhang.chain.errors import ContractError, DeploymentMismatch, NodeUnavailable, RpcError, Undecodable
-from fenzhang.domain.errors import FenzhangError, InvalidInput, InvalidRule, Rejection
+from fenzhang.domain.errors import FenzhangError, InvalidInput, InvalidRule, InvalidSchedule, Rejection
 from fenzhang.intake.errors import Conflict, SignatureRefused, Unknown
 from fenzhang.intake.files.errors import FileTooLarge
 from fenzhang.ledger.moments import BlockNotMirrored
@@ -47,6 +47,7 @@ STATUS_OF: Mapping[type[FenzhangError], HTTPStatus] = {
     FileTooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     InvalidInput: HTTPStatus.UNPROCESSABLE_ENTITY,
     InvalidRule: HTTPStatus.UNPROCESSABLE_ENTITY,
+    InvalidSchedule: HTTPStatus.UNPROCESSABLE_ENTITY,
     SignatureRefused: HTTPStatus.FORBIDDEN,
     Unknown: HTTPStatus.NOT_FOUND,
     BlockNotMirrored: HTTPStatus.NOT_FOUND,

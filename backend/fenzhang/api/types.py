@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, PlainValidator, WithJsonSchem
 from pydantic_core import PydanticCustomError
 
 from fenzhang.domain.errors import InvalidInput
+from fenzhang.domain.facts import CODE_PATTERN
 from fenzhang.domain.identifiers import REFERENCE_PATTERN, check_reference
 from fenzhang.domain.money import CURRENCIES, MAX_AMOUNT, check_amount, check_currency
 from fenzhang.domain.rules import MAX_LEGS
@@ -127,6 +128,7 @@ Currency = Annotated[
     _by(_text(check_currency)),
     WithJsonSchema({"type": "string", "enum": sorted(CURRENCIES), "description": "ISO 4217 letter code."}),
 ]
+FactCode = Annotated[str, Field(pattern=CODE_PATTERN, description="A short code, as the platform uses it.")]
 RoleName = Annotated[str, Field(pattern="^[a-z0-9_-]{1,32}$")]
 Bindings = Annotated[
     dict[RoleName, ParticipantName],

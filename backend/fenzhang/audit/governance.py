@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
@@ -13,6 +13,14 @@ from fenzhang.audit.conditions import ConditionKeeper, condition_events, conditi
 from fenzhang.audit.differences import Code, Findings
 from fenzhang.audit.freezing import FreezeEvent, freeze_event, take_up_freeze
 from fenzhang.audit.model import Model
+from fenzhang.audit.proposals import (
+    Proposed,
+    hash_of,
+    problem_of,
+    rule_proposed,
+    schedule_proposed,
+    version_of,
+)
 from fenzhang.audit.reading import Transaction
 from fenzhang.audit.resolving import resolution_event, take_up_heir, take_up_resolution
 from fenzhang.audit.signatures import SignatureChecker, is_partys
@@ -20,7 +28,7 @@ from fenzhang.audit.tape import NOWHERE
 from fenzhang.chain.abi import currency_text
 from fenzhang.chain.calldata import decode_proposal, decode_retirement
 from fenzhang.chain.codec import decode_arguments, selector_of
-from fenzhang.chain.eip712 import proposal_digest, proposal_hash, retirement_digest
+from fenzhang.chain.eip712 import retirement_digest
 from fenzhang.chain.eventtypes import (
     ApprovalLockChanged,
     AuthorityRotated,
@@ -38,15 +46,16 @@ from fenzhang.chain.eventtypes import (
     RuleProposed,
     RuleRetired,
     RuleVetoed,
+    ScheduleProposed,
     SuspenseResolved,
 )
-from fenzhang.domain.errors import InvalidRule
+from fenzhang.chain.schedules import decode_schedule
 from fenzhang.domain.places import TOP
 from fenzhang.domain.records import ParticipantStatus
-from fenzhang.domain.rules import BASIS_POINTS, validate, validate_terms
+from fenzhang.domain.rules import BASIS_POINTS
 from fenzhang.domain.world import NO_AUTHORITY, Participant, Rule, Version
 
-RuleEvent = RuleProposed | RuleApproved | RuleVetoed | ApprovalLockChanged | RuleRetired
+RuleEvent = Proposed | RuleApproved | RuleVetoed | ApprovalLockChanged | RuleRetired
 GovernanceEvent = (
     ParticipantEnrolled
     | ParticipantStatusChanged
@@ -69,7 +78,7 @@ _FUNCTIONS = {
         *("enroll", "enrollRecipient", "suspend", "resume", "close", "place", "setMaxShareOut"),
         *("rotateAuthority", "setConsent", "setFrozen", "nameHeir"),
     ),
-    _RULES: ("propose", "approve", "retire", "veto", "setApprovalLock"),
+    _RULES: ("propose", "proposeSchedule", "approve", "retire", "veto", "setApprovalLock"),
     _CONDITIONS: ("open", "confirm", "setFrozen"),
     _LEDGER: ("setCurrencies", "resolve"),
 }
@@ -152,10 +161,9 @@ def _registry_events(function: str, arguments: tuple[Any, ...], model: Model) ->
 def _rule_event(function: str, call: Call) -> GovernanceEvent:
     match function:
         case "propose":
-            sent = decode_proposal(call.data)
-            content = (sent.platform, sent.rule_id, sent.version, sent.effective_from)
-            content_hash = proposal_hash(*content, sent.legs, sent.terms)
-            return RuleProposed(NOWHERE, *content, content_hash, sent.legs, sent.terms)
+            return rule_proposed(call.data)
+        case "proposeSchedule":
+            return schedule_proposed(call.data)
         case "approve":
             platform, rule_id, version, content_hash = decode_arguments(_RULES, function, call.data)
             return RuleApproved(NOWHERE, platform, rule_id, version, content_hash, call.sender)
@@ -176,6 +184,8 @@ def signature_in(call: Call, model: Model) -> bytes | None:
     match function:
         case "propose":
             return decode_proposal(call.data).signature
+        case "proposeSchedule":
+            return decode_schedule(call.data).signature
         case "retire":
             return decode_retirement(call.data).signature
         case "open" | "confirm":
@@ -232,7 +242,7 @@ class Governance:
             await keeper.apply(event, at, self.signatures, signature)
             return
         match event:
-            case RuleProposed():
+            case RuleProposed() | ScheduleProposed():
                 await self._proposed(event, at, signature)
             case RuleApproved():
                 self._approved(event, at, actor)
@@ -337,10 +347,9 @@ class Governance:
 
     # -------------------------------------------------------------------------- rules
 
-    async def _proposed(self, event: RuleProposed, at: Transaction, signature: bytes | None) -> None:
+    async def _proposed(self, event: Proposed, at: Transaction, signature: bytes | None) -> None:
         platform, rule_id, version = event.platform, event.rule_id, event.version
-        content = (platform, rule_id, version, event.effective_from, event.legs, event.terms)
-        content_hash = proposal_hash(*content)
+        content_hash = hash_of(event)
         if content_hash != event.content_hash:
             self.findings.report(
                 Code.CONTENT_HASH_DIFFERS,
@@ -350,16 +359,14 @@ class Governance:
                 expected=content_hash,
                 found=event.content_hash,
             )
-        digest = proposal_digest(self.model.deployment.rule_domain(), *content)
+        digest = self.model.deployment.rule_domain().digest(content_hash)
         await self._check_signature(platform, rule_id, digest, signature, at)
         rule = self.model.world.rules.setdefault((platform, rule_id), Rule())
-        problem = _problem_of(event, rule)
+        problem = problem_of(event, rule)
         if problem is not None:
             self._bad_rule(event, at, f"version {version} {problem}")
         proposer = self.model.world.authority_of(platform)
-        rule.versions[version] = Version(
-            event.legs, event.effective_from, proposer=proposer, terms=event.terms
-        )
+        rule.versions[version] = version_of(event, proposer)
         self.model.content_hashes[platform, rule_id, version] = content_hash
         self.findings.count("rule_versions")
 
@@ -458,7 +465,7 @@ class Governance:
             )
 
     def _bad_rule(
-        self, event: RuleProposed | RuleApproved | RuleVetoed | RuleRetired, at: Transaction, what: str
+        self, event: Proposed | RuleApproved | RuleVetoed | RuleRetired, at: Transaction, what: str
     ) -> None:
         self.findings.report(
             Code.RULE_INVALID, what, at, participant=event.platform, rule=event.rule_id, found=event
@@ -485,21 +492,3 @@ class Governance:
                 found=actor,
                 **details,
             )
-
-
-def _problem_of(event: RuleProposed, rule: Rule) -> str | None:
-    """Why a proposal cannot follow the versions of its rule; None when it can."""
-    latest = max(rule.versions, default=0)
-    if rule.retired:
-        return "was proposed for a retired rule"
-    if event.version != latest + 1:
-        return f"follows version {latest}"
-    if event.effective_from < rule.earliest_effect():
-        return "takes effect before its predecessor"
-    try:
-        # The contract takes any role name; what a role may be called is the API's business.
-        validate([leg if leg.role is None else replace(leg, role="role") for leg in event.legs])
-        validate_terms(event.terms)
-    except InvalidRule as error:
-        return f"is no rule: {error.message}"
-    return None

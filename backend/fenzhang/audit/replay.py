@@ -11,6 +11,7 @@ from fenzhang.audit.expiring import replay_expiry
 from fenzhang.audit.following import Follower, SettlementEvent
 from fenzhang.audit.governance import Governance, GovernanceEvent, expected_events, signature_in
 from fenzhang.audit.model import Model
+from fenzhang.audit.proposals import Proposed
 from fenzhang.audit.reading import Transaction
 from fenzhang.audit.records import Records
 from fenzhang.audit.settling import Settling, take_seal
@@ -29,12 +30,11 @@ from fenzhang.chain.eventtypes import (
     ExpiryPassedOver,
     OrderRefunded,
     OrderReleased,
-    RuleProposed,
     RuleRetired,
 )
 from fenzhang.chain.node import NodeClient
 
-_SIGNED_FOR = SettlementEvent | RuleProposed | RuleRetired | ConditionOpened | ConditionConfirmed
+_SIGNED_FOR = SettlementEvent | Proposed | RuleRetired | ConditionOpened | ConditionConfirmed
 """Events that somebody's signature brings about."""
 
 

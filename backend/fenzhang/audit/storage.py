@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from time import time
 from typing import Any
 
 from fenzhang.audit.differences import Code, Findings
@@ -14,9 +15,11 @@ from fenzhang.audit.state import StateReader
 from fenzhang.chain.abi import currency_bytes, currency_text, role_text
 from fenzhang.chain.codec import legs_from_values
 from fenzhang.chain.evidence import held_of_slot, verify_proof
+from fenzhang.chain.schedules import entries_from_values
 from fenzhang.domain.conditions import ConditionState
 from fenzhang.domain.records import NOTHING, ParticipantStatus, RuleState
 from fenzhang.domain.rules import RuleTerms, roles_of
+from fenzhang.domain.schedules import SCHEDULE
 from fenzhang.domain.world import Freeze, Totals
 
 
@@ -44,6 +47,8 @@ class StorageCheck:
     state: StateReader
     model: Model
     findings: Findings
+    now: int
+    """Unix seconds of the block."""
     currencies: dict[str, Held] = field(default_factory=lambda: defaultdict(Held))
 
     async def run(self) -> None:
@@ -352,9 +357,13 @@ class StorageCheck:
         versions = [(*key, number) for key, rule in rules.items() for number in rule.versions]
         for version, header in await self.state.ask("RuleBook", "header", versions):
             self._rule_header(version, header)
-        for version, (state, legs, roles, terms) in await self.state.ask("RuleBook", "load", versions):
+        loaded = [version for version in versions if version[1] != SCHEDULE]
+        for version, (state, legs, roles, terms, _) in await self.state.ask("RuleBook", "load", loaded):
             self._rule_veto(version, vetoed=state == RuleState.VETOED)
             self._rule_content(version, legs, roles, terms)
+        schedules = [(platform, number) for platform, rule_id, number in versions if rule_id == SCHEDULE]
+        for asked, (state, entries) in await self.state.ask("RuleBook", "loadSchedule", schedules):
+            self._schedule(*asked, state, entries)
         await self._approval_lock()
         self.findings.count("rule_headers", len(versions))
 
@@ -412,6 +421,18 @@ class StorageCheck:
                 participant=platform,
                 rule=rule_id,
             )
+
+    def _schedule(self, platform: bytes, number: int, state: int, values: Iterable[Any]) -> None:
+        schedule = self.model.world.rules[platform, SCHEDULE]
+        expected, found = schedule.versions[number].entries, entries_from_values(values)
+        where = {"participant": platform, "rule": SCHEDULE}
+        what = f"version {number} of the schedule of 0x{platform.hex()}"
+        if found != expected:
+            self._differs(Code.SCHEDULE_ENTRIES, f"entries of {what}", expected, found, **where)
+        # A node may let a call at its newest block see the time that has passed since.
+        states = [schedule.state_of(number, moment) for moment in (self.now, max(self.now, int(time())))]
+        if state not in states:
+            self._differs(Code.SCHEDULE_STATE, f"state of {what}", states[0].name, state, **where)
 
     async def _roles(self) -> None:
         access = self.model.access

@@ -21,6 +21,8 @@ from fenzhang.chain.answers import BlockHeader
 from fenzhang.chain.deployments import Deployment
 from fenzhang.chain.errors import RpcError
 from fenzhang.chain.node import NodeClient
+from fenzhang.domain.records import Capture
+from fenzhang.domain.schedules import SCHEDULE
 
 ATTEMPTS = 3
 """How often the state is asked for at the newest block, in case the node forgets it while it answers."""
@@ -128,7 +130,7 @@ class Verification:
             read = await self._read_to_head(replay, reader, read)
             found = Findings()
             state = StateReader(self.node, self.deployment, read.number, found)
-            storage = StorageCheck(state, model, found)
+            storage = StorageCheck(state, model, found, read.timestamp)
             try:
                 await check_wiring(state)
                 await storage.run()
@@ -195,13 +197,19 @@ def _touches(difference: Difference, story: Story) -> bool:
     ):
         return True
     if difference.rule is not None:
-        return story.capture is not None and difference.rule == story.capture.rule_id
+        return story.capture is not None and _is_rule_of(difference, story.capture)
     if difference.participant is not None:
         return difference.participant in story.parties and difference.currency in {
             None,
             story.currency,
         }
     return difference.currency is not None and difference.currency == story.currency
+
+
+def _is_rule_of(difference: Difference, capture: Capture) -> bool:
+    """Whether a difference is one of the order's rule, or of the schedule that selected it."""
+    platforms = {None, capture.platform}
+    return difference.rule in {capture.rule_id, SCHEDULE} and difference.participant in platforms
 
 
 async def verify(

@@ -57,7 +57,7 @@ class SentSettle:
 
 def decode_settle(calldata: bytes) -> SentSettle:
     """The arguments of a `settle`. Raises Undecodable."""
-    arguments = _arguments(calldata, SETTLE_SELECTOR, "settle", _meter(calldata))
+    arguments = arguments_of(calldata, SETTLE_SELECTOR, "settle", _meter(calldata))
     authorizations = tuple(map(_authorization, arguments.tails(1)))
     index, instructions = arguments.blob(3), sum(len(each.instructions) for each in authorizations)
     if len(index) != 2 * instructions:
@@ -74,14 +74,15 @@ def decode_settle(calldata: bytes) -> SentSettle:
 
 def decode_expire(calldata: bytes) -> tuple[SentWitness, ...]:
     """The witnesses given to an `expire`. Raises Undecodable."""
-    return tuple(map(_witness, _arguments(calldata, EXPIRE_SELECTOR, "expire", _meter(calldata)).tails(0)))
+    return tuple(map(_witness, arguments_of(calldata, EXPIRE_SELECTOR, "expire", _meter(calldata)).tails(0)))
 
 
 def _meter(calldata: bytes) -> Meter:
     return Meter(_OVERLAP * (len(calldata) // WORD + 1))
 
 
-def _arguments(calldata: bytes, selector: bytes, function: str, meter: Meter | None = None) -> Reader:
+def arguments_of(calldata: bytes, selector: bytes, function: str, meter: Meter | None = None) -> Reader:
+    """The arguments of a call of `function`. Raises Undecodable for a call of another one."""
     if calldata[:_SELECTOR] != selector:
         raise Undecodable(f"0x{calldata[:_SELECTOR].hex()} is not the selector of {function}")
     return Reader(calldata, _SELECTOR, meter)
@@ -207,7 +208,7 @@ class SentRetirement:
 
 def decode_proposal(calldata: bytes) -> SentProposal:
     """The arguments of a `propose`. Raises Undecodable."""
-    arguments = _arguments(calldata, selector_of("RuleBook", "propose"), "propose", _meter(calldata))
+    arguments = arguments_of(calldata, selector_of("RuleBook", "propose"), "propose", _meter(calldata))
     proposal = arguments.follow(0)
     return SentProposal(
         platform=proposal.raw(0),
@@ -222,7 +223,7 @@ def decode_proposal(calldata: bytes) -> SentProposal:
 
 def decode_retirement(calldata: bytes) -> SentRetirement:
     """The arguments of a `retire`. Raises Undecodable."""
-    arguments = _arguments(calldata, selector_of("RuleBook", "retire"), "retire")
+    arguments = arguments_of(calldata, selector_of("RuleBook", "retire"), "retire")
     return SentRetirement(arguments.raw(0), arguments.raw(1), arguments.blob(2))
 
 
@@ -245,14 +246,14 @@ class SentConfirmation:
 
 def decode_condition(calldata: bytes) -> SentCondition:
     """The arguments of Conditions' `open`. Raises Undecodable."""
-    sent = _arguments(calldata, selector_of("Conditions", "open"), "open")
+    sent = arguments_of(calldata, selector_of("Conditions", "open"), "open")
     terms = (sent.raw(0), sent.raw(1), sent.uint(2, 32), sent.uint(3, 64), sent.raw(4))
     return SentCondition(terms, sent.blob(5))
 
 
 def decode_confirmation(calldata: bytes) -> SentConfirmation:
     """The arguments of Conditions' `confirm`. Raises Undecodable."""
-    sent = _arguments(calldata, selector_of("Conditions", "confirm"), "confirm")
+    sent = arguments_of(calldata, selector_of("Conditions", "confirm"), "confirm")
     return SentConfirmation(sent.raw(0), sent.raw(1), sent.blob(2))
 
 
@@ -289,12 +290,14 @@ def _leg(leg: Reader) -> Leg:
 
 def decode_execution(calldata: bytes) -> tuple[bytes, bytes]:
     """Target (20 bytes) and calldata of an AccessManager.execute. Raises Undecodable."""
-    arguments = _arguments(calldata, selector_of("AccessManager", "execute"), "execute")
+    arguments = arguments_of(calldata, selector_of("AccessManager", "execute"), "execute")
     return arguments.address(0), arguments.blob(1)
 
 
 def decode_multicall(calldata: bytes) -> list[bytes]:
     """The calls of an AccessManager.multicall, in order. Raises Undecodable."""
-    arguments = _arguments(calldata, selector_of("AccessManager", "multicall"), "multicall", _meter(calldata))
+    arguments = arguments_of(
+        calldata, selector_of("AccessManager", "multicall"), "multicall", _meter(calldata)
+    )
     count, calls = arguments.array(0)
     return [calls.blob(index) for index in range(count)]

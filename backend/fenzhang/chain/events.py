@@ -49,10 +49,12 @@ from fenzhang.chain.eventtypes import (
     RuleProposed,
     RuleRetired,
     RuleVetoed,
+    ScheduleProposed,
     SplitReturned,
     SuspenseResolved,
 )
 from fenzhang.chain.keccak import keccak
+from fenzhang.chain.schedules import read_entries
 from fenzhang.domain.records import ParticipantStatus, RecordKind
 
 __all__ = [
@@ -92,6 +94,7 @@ __all__ = [
     "RuleProposed",
     "RuleRetired",
     "RuleVetoed",
+    "ScheduleProposed",
     "SplitReturned",
     "SuspenseResolved",
     "decode_logs",
@@ -138,6 +141,17 @@ def _rule_proposed(at: LogPosition, topics: Reader, data: Reader) -> RulePropose
         content_hash=data.raw(1),
         legs=read_legs(data, 2),
         terms=read_terms(data, 3),
+    )
+
+
+def _schedule_proposed(at: LogPosition, topics: Reader, data: Reader) -> ScheduleProposed:
+    return ScheduleProposed(
+        at,
+        platform=topics.raw(1),
+        version=topics.uint(2, 32),
+        effective_from=data.uint(0, 64),
+        content_hash=data.raw(1),
+        entries=read_entries(data, 2),
     )
 
 
@@ -195,6 +209,8 @@ _EVENTS: dict[str, dict[str, _Decoder]] = {
     "RuleBook": {
         "RuleProposed(bytes32,bytes32,uint32,uint64,bytes32,"
         "(int8,uint8,uint96,uint96,uint96,bytes32,bytes32)[],(uint16,bool,bool))": _rule_proposed,
+        "ScheduleProposed(bytes32,uint32,uint64,bytes32,"
+        "(bytes32,bytes3,uint96,uint96,uint64,uint64,bytes32)[])": _schedule_proposed,
         "RuleApproved(bytes32,bytes32,uint32,bytes32,address)": lambda at, t, d: RuleApproved(
             at, t.raw(1), t.raw(2), t.uint(3, 32), d.raw(0), d.address(1)
         ),

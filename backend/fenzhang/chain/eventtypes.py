@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from fenzhang.domain.allocation import Allocation
 from fenzhang.domain.records import NOTHING, Capture, ParticipantStatus, RecordKind
 from fenzhang.domain.rules import NO_TERMS, Leg, RuleTerms
+from fenzhang.domain.schedules import SCHEDULE, Entry
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +103,23 @@ class RuleProposed:
     content_hash: bytes
     legs: tuple[Leg, ...]
     terms: RuleTerms = NO_TERMS
+
+
+@dataclass(frozen=True, slots=True)
+class ScheduleProposed:
+    """A version of a platform's schedule was proposed."""
+
+    at: LogPosition
+    platform: bytes
+    version: int
+    effective_from: int
+    content_hash: bytes
+    entries: tuple[Entry, ...]
+
+    @property
+    def rule_id(self) -> bytes:
+        """Under which its versions stand, approved, vetoed and retired as those of a rule are."""
+        return SCHEDULE
 
 
 @dataclass(frozen=True, slots=True)
@@ -456,6 +474,7 @@ Event = (
     | HeirNamed
     | MaxShareOutChanged
     | RuleProposed
+    | ScheduleProposed
     | RuleApproved
     | RuleVetoed
     | ApprovalLockChanged

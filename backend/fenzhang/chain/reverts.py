@@ -46,6 +46,7 @@ _TYPES: dict[str, tuple[str, ...]] = {
     "SplitLedger_CurrencyNotEnabled": ("bytes3",),
     "SplitLedger_OrderAlreadyCaptured": ("bytes32",),
     "SplitLedger_RuleNotInForce": ("bytes32", "uint32", "RuleState"),
+    "SplitLedger_RuleNotSelected": ("bytes32", "bytes32"),
     "SplitLedger_BindingCount": ("uint256", "uint256"),
     "SplitLedger_RecipientNotActive": ("bytes32",),
     "SplitLedger_RecipientNotConsented": ("bytes32", "bytes32"),

@@ -11,10 +11,12 @@ from fenzhang.chain.codec import decode_result, decode_revert, encode_call, leg_
 from fenzhang.chain.deployments import Deployment
 from fenzhang.chain.errors import RpcError
 from fenzhang.chain.node import BlockTag, NodeClient
+from fenzhang.chain.schedules import entries_from_values
 from fenzhang.domain.conditions import Condition
 from fenzhang.domain.errors import FenzhangError
 from fenzhang.domain.records import ParticipantStatus, RuleState
 from fenzhang.domain.rules import Leg, RuleTerms
+from fenzhang.domain.schedules import Entry
 
 CHUNK = 500
 """Ids in one call: at 2,100 gas for each cold slot it stays far below what nodes allow a call."""
@@ -72,6 +74,23 @@ class RuleView:
     legs: tuple[Leg, ...]
     roles: tuple[str, ...]
     terms: RuleTerms
+
+
+@dataclass(frozen=True, slots=True)
+class ScheduleView:
+    """State now and entries of a version of a schedule; UNKNOWN comes without entries."""
+
+    state: RuleState
+    entries: tuple[Entry, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SelectionView:
+    """Version of a schedule (0: none is in force), and the entry and the rule that it selects."""
+
+    version: int
+    entry: int
+    rule_id: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,9 +227,19 @@ class ChainView:
 
     async def rule(self, platform: bytes, rule_id: bytes, version: int) -> RuleView:
         """State, legs, roles and terms of a rule version."""
-        state, legs, roles, terms = await self._call("RuleBook", "load", platform, rule_id, version)
+        state, legs, roles, terms, _ = await self._call("RuleBook", "load", platform, rule_id, version)
         names = tuple(map(role_text, roles))
         return RuleView(RuleState(state), legs_from_values(legs), names, RuleTerms(*terms))
+
+    async def schedule(self, platform: bytes, version: int) -> ScheduleView:
+        """State and entries of a version of a platform's schedule."""
+        state, entries = await self._call("RuleBook", "loadSchedule", platform, version)
+        return ScheduleView(RuleState(state), entries_from_values(entries))
+
+    async def select(self, platform: bytes, facts: bytes, currency: str, amount: int) -> SelectionView:
+        """Which rule an order captured now would be of, by the schedule in force."""
+        asked = (platform, facts, currency_bytes(currency), amount)
+        return SelectionView(*await self._call("RuleBook", "select", *asked))
 
     async def quote(self, legs: Sequence[Leg], amount: int, given: Sequence[int] = ()) -> Quote:
         """Dry run of the allocation on chain. Raises ContractError for legs that form no tree."""

@@ -59,8 +59,10 @@ from fenzhang.client.models import (
     QuoteView,
     Refused,
     RuleView,
+    Selection,
     State,
 )
+from fenzhang.client.schedules import NewEntry, NewSchedule, ScheduleVersion, ScheduleView
 from fenzhang.client.session import Credentials, RetryPolicy
 from fenzhang.client.signing import PlatformKey
 
@@ -87,6 +89,7 @@ __all__ = [
     "Level",
     "Levels",
     "NewCondition",
+    "NewEntry",
     "NewFreeze",
     "NewInstruction",
     "NewOrder",
@@ -94,6 +97,7 @@ __all__ = [
     "NewRelease",
     "NewReturn",
     "NewRule",
+    "NewSchedule",
     "NewSplit",
     "NotFound",
     "OrderView",
@@ -106,6 +110,9 @@ __all__ = [
     "RuleDiff",
     "RuleView",
     "Rung",
+    "ScheduleVersion",
+    "ScheduleView",
+    "Selection",
     "ServerFailed",
     "Side",
     "State",

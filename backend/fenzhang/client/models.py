@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, ClassVar
 
+from fenzhang.domain.facts import NO_FACTS, Facts
 from fenzhang.domain.rules import NO_TERMS, Leg, RuleTerms
 
 
@@ -65,13 +66,14 @@ class State(StrEnum):
 class NewOrder:
     """Capture an order. `rule_version` None takes the version in force; `bindings` is participant by role.
 
+    `facts` are what the platform's schedule looks at; it says by which rule, so then `out_rule_no` may be left out.
     Nothing may be done on it before `hold_until`; what it holds at `expires_at` is released to the merchant. It is not
     split or released before the condition `condition_no` is reached, and refunded if that is missed.
     """
 
     type: ClassVar[InstructionType] = InstructionType.CAPTURE
     out_order_no: str
-    out_rule_no: str
+    out_rule_no: str | None = None
     merchant: str
     currency: str
     amount: int
@@ -81,6 +83,7 @@ class NewOrder:
     hold_until: int | None = None
     expires_at: int | None = None
     condition_no: str | None = None
+    facts: Facts = NO_FACTS
 
     @property
     def reference(self) -> str:
@@ -162,12 +165,15 @@ NewInstruction = NewOrder | NewSplit | NewRelease | NewReturn | NewRefund
 def body_of(item: NewInstruction) -> dict[str, Any]:
     """The JSON of a write, without what was left out."""
     found = {name: getattr(item, name) for name in item.__slots__}
-    return {name: _plain(value) for name, value in found.items() if value is not None and value != {}}
+    left_out: tuple[object, ...] = (None, {}, NO_FACTS)
+    return {name: _plain(value) for name, value in found.items() if value not in left_out}
 
 
 def _plain(value: Any) -> Any:
     if isinstance(value, Mapping):
         return dict(value)
+    if isinstance(value, Facts):
+        return value.stated()
     return value if isinstance(value, str | int) else list(value)
 
 
@@ -285,6 +291,15 @@ class LeafAllocation:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SelectedEntry:
+    """The entry (counted from 0) of a version of the platform's schedule that an order is of, and what it states."""
+
+    version: int
+    entry: int
+    criteria: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Instruction:
     """A write as it stands. `from_held` of a settled refund is what its order held, `allocations` what leaves gave.
 
@@ -314,6 +329,8 @@ class Instruction:
     allocations: tuple[LeafAllocation, ...] | None = None
     frozen: FreezeView | None = None
     waits_for: str | None = None
+    rule_version: int | None = None
+    schedule: SelectedEntry | None = None
 
     @property
     def reference(self) -> str:
@@ -405,6 +422,8 @@ class OrderView:
     refunded_as_missed: int = 0
     condition: ConditionView | None = None
     frozen: FreezeView | None = None
+    facts: Mapping[str, str] = field(default_factory=dict)
+    schedule: SelectedEntry | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -479,6 +498,21 @@ class RuleView:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Selection:
+    """Which rule an order captured now would be of: the entry that won, what it states, and the rule in force.
+
+    All is None when the platform has no schedule in force.
+    """
+
+    version: int | None = None
+    entry: int | None = None
+    criteria: tuple[str, ...] | None = None
+    out_rule_no: str | None = None
+    rule_id: str | None = None
+    rule: RuleVersion | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class QuoteSide:
     """Amount per leaf in leg order, or the first leg that fails."""
 
@@ -518,7 +552,7 @@ class QuotedShareOut:
 class QuoteView:
     """The Python specification's answer and the contract's; `reason` is why the split would be rejected.
 
-    `given` says what each GIVEN leg may take.
+    `given` says what each GIVEN leg may take, `selection` what the schedule selected where no rule was named.
     """
 
     python: QuoteSide
@@ -528,6 +562,7 @@ class QuoteView:
     given: tuple[GivenLeg, ...] = ()
     terms: RuleTerms | None = None
     share_out: QuotedShareOut | None = None
+    selection: Selection | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

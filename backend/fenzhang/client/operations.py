@@ -43,10 +43,12 @@ from fenzhang.client.models import (
     legs_body,
 )
 from fenzhang.client.reading import reader
+from fenzhang.client.schedules import ScheduleOperations
 from fenzhang.client.session import Call, Repeat, Session
 from fenzhang.client.signatures import Signatures
 from fenzhang.client.signing import PlatformKey
 from fenzhang.client.suspense import SuspenseOperations
+from fenzhang.domain.facts import NO_FACTS, Facts
 from fenzhang.domain.rules import NO_TERMS, Leg
 
 T = TypeVar("T")
@@ -63,7 +65,14 @@ _PATHS = {
 }
 
 
-class Operations(ConditionOperations, FileOperations, FreezeOperations, LedgerOperations, SuspenseOperations):
+class Operations(
+    ConditionOperations,
+    FileOperations,
+    FreezeOperations,
+    LedgerOperations,
+    ScheduleOperations,
+    SuspenseOperations,
+):
     """The API as flows over one session. `key` signs for a platform; without one its keystore key does."""
 
     def __init__(self, session: Session, key: PlatformKey | None = None) -> None:
@@ -220,14 +229,19 @@ class Operations(ConditionOperations, FileOperations, FreezeOperations, LedgerOp
         legs: Sequence[Leg] | None = None,
         order: str | None = None,
         given: Sequence[int] = (),
+        currency: str | None = None,
+        facts: Facts = NO_FACTS,
     ) -> Flow[QuoteView]:
         """A dry run of a rule of the platform, of any legs, or of a split of an order, on `amount`.
 
+        With a `currency` instead, of the rule that the platform's schedule selects for an order with these `facts`.
         `given` is for GIVEN legs, in leg order.
         """
         body: dict[str, Any] = {"amount": amount, **({"given": list(given)} if given else {})}
         if order is not None:
             body["out_order_no"] = order
+        elif currency is not None:
+            body |= {"currency": currency, "facts": facts.stated()}
         else:
             body |= {"out_rule_no": rule} if legs is None else {"legs": legs_body(legs)}
         return (yield from self._call("POST", "/v1/quote", QuoteView, body=body))

@@ -29,6 +29,7 @@ from fenzhang.domain.records import NOTHING, Instruction, InstructionKind
 
 if TYPE_CHECKING:
     from fenzhang.client.operations import Operations
+    from fenzhang.client.schedules import NewSchedule
 
 _NOBODY = bytes(identifiers.ID_SIZE)
 
@@ -88,6 +89,20 @@ class Signatures:
         signer = yield from self._ready()
         platform = identifiers.parse_id("platform_id", found.platform_id)
         return signer.confirm(platform, identifiers.parse_id("condition_id", found.condition_id))
+
+    def schedule(self, schedule: NewSchedule) -> Flow[dict[str, Any]]:
+        """What a signed proposal of a schedule has beside its entries. Raises InvalidInput when it names no version."""
+        if schedule.version is None:
+            raise InvalidInput("version", "a signed proposal names it")
+        signer = yield from self._ready()
+        entries = [entry.entry(signer.platform) for entry in schedule.entries]
+        effective_from = schedule.effective_from or 0
+        signature = signer.propose_schedule(schedule.version, effective_from, entries)
+        return {"version": schedule.version, "effective_from": effective_from, "signature": signature}
+
+    def schedule_retirement(self) -> Flow[str]:
+        """The signature of the retirement of the platform's schedule."""
+        return (yield from self._ready()).retire_schedule()
 
     def retirement(self, rule: str) -> Flow[str]:
         """The signature of a rule's retirement."""
@@ -173,11 +188,18 @@ class Signatures:
         if captured is None:
             roles: Sequence[str] = list((yield from self._api.get_order(split.out_order_no)).bindings)
         else:
-            rule = yield from self._api.get_rule(captured.out_rule_no)
-            number = captured.rule_version or rule.in_force or rule.latest
-            roles = next(version.roles for version in rule.versions if version.version == number)
+            roles = yield from self._roles(captured)
         ids = yield from self._participants(split.bindings.values())
         return tuple(ids[split.bindings[role]] if role in split.bindings else _NOBODY for role in roles)
+
+    def _roles(self, order: NewOrder) -> Flow[Sequence[str]]:
+        """Of the rule version that an order is going to be captured by."""
+        if order.out_rule_no is None:
+            selected = yield from self._api.select_rule(order.amount, order.currency, order.facts)
+            return () if selected.rule is None else selected.rule.roles
+        rule = yield from self._api.get_rule(order.out_rule_no)
+        number = order.rule_version or rule.in_force or rule.latest
+        return next(version.roles for version in rule.versions if version.version == number)
 
     def _participants(self, names: Iterable[str]) -> Flow[dict[str, bytes]]:
         for name in names:

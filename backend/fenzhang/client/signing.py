@@ -24,12 +24,14 @@ from fenzhang.chain.eip712 import (
     rule_book_domain,
     split_ledger_domain,
 )
+from fenzhang.chain.schedules import schedule_digest
 from fenzhang.chain.signer import LocalKey
 from fenzhang.client.errors import WrongNetwork
 from fenzhang.client.models import Network
 from fenzhang.domain import identifiers
 from fenzhang.domain.records import Authorization, Instruction
 from fenzhang.domain.rules import Leg, RuleTerms
+from fenzhang.domain.schedules import SCHEDULE, Entry
 
 DAY_S = 86_400
 
@@ -112,6 +114,15 @@ class Signer:
     def confirm(self, platform: bytes, condition_id: bytes) -> str:
         """The signature of the confirmation of a platform's condition."""
         return _hex(self.key.sign_digest(confirmation_digest(self.conditions, platform, condition_id)))
+
+    def propose_schedule(self, version: int, effective_from: int, entries: Sequence[Entry]) -> str:
+        """The signature of a proposal of a schedule."""
+        digest = schedule_digest(self.rules, self.platform, version, effective_from, entries)
+        return _hex(self.key.sign_digest(digest))
+
+    def retire_schedule(self) -> str:
+        """The signature of the retirement of the platform's schedule."""
+        return _hex(self.key.sign_digest(retirement_digest(self.rules, self.platform, SCHEDULE)))
 
     def retire(self, rule: str) -> str:
         """The signature of a rule's retirement."""

@@ -62,6 +62,16 @@ class InvalidRule(FenzhangError):
         self.leg = leg
 
 
+class InvalidSchedule(FenzhangError):
+    """The entries do not form a schedule; `entry` is the index of the first offending one, -1 for all together."""
+
+    code = "invalid_schedule"
+
+    def __init__(self, entry: int, message: str) -> None:
+        super().__init__(f"entry {entry}: {message}" if entry >= 0 else message, entry=entry)
+        self.entry = entry
+
+
 class Rejection(FenzhangError):
     """A reason for which the chain refuses an instruction or authorization. Subclasses mirror SplitLedger's errors."""
 
@@ -173,6 +183,14 @@ class RuleNotInForce(Rejection):
     code = "rule_not_in_force"
     contract_error = "SplitLedger_RuleNotInForce"
     fields = ("rule_id", "version", "state")
+
+
+class RuleNotSelected(Rejection):
+    """The platform's schedule selects another rule for the order."""
+
+    code = "rule_not_selected"
+    contract_error = "SplitLedger_RuleNotSelected"
+    fields = ("rule_id", "selected")
 
 
 class BindingCount(Rejection):

@@ -55,6 +55,7 @@ from fenzhang.domain.errors import (
     RoleAlreadyBound,
     RoleNotBound,
     RuleNotInForce,
+    RuleNotSelected,
     SplitFrozen,
     UnknownCondition,
     UnknownOrder,
@@ -207,12 +208,20 @@ def decide_capture(world: World, capture: Capture, now: int) -> Outcome:
     state = world.rule_state(capture.platform, capture.rule_id, capture.rule_version, now)
     if state is not RuleState.IN_FORCE:
         raise RuleNotInForce(capture.rule_id, capture.rule_version, state)
+    _check_selected(world, capture, now)
     _check_capture_parties(world, capture)
     if 0 < capture.expires_at <= capture.hold_until:
         raise HoldBeyondExpiry(capture.hold_until, capture.expires_at)
     if capture.condition != NOTHING and world.condition_of(capture) is None:
         raise UnknownCondition(capture.condition)
     return Outcome(RecordKind.CAPTURE, capture.amount)
+
+
+def _check_selected(world: World, capture: Capture, now: int) -> None:
+    """The rule of an order is the one that the platform's schedule selects, while one is in force."""
+    found = world.selection(capture.platform, capture.facts, capture.currency, capture.amount, now)
+    if found is not None and found[1].entry.rule_id != capture.rule_id:
+        raise RuleNotSelected(capture.rule_id, found[1].entry.rule_id)
 
 
 def _check_capture_parties(world: World, capture: Capture) -> None:

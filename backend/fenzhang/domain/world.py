@@ -9,6 +9,7 @@ from fenzhang.domain.conditions import Condition, ConditionState
 from fenzhang.domain.places import Places
 from fenzhang.domain.records import NOTHING, Capture, ParticipantStatus, PastRecord, RuleState
 from fenzhang.domain.rules import NO_TERMS, Leg, RuleTerms, smaller_cap
+from fenzhang.domain.schedules import SCHEDULE, Entry, Selection, select
 
 NO_AUTHORITY = bytes(20)
 """Authority of a participant that never signs."""
@@ -31,7 +32,10 @@ class Participant:
 
 @dataclass(slots=True)
 class Version:
-    """A proposed version of a rule. `effective_from` is Unix seconds, `proposer` the authority that signed it."""
+    """A proposed version of a rule, which has `legs`, or of a schedule, which has `entries`.
+
+    `effective_from` is Unix seconds, `proposer` the authority that signed it.
+    """
 
     legs: tuple[Leg, ...]
     effective_from: int
@@ -39,6 +43,7 @@ class Version:
     proposer: bytes = NO_AUTHORITY
     terms: RuleTerms = NO_TERMS
     vetoed: bool = False
+    entries: tuple[Entry, ...] = ()
 
     def veto(self) -> None:
         """Take it out for ever. What was approved is not any more."""
@@ -47,7 +52,7 @@ class Version:
 
 @dataclass(slots=True)
 class Rule:
-    """A platform's rule: its versions by number, and whether it is retired for new orders."""
+    """A platform's rule, or its schedule: its versions by number, and whether it is retired for new orders."""
 
     versions: dict[int, Version] = field(default_factory=dict)
     retired: bool = False
@@ -69,6 +74,11 @@ class Rule:
         ):
             return RuleState.SUPERSEDED
         return RuleState.IN_FORCE
+
+    def in_force(self, now: int) -> int:
+        """The version in force at `now` (Unix seconds), 0 for none."""
+        found = (number for number in self.versions if self.state_of(number, now) is RuleState.IN_FORCE)
+        return next(found, 0)
 
     def earliest_effect(self) -> int:
         """The effective time that the next version may not come before: that of the last one that was not vetoed."""
@@ -114,7 +124,7 @@ class World:
     consents: set[tuple[bytes, bytes]] = field(default_factory=set)
     """Pairs of recipient and platform."""
     rules: dict[tuple[bytes, bytes], Rule] = field(default_factory=dict)
-    """By platform and rule id."""
+    """By platform and rule id. A platform's schedule stands under SCHEDULE."""
     approval_lock: int = 0
     """Least number of seconds between the approval of a rule version and its effect."""
     attestors: set[bytes] = field(default_factory=set)
@@ -198,7 +208,19 @@ class World:
     def rule_state(self, platform: bytes, rule_id: bytes, version: int, now: int) -> RuleState:
         """Whether a rule version may be used for an order captured at `now`."""
         rule = self.rules.get((platform, rule_id))
-        return RuleState.UNKNOWN if rule is None else rule.state_of(version, now)
+        if rule is None or rule_id == SCHEDULE:
+            return RuleState.UNKNOWN
+        return rule.state_of(version, now)
+
+    def selection(
+        self, platform: bytes, facts: bytes, currency: str, amount: int, now: int
+    ) -> tuple[int, Selection] | None:
+        """The version of a platform's schedule that is in force at `now`, and what it selects; None without one."""
+        schedule = self.rules.get((platform, SCHEDULE), Rule())
+        version = schedule.in_force(now)
+        entries = schedule.versions[version].entries if version else ()
+        selected = select(entries, facts, currency, amount, now)
+        return None if selected is None else (version, selected)
 
     def legs_of(self, capture: Capture) -> tuple[Leg, ...]:
         """The legs by which an order is split: those of the version that it was captured with, for ever."""

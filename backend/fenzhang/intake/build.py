@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fenzhang.domain import errors, identifiers
 from fenzhang.domain.allocation import allocate, leaf_amounts
+from fenzhang.domain.errors import InvalidInput
 from fenzhang.domain.records import Capture, Instruction, InstructionKind
 from fenzhang.domain.rules import MAX_LEAVES, given_indices, smaller_cap
 from fenzhang.domain.sharing import most_share_out, to_others
@@ -17,6 +18,7 @@ from fenzhang.intake.errors import (
     OrderExpired,
     OrderOnHold,
     RoleBoundByOrder,
+    RuleNotSelected,
     ShareOutAboveCap,
     SplitRejected,
     TooManyInstructions,
@@ -32,8 +34,8 @@ from fenzhang.intake.requests import (
     SettlementRequest,
     SplitRequest,
 )
-from fenzhang.intake.snapshot import OrderFacts, RuleShape, Snapshot
-from fenzhang.store.tables import InstructionState, InstructionType
+from fenzhang.intake.snapshot import OrderFacts, RuleShape, Selected, Snapshot
+from fenzhang.store.tables import InstructionState, InstructionType, RuleVersion
 
 _NOBODY = bytes(32)
 
@@ -70,7 +72,8 @@ def _capture(snapshot: Snapshot, request: CaptureRequest) -> Capture:
             hold_until=request.hold_until,
             expires_at=request.expires_at,
         )
-    version = snapshot.rule_for_capture(request.rule, request.rule_version)
+    facts = request.facts.pack()
+    version = _rule_of(snapshot, request, snapshot.selection(facts, request.currency, request.amount))
     shape = snapshot.shape(version.rule_id, version.version)
     return Capture(
         order_id=identifiers.order_id(snapshot.platform.id, request.reference),
@@ -84,7 +87,26 @@ def _capture(snapshot: Snapshot, request: CaptureRequest) -> Capture:
         hold_until=request.hold_until,
         expires_at=request.expires_at,
         condition=_NOBODY if request.condition is None else snapshot.condition(request.condition),
+        facts=facts,
     )
+
+
+def _rule_of(snapshot: Snapshot, request: CaptureRequest, selected: Selected | None) -> RuleVersion:
+    """The rule version to capture by: while a schedule is in force, of the rule that it selects."""
+    if request.rule is None:
+        if selected is None:
+            raise InvalidInput("out_rule_no", "name a rule: the platform has no schedule in force")
+        return snapshot.rule_for_capture(selected.rule, None)
+    version = snapshot.rule_for_capture(request.rule, request.rule_version)
+    if selected is not None and selected.selection.entry.rule_id != version.rule_id:
+        raise RuleNotSelected(
+            f"by entry {selected.selection.index} of the schedule the rule is {selected.rule!r}",
+            field="out_rule_no",
+            rule=request.rule,
+            selected=selected.rule,
+            schedule=selected.content(),
+        )
+    return version
 
 
 def _split(snapshot: Snapshot, request: SplitRequest) -> Instruction:

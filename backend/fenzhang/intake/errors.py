@@ -131,6 +131,12 @@ class RuleRetired(Conflict):
     code = "rule_retired"
 
 
+class RuleNotSelected(Conflict):
+    """The platform's schedule selects another rule for the order."""
+
+    code = "rule_not_selected"
+
+
 class RuleAlreadyApproved(Conflict):
     """The rule version has been approved before."""
 

@@ -74,6 +74,7 @@ class Terms:
     hold_until: int
     expires_at: int
     amount: int
+    facts: bytes
 
 
 def terms_of(reading: OrderReading) -> Terms:
@@ -95,6 +96,7 @@ def terms_of(reading: OrderReading) -> Terms:
         captured.hold_until,
         captured.expires_at,
         captured.amount,
+        captured.facts,
     )
 
 

@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 
 import orjson
 
+from fenzhang.domain.facts import NO_FACTS, Facts
 from fenzhang.store.tables import InstructionType
 
 REFERENCE_FIELDS = {
@@ -51,14 +52,15 @@ def _canonical(content: Mapping[str, Any]) -> bytes:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CaptureRequest:
-    """Capture an order of `amount` minor units. `rule_version` None takes the version in force.
+    """Capture an order of `amount` minor units. `rule` None takes the one that the platform's schedule selects.
 
-    `hold_until` and `expires_at` are Unix seconds, 0 for none. `condition` is the reference of what it waits for.
+    `rule_version` None takes the version in force. `facts` are what the schedule looks at. `hold_until` and
+    `expires_at` are Unix seconds, 0 for none. `condition` is the reference of what it waits for.
     """
 
     type: ClassVar[InstructionType] = InstructionType.CAPTURE
     reference: str
-    rule: str
+    rule: str | None
     rule_version: int | None = None
     merchant: str
     currency: str
@@ -68,6 +70,7 @@ class CaptureRequest:
     hold_until: int = 0
     expires_at: int = 0
     condition: str | None = None
+    facts: Facts = NO_FACTS
 
     @property
     def order(self) -> str:
@@ -88,6 +91,7 @@ class CaptureRequest:
             hold_until=self.hold_until or None,
             expires_at=self.expires_at or None,
             condition_no=self.condition,
+            facts=self.facts.stated() or None,
         )
 
 

@@ -1,18 +1,20 @@
-"""Rules: proposing versions, approving them by another party, retiring them."""
+"""Rules: proposing versions, approving them by another party, retiring them; the last two of schedules as well."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Protocol
 
 from sqlalchemy import delete, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from fenzhang.chain.abi import role_bytes
-from fenzhang.chain.eip712 import proposal_digest, proposal_hash, retirement_digest
+from fenzhang.chain.eip712 import retirement_digest
+from fenzhang.chain.schedules import content_hash_of
 from fenzhang.domain import rules as domain_rules
 from fenzhang.domain.identifiers import hex_id, rule_id
+from fenzhang.domain.schedules import SCHEDULE
 from fenzhang.intake import participants
 from fenzhang.intake.actor import Actor
 from fenzhang.intake.errors import (
@@ -34,7 +36,14 @@ from fenzhang.intake.settlement import Outcome
 from fenzhang.intake.signatures import Verifier
 from fenzhang.intake.snapshot import Snapshot, chain_time, load_participants, platform_of
 from fenzhang.store import chainsettings, keys, payloads
-from fenzhang.store.tables import Instruction, InstructionState, InstructionType, Participant, RuleVersion
+from fenzhang.store.tables import (
+    SCHEDULE_REFERENCE,
+    Instruction,
+    InstructionState,
+    InstructionType,
+    Participant,
+    RuleVersion,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,11 +104,11 @@ async def propose(
         participants.require_active(platform)
         legs = await resolve_legs(session, platform, request.legs)
         rule = rule_id(platform.id, request.rule)
-        version, effective_from = await _next_version(session, platform, rule, request)
+        version, effective_from = await next_version(session, platform, rule, request)
         proposal = payloads.Proposal(
             platform.id, rule, version, effective_from, legs, request.signature or b"", request.terms
         )
-        await _check_signed(session, platform, proposal, verifier)
+        await check_signed(session, platform, proposal, verifier)
         session.add(
             RuleVersion(
                 platform_id=platform.id,
@@ -109,7 +118,7 @@ async def propose(
                 legs=payloads.legs_to_json(legs),
                 terms=payloads.terms_to_json(request.terms),
                 effective_from=effective_from,
-                content_hash=proposal_hash(platform.id, rule, version, effective_from, legs, request.terms),
+                content_hash=content_hash_of(proposal),
             )
         )
         return rule, proposal
@@ -144,10 +153,29 @@ async def resolve_legs(
     return resolved
 
 
-async def _next_version(
-    session: AsyncSession, platform: Participant, rule: bytes, request: ProposeRequest
+class VersionRequest(Protocol):
+    """Asks for a version of a rule, or of the schedule."""
+
+    @property
+    def rule(self) -> str:
+        """Its name."""
+
+    @property
+    def version(self) -> int | None:
+        """Number, None for the next one."""
+
+    @property
+    def effective_from(self) -> int | None:
+        """When it takes effect, None for as soon as it is approved."""
+
+
+async def next_version(
+    session: AsyncSession, platform: Participant, rule: bytes, request: VersionRequest
 ) -> tuple[int, int]:
-    """Number and effective time of the version to propose; what a refused proposal left behind makes room."""
+    """Number and effective time of the version to propose; what a refused proposal left behind makes room.
+
+    Raises RuleRetired, VersionNotNext, EffectiveBeforePrevious, EffectiveWithinLock.
+    """
     rows = await versions_of(session, platform.id, rule)
     if any(row.retired for row in rows):
         raise RuleRetired("the rule is retired", rule=request.rule)
@@ -216,22 +244,15 @@ async def _refused_versions(session: AsyncSession, platform_id: bytes, rule: byt
     return refused - open_or_settled
 
 
-async def _check_signed(
+async def check_signed(
     session: AsyncSession, platform: Participant, proposal: payloads.Proposal, verifier: Verifier
 ) -> None:
+    """Raises SignatureRefused for a bad signature, and NoSigningKey for none where the keystore has no key."""
     if not proposal.signature:
         await _require_key(session, platform)
         return
     domain = verifier.network.rule_domain
-    digest = proposal_digest(
-        domain,
-        platform.id,
-        proposal.rule_id,
-        proposal.version,
-        proposal.effective_from,
-        proposal.legs,
-        proposal.terms,
-    )
+    digest = domain.digest(content_hash_of(proposal))
     verifier.check(domain, platform.authority or b"", digest, proposal.signature, "signature")
 
 
@@ -370,7 +391,7 @@ async def retire(
 
     async def ask() -> Asked:
         participants.require_active(platform)
-        identifier = rule_id(platform.id, rule)
+        identifier = identifier_of(platform.id, rule)
         rows = [row for row in await versions_of(session, platform.id, identifier) if row.proposed]
         if not rows:
             raise UnknownRule(rule)
@@ -392,6 +413,11 @@ async def retire(
 # ------------------------------------------------------------------------------ reading
 
 
+def identifier_of(platform_id: bytes, rule: str) -> bytes:
+    """Under which the versions of a rule stand on chain, or those of the schedule."""
+    return SCHEDULE if rule == SCHEDULE_REFERENCE else rule_id(platform_id, rule)
+
+
 async def versions_of(session: AsyncSession, platform_id: bytes, rule: bytes) -> Sequence[RuleVersion]:
     """All versions of a rule, in order."""
     query = (
@@ -404,7 +430,7 @@ async def versions_of(session: AsyncSession, platform_id: bytes, rule: bytes) ->
 
 async def version_of(session: AsyncSession, platform_id: bytes, rule: str, version: int) -> RuleVersion:
     """One version of a rule by reference. Raises UnknownRule."""
-    found = await session.get(RuleVersion, (platform_id, rule_id(platform_id, rule), version))
+    found = await session.get(RuleVersion, (platform_id, identifier_of(platform_id, rule), version))
     if found is None:
         raise UnknownRule(f"{rule} version {version}")
     return found
@@ -414,7 +440,7 @@ async def list_rules(session: AsyncSession, platform_id: bytes) -> Mapping[str, 
     """All rules of a platform with their versions."""
     query = (
         select(RuleVersion)
-        .where(RuleVersion.platform_id == platform_id)
+        .where(RuleVersion.platform_id == platform_id, RuleVersion.rule_id != SCHEDULE)
         .order_by(RuleVersion.reference, RuleVersion.version)
     )
     found: dict[str, list[RuleVersion]] = {}

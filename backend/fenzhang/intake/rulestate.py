@@ -28,6 +28,15 @@ def in_force(versions: Sequence[RuleVersion], now: int) -> RuleVersion | None:
     return next((v for v in versions if state_of(v, versions, now) is RuleState.IN_FORCE), None)
 
 
+def usable(versions: Sequence[RuleVersion], now: int) -> RuleVersion:
+    """The version in force among some. Raises the reason for which there is none."""
+    found = in_force(versions, now)
+    # None in force: the newest approved version, else the newest, says best why.
+    found = found or max(versions, key=lambda v: (v.approved, v.version))
+    require_in_force(found, versions, now)
+    return found
+
+
 def require_in_force(version: RuleVersion, siblings: Sequence[RuleVersion], now: int) -> None:
     """Raises the reason for which `version` cannot be used for an order captured at `now`."""
     names = {"rule": version.reference, "version": version.version}

@@ -175,6 +175,10 @@ def _build(
     digest = content_hash(content)
     if request.type is InstructionType.RETURN:
         content["out_order_no"] = snapshot.split(content["out_split_no"]).content["out_order_no"]
+    if isinstance(payload, Capture):
+        selected = snapshot.selection(payload.facts, payload.currency, payload.amount)
+        if selected is not None:
+            content |= {"out_rule_no": selected.rule, "schedule": selected.content()}
     row = NewInstruction(
         id=payload.order_id if isinstance(payload, Capture) else payload.id,
         type=request.type.value,

@@ -6,6 +6,7 @@ import time
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -14,6 +15,8 @@ from fenzhang.domain import identifiers, records
 from fenzhang.domain.conditions import Condition, ConditionState
 from fenzhang.domain.records import Capture, ParticipantStatus
 from fenzhang.domain.rules import Leg, given_indices, leaf_indices, roles_of
+from fenzhang.domain.schedules import SCHEDULE, Entry, Selection
+from fenzhang.domain.schedules import select as select_entry
 from fenzhang.intake import rulestate
 from fenzhang.intake.errors import (
     ConditionMissed,
@@ -67,6 +70,31 @@ class RuleShape:
     tree: tuple[Leg, ...] = ()
     max_share_out: int = 0
     """Cap in basis points, 0 for none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """A version of the platform's schedule."""
+
+    version: int
+    entries: tuple[Entry, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Selected:
+    """What a version of the schedule selects: the entry that won, and the platform's name of its rule."""
+
+    schedule_version: int
+    selection: Selection
+    rule: str
+
+    def content(self) -> dict[str, Any]:
+        """Which entry won and why, for an answer."""
+        return {
+            "version": self.schedule_version,
+            "entry": self.selection.index,
+            "criteria": list(self.selection.entry.criteria),
+        }
 
 
 @dataclass(slots=True)
@@ -141,6 +169,9 @@ class Snapshot:
     """Those on the chain, by id."""
     _bound: dict[tuple[object, ...], tuple[bytes, ...]] = field(default_factory=dict)
     _usable: dict[tuple[str, int | None], RuleVersion] = field(default_factory=dict)
+    _schedule: Schedule | None = None
+    _has_schedule: bool | None = None
+    """None while nobody has asked."""
 
     def require_active_platform(self) -> None:
         """Raises PlatformNotActive."""
@@ -182,13 +213,33 @@ class Snapshot:
             found = next((v for v in versions if v.version == version), None)
             if found is None:
                 raise UnknownRule(f"{reference} version {version}", "rule_version")
+            rulestate.require_in_force(found, versions, self.now)
         else:
-            found = rulestate.in_force(versions, self.now)
-            # None in force: the newest approved version, else the newest, says best why.
-            found = found or max(versions, key=lambda v: (v.approved, v.version))
-        rulestate.require_in_force(found, versions, self.now)
+            found = rulestate.usable(versions, self.now)
         self._usable[reference, version] = found
         return found
+
+    @property
+    def schedule(self) -> Schedule | None:
+        """The platform's schedule in force, if `rules` has its versions; None without one."""
+        if self._has_schedule is None:
+            found = rulestate.in_force(self.rules.get(SCHEDULE, []), self.now)
+            if found is not None:
+                entries = payloads.entries_from_json(found.entries or [])
+                self._schedule = Schedule(found.version, entries)
+            self._has_schedule = found is not None
+        return self._schedule
+
+    def selection(self, facts: bytes, currency: str, amount: int) -> Selected | None:
+        """What the schedule in force selects for an order captured now; None without one."""
+        if self.schedule is None:
+            return None
+        found = select_entry(self.schedule.entries, facts, currency, amount, self.now)
+        if found is None:
+            return None
+        versions = self.rules.get(found.entry.rule_id)
+        rule = versions[0].reference if versions else identifiers.hex_id(found.entry.rule_id)
+        return Selected(self.schedule.version, found, rule)
 
     def shape(self, rule_id: bytes, version: int) -> RuleShape:
         """Roles and leaf count of a rule version. Raises UnknownRule for one that is not in this database."""
@@ -341,7 +392,10 @@ async def load(
     order_ids |= {i.order_id for i in snapshot.known.values() if i.order_id is not None}
     await _load_orders(session, snapshot, order_ids)
     rule_ids = {facts.rule_id for facts in snapshot.orders.values()}
-    rule_ids |= {identifiers.rule_id(platform.id, r.rule) for r in requests if isinstance(r, CaptureRequest)}
+    captures = [request for request in requests if isinstance(request, CaptureRequest)]
+    rule_ids |= {identifiers.rule_id(platform.id, r.rule) for r in captures if r.rule is not None}
+    if captures:
+        rule_ids.add(SCHEDULE)
     await load_rules(session, snapshot, rule_ids)
     await load_participants(session, snapshot, names)
     named = {r.condition for r in requests if isinstance(r, CaptureRequest) and r.condition is not None}
@@ -359,7 +413,15 @@ async def _load_conditions(session: AsyncSession, snapshot: Snapshot, names: Ite
 
 
 async def load_rules(session: AsyncSession, snapshot: Snapshot, rule_ids: Iterable[bytes]) -> None:
-    """Read all versions of these rules of the platform."""
+    """Read all versions of these rules of the platform; with SCHEDULE, also of those that its schedule names."""
+    wanted = set(rule_ids)
+    await _load_versions(session, snapshot, wanted)
+    if snapshot.schedule is not None:
+        named = {entry.rule_id for entry in snapshot.schedule.entries}
+        await _load_versions(session, snapshot, named - wanted)
+
+
+async def _load_versions(session: AsyncSession, snapshot: Snapshot, rule_ids: Iterable[bytes]) -> None:
     query = (
         select(RuleVersion)
         .where(RuleVersion.platform_id == snapshot.platform.id, RuleVersion.rule_id.in_(list(rule_ids)))

@@ -15,7 +15,6 @@ from sqlalchemy import Update, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from fenzhang.chain.abi import role_text
-from fenzhang.chain.eip712 import proposal_hash
 from fenzhang.chain.events import (
     ApprovalLockChanged,
     AuthorityRotated,
@@ -32,12 +31,15 @@ from fenzhang.chain.events import (
     RuleProposed,
     RuleRetired,
     RuleVetoed,
+    ScheduleProposed,
 )
+from fenzhang.chain.schedules import content_hash_of
 from fenzhang.chain.views import ChainView
 from fenzhang.domain.conditions import Condition
 from fenzhang.domain.identifiers import hex_id
 from fenzhang.domain.places import TOP
 from fenzhang.domain.records import ParticipantStatus, RuleState
+from fenzhang.domain.schedules import SCHEDULE
 from fenzhang.mirror.conditions import follow_conditions, look_up_conditions
 from fenzhang.mirror.freezes import follow_freezes
 from fenzhang.mirror.outcomes import Asked, Verdicts, instruction_columns
@@ -46,6 +48,7 @@ from fenzhang.store import chainsettings, payloads
 from fenzhang.store.bulk import chunks, update_rows
 from fenzhang.store.conditions import Key
 from fenzhang.store.tables import (
+    SCHEDULE_REFERENCE,
     TERMINAL_STATES,
     Instruction,
     InstructionType,
@@ -55,6 +58,8 @@ from fenzhang.store.tables import (
 )
 
 _NO_ADDRESS = bytes(20)
+_Signed = RuleProposed | ScheduleProposed | RuleRetired
+"""What carries the platform's own signature."""
 
 
 async def follow(session: AsyncSession, events: Sequence[GovernanceEvent], verdicts: Verdicts) -> None:
@@ -115,6 +120,8 @@ async def _follow_rules(session: AsyncSession, events: Sequence[GovernanceEvent]
         match event:
             case RuleProposed():
                 await _set_flag(session, event, "proposed")
+            case ScheduleProposed():
+                await _take_schedule(session, event)
             case RuleApproved():
                 await _set_flag(session, event, "approved")
             case RuleVetoed():
@@ -133,6 +140,23 @@ async def _follow_rules(session: AsyncSession, events: Sequence[GovernanceEvent]
 
 async def _set_flag(session: AsyncSession, event: RuleProposed | RuleApproved, flag: str) -> None:
     await session.execute(_row_of(event).values({flag: True}))
+
+
+async def _take_schedule(session: AsyncSession, event: ScheduleProposed) -> None:
+    """Entries are names of rules alone, so a schedule that this backend did not propose is known as well."""
+    row = RuleVersion(
+        platform_id=event.platform,
+        rule_id=SCHEDULE,
+        version=event.version,
+        reference=SCHEDULE_REFERENCE,
+        legs=[],
+        entries=payloads.entries_to_json(event.entries),
+        effective_from=event.effective_from,
+        content_hash=event.content_hash,
+        proposed=True,
+    )
+    await session.merge(row)
+    await session.flush()
 
 
 async def _veto(session: AsyncSession, event: RuleVetoed) -> None:
@@ -171,7 +195,7 @@ async def _settle(session: AsyncSession, events: Sequence[GovernanceEvent], verd
             if asked.type in _GOVERNANCE:
                 verdicts.settle(asked, positions[row.hash])
     for event in events:
-        if isinstance(event, RuleProposed | RuleRetired):
+        if isinstance(event, _Signed):
             await _settle_relayed(session, event, verdicts)
         elif isinstance(event, ConditionOpened | ConditionConfirmed):
             await _settle_condition(session, event, verdicts)
@@ -196,11 +220,9 @@ async def _settle_condition(
         verdicts.settle(asked, event.at)
 
 
-async def _settle_relayed(
-    session: AsyncSession, event: RuleProposed | RuleRetired, verdicts: Verdicts
-) -> None:
+async def _settle_relayed(session: AsyncSession, event: _Signed, verdicts: Verdicts) -> None:
     """Proposals and retirements carry the platform's own signature: anybody may have brought it to the chain."""
-    kind = InstructionType.PROPOSE if isinstance(event, RuleProposed) else InstructionType.RETIRE
+    kind = InstructionType.RETIRE if isinstance(event, RuleRetired) else InstructionType.PROPOSE
     query = instruction_columns().where(
         Instruction.platform_id == event.platform, Instruction.type == kind.value
     )
@@ -210,12 +232,10 @@ async def _settle_relayed(
             verdicts.settle(asked, event.at)
 
 
-def _asks_for(payload: dict[str, Any], event: RuleProposed | RuleRetired) -> bool:
+def _asks_for(payload: dict[str, Any], event: _Signed) -> bool:
     if isinstance(event, RuleRetired):
         return payloads.retirement_from(payload).rule_id == event.rule_id
-    asked = payloads.proposal_from(payload)
-    content = (asked.platform, asked.rule_id, asked.version, asked.effective_from, asked.legs, asked.terms)
-    return proposal_hash(*content) == event.content_hash
+    return content_hash_of(payloads.proposal_from(payload)) == event.content_hash
 
 
 _GOVERNANCE = frozenset(
@@ -281,7 +301,7 @@ async def look_up(session: AsyncSession, view: ChainView) -> Standing:
     for rule in (await session.execute(select(RuleVersion))).scalars():
         header = await view.rule_header(rule.platform_id, rule.rule_id, rule.version)
         _, retired = await view.latest_rule(rule.platform_id, rule.rule_id)
-        state = (await view.rule(rule.platform_id, rule.rule_id, rule.version)).state
+        state = await _state_of(view, rule)
         same = header.content_hash == rule.content_hash
         flags = {
             "proposed": same,
@@ -292,6 +312,12 @@ async def look_up(session: AsyncSession, view: ChainView) -> Standing:
         rules.append((rule.platform_id, rule.rule_id, rule.version, flags))
     conditions = await look_up_conditions(session, view)
     return Standing(participants, rules, await view.approval_lock(), conditions)
+
+
+async def _state_of(view: ChainView, rule: RuleVersion) -> RuleState:
+    if rule.rule_id == SCHEDULE:
+        return (await view.schedule(rule.platform_id, rule.version)).state
+    return (await view.rule(rule.platform_id, rule.rule_id, rule.version)).state
 
 
 async def restore(session: AsyncSession, standing: Standing) -> None:

@@ -39,6 +39,7 @@ from fenzhang.chain.events import (
     RuleProposed,
     RuleRetired,
     RuleVetoed,
+    ScheduleProposed,
     SplitReturned,
     SuspenseResolved,
 )
@@ -69,6 +70,7 @@ GovernanceEvent = (
     | ConsentChanged
     | MaxShareOutChanged
     | RuleProposed
+    | ScheduleProposed
     | RuleApproved
     | RuleRetired
     | RuleVetoed
@@ -182,6 +184,7 @@ class Reading:
                 | RuleProposed()
                 | RuleApproved()
                 | RuleRetired()
+                | ScheduleProposed()
                 | RuleVetoed()
                 | ApprovalLockChanged()
                 | FreezeChanged()

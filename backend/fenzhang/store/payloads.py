@@ -1,4 +1,4 @@
-"""The JSON of `instructions.payload` and `rule_versions.legs`, and back: ids as 0x hex, amounts as integers.
+"""The JSON of `instructions.payload`, of legs and of entries, and back: ids as 0x hex, amounts as integers.
 
 CAPTURE, SPLIT, RELEASE, RETURN and REFUND carry the fields of domain.records.Capture and Instruction. The other types
 carry the arguments of the contract call that they ask for, given here as dataclasses.
@@ -7,11 +7,12 @@ carry the arguments of the contract call that they ask for, given here as datacl
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 from fenzhang.domain.records import NOTHING, Capture, Instruction, InstructionKind
 from fenzhang.domain.rules import NO_TERMS, Leg, LegKind, RuleTerms
+from fenzhang.domain.schedules import Entry
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +77,7 @@ class Resolution:
 
 @dataclass(frozen=True, slots=True)
 class Proposal:
-    """PROPOSE: RuleBook.propose.
+    """PROPOSE: RuleBook.propose, or with `entries` in place of legs RuleBook.proposeSchedule.
 
     An empty `signature` means that the platform's keystore key signs on submission.
     """
@@ -88,6 +89,7 @@ class Proposal:
     legs: tuple[Leg, ...]
     signature: bytes = b""
     terms: RuleTerms = NO_TERMS
+    entries: tuple[Entry, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,6 +224,7 @@ def to_json(payload: Payload) -> dict[str, Any]:
                 "effective_from": payload.effective_from,
                 "legs": legs_to_json(payload.legs),
                 "terms": terms_to_json(payload.terms),
+                **({"entries": entries_to_json(payload.entries)} if payload.entries else {}),
                 "signature": _hex(payload.signature),
             }
     return {name: _plain(getattr(payload, name)) for name in payload.__slots__}
@@ -307,6 +310,7 @@ def proposal_from(data: dict[str, Any]) -> Proposal:
         effective_from=data["effective_from"],
         legs=legs_from_json(data["legs"]),
         terms=terms_from_json(data["terms"]),
+        entries=entries_from_json(data.get("entries", ())),
         signature=_bytes(data["signature"]),
     )
 
@@ -397,6 +401,20 @@ def legs_from_json(data: Sequence[dict[str, Any]]) -> tuple[Leg, ...]:
             role=leg["role"],
         )
         for leg in data
+    )
+
+
+def entries_to_json(entries: Sequence[Entry]) -> list[dict[str, Any]]:
+    """Entries of a schedule as `rule_versions.entries` holds them."""
+    names = [field.name for field in fields(Entry)]
+    return [{name: _plain(getattr(entry, name)) for name in names} for entry in entries]
+
+
+def entries_from_json(data: Sequence[dict[str, Any]]) -> tuple[Entry, ...]:
+    """The inverse of `entries_to_json`."""
+    return tuple(
+        Entry(**{**entry, "rule_id": _bytes(entry["rule_id"]), "facts": _bytes(entry["facts"])})
+        for entry in data
     )
 
 

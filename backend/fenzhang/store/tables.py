@@ -196,7 +196,10 @@ class Participant(Base):
 
 
 class RuleVersion(Base):
-    """A proposed version of a rule. `proposed`, `approved`, `vetoed` and `retired` are as the mirror read them."""
+    """A proposed version of a rule, or of the platform's schedule.
+
+    `proposed`, `approved`, `vetoed` and `retired` are as the mirror read them.
+    """
 
     __tablename__ = "rule_versions"
     __table_args__ = (UniqueConstraint("platform_id", "reference", "version"),)
@@ -204,8 +207,11 @@ class RuleVersion(Base):
     rule_id: Mapped[bytes] = mapped_column(primary_key=True)
     version: Mapped[int] = mapped_column(primary_key=True)
     reference: Mapped[str] = mapped_column(String(64))
+    """Of a schedule SCHEDULE_REFERENCE."""
     legs: Mapped[list[Any]]
     """One object per leg: parent, kind (name), value, min, max, recipient (0x hex or null), role or null."""
+    entries: Mapped[list[Any] | None] = mapped_column(JSON)
+    """Of a schedule, in place of legs: one object per entry, as store.payloads writes it."""
     terms: Mapped[dict[str, Any]] = mapped_column(default=lambda: terms_to_json(NO_TERMS))
     """An object with max_share_out (basis points) and may_owe."""
     effective_from: Mapped[int]
@@ -216,6 +222,10 @@ class RuleVersion(Base):
     vetoed: Mapped[bool] = mapped_column(default=False)
     veto: Mapped[dict[str, Any] | None]
     """Of a vetoed version: `guardian` (0x address), `reason_code` and `block_number`."""
+
+
+SCHEDULE_REFERENCE = "(schedule)"
+"""What stands for the name of a rule where a platform's schedule is meant. No client can name a rule so."""
 
 
 class ChainSetting(Base):

@@ -12,6 +12,7 @@ from fenzhang.domain.allocation import Allocation
 from fenzhang.domain.past import order_leaves
 from fenzhang.domain.records import Capture, PastRecord, RecordKind
 from fenzhang.domain.rules import MAX_LEAVES, MAX_LEGS, leaf_indices
+from fenzhang.domain.schedules import SCHEDULE
 from fenzhang.store import payloads, tables
 from fenzhang.store.bulk import chunks
 from fenzhang.store.orders import capture_of
@@ -62,6 +63,8 @@ class Facts:
     orders: dict[bytes, KnownOrder] = field(default_factory=dict)
     shapes: dict[RuleKey, Shape] = field(default_factory=dict)
     capped_platforms: frozenset[bytes] = frozenset()
+    entries: dict[bytes, int] = field(default_factory=dict)
+    """Of platforms with a schedule: how many entries it has at most."""
 
     def is_capped(self, capture: Capture) -> bool:
         """Whether splits of an order are under a cap."""
@@ -97,8 +100,9 @@ class FactsLoader:
         captures = [item.what for item in items if isinstance(item.what, Capture)]
         captures += [order.capture for order in orders.values()]
         await self._load_shapes(session, {rule_key(capture) for capture in captures})
-        capped = await _capped_platforms(session, {capture.platform for capture in captures})
-        return Facts(orders, self._shapes, capped)
+        platforms = {capture.platform for capture in captures}
+        capped = await _capped_platforms(session, platforms)
+        return Facts(orders, self._shapes, capped, await _entries(session, platforms))
 
     async def _load_shapes(self, session: AsyncSession, keys: Iterable[RuleKey]) -> None:
         version = tables.RuleVersion
@@ -125,6 +129,23 @@ async def _capped_platforms(session: AsyncSession, platforms: Collection[bytes])
         )
         found.update((await session.execute(query)).scalars())
     return frozenset(found)
+
+
+async def _entries(session: AsyncSession, platforms: Collection[bytes]) -> dict[bytes, int]:
+    """The largest version counts, for any of them may be in force by the time of capture."""
+    version = tables.RuleVersion
+    found: dict[bytes, int] = {}
+    for chunk in chunks(sorted(platforms)):
+        query = select(version.platform_id, version.entries).where(
+            version.platform_id.in_(chunk),
+            version.rule_id == SCHEDULE,
+            version.proposed,
+            version.vetoed.is_(False),
+            version.retired.is_(False),
+        )
+        for platform, entries in await session.execute(query):
+            found[platform] = max(found.get(platform, 0), len(entries))
+    return found
 
 
 async def _load_orders(session: AsyncSession, order_ids: Collection[bytes]) -> dict[bytes, KnownOrder]:

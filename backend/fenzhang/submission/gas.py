@@ -31,6 +31,9 @@ _JOIN = 13_000
 """Under a condition: the order joins it, and perhaps reaches it. What is cold then is counted once, with standings."""
 _OBSTACLE = 6_000
 """Whether the condition of an order stops an instruction, asked twice."""
+_SELECTION = 3_500
+"""What the schedule of the platform selects, and for each of its entries:"""
+_PER_ENTRY = 250
 _PER_BINDING = 1_400
 _WITNESS = 11_800
 _PER_WITNESS_BINDING = 700
@@ -49,12 +52,13 @@ _PER_WORD = 700
 _WORD = 32
 
 
-def capture_gas(capture: Capture) -> int:
-    """One capture, without its recipients and rule."""
+def capture_gas(capture: Capture, entries: int = 0) -> int:
+    """One capture, without its recipients and rule. `entries` are those of its platform's schedule."""
     words = capture.facts != NOTHING or capture.condition != NOTHING
     terms = _TERMS if capture.hold_until or capture.expires_at or words else 0
+    selection = _SELECTION + _PER_ENTRY * entries if entries else 0
     joining = _JOIN if capture.condition != NOTHING else 0
-    return _CAPTURE + _PER_BINDING * len(capture.bindings) + terms + joining
+    return _CAPTURE + _PER_BINDING * len(capture.bindings) + terms + selection + joining
 
 
 def condition_gas(capture: Capture) -> int:

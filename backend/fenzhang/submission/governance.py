@@ -15,12 +15,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from fenzhang.chain import governance as calls
 from fenzhang.chain.deployments import Deployment
-from fenzhang.chain.eip712 import (
-    condition_digest,
-    confirmation_digest,
-    proposal_digest,
-    retirement_digest,
-)
+from fenzhang.chain.eip712 import condition_digest, confirmation_digest, retirement_digest
+from fenzhang.chain.schedules import content_hash_of, propose_schedule_call
 from fenzhang.domain.records import NOTHING
 from fenzhang.store import keys, payloads
 from fenzhang.store.tables import Instruction, InstructionType, Transaction
@@ -280,16 +276,14 @@ async def _propose(
     signature = proposal.signature
     if not signature:
         key = await keyring.get(session, keys.platform_label(proposal.platform))
-        signature = key.sign_digest(
-            proposal_digest(
-                deployment.rule_domain(),
-                proposal.platform,
-                proposal.rule_id,
-                proposal.version,
-                proposal.effective_from,
-                proposal.legs,
-                proposal.terms,
-            )
+        signature = key.sign_digest(deployment.rule_domain().digest(content_hash_of(proposal)))
+    if proposal.entries:
+        return propose_schedule_call(
+            platform=proposal.platform,
+            version=proposal.version,
+            effective_from=proposal.effective_from,
+            entries=proposal.entries,
+            signature=signature,
         )
     return calls.propose_call(
         platform=proposal.platform,

@@ -223,7 +223,7 @@ class Plan:
         return unit.items[0].platform_id in self._open
 
     def _cost_of_capture(self, capture: Capture, cost: _Cost) -> None:
-        cost.gas += model.capture_gas(capture)
+        cost.gas += model.capture_gas(capture, self.facts.entries.get(capture.platform, 0))
         cost.size += model.capture_bytes(capture)
         cost.rules[rule_key(capture)] = self.facts.shape_of(capture).legs
         cost.standings |= {capture.platform, capture.merchant, *capture.bindings}

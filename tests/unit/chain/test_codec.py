@@ -37,6 +37,13 @@ from fenzhang.chain.codec import (
 )
 from fenzhang.chain.errors import Undecodable
 from fenzhang.chain.governance import propose_call, retire_call
+from fenzhang.chain.schedules import (
+    SentSchedule,
+    decode_schedule,
+    entries_from_values,
+    entry_values,
+    propose_schedule_call,
+)
 from fenzhang.domain.allocation import Allocation
 from fenzhang.domain.records import (
     Attestation,
@@ -49,6 +56,7 @@ from fenzhang.domain.records import (
     RecordKind,
 )
 from fenzhang.domain.rules import Leg, LegKind, RuleTerms
+from fenzhang.domain.schedules import Entry
 from unit.chain import values
 
 calls = st.builds(
@@ -252,6 +260,28 @@ def test_arrays_that_overlap_are_not_blown_up() -> None:
 @given(st.lists(values.legs, max_size=6))
 def test_legs_survive_the_way_to_the_chain_and_back(legs: list[Leg]) -> None:
     assert legs_from_values(map(leg_values, legs)) == tuple(legs)
+
+
+@given(
+    values.words,
+    st.integers(0, 2**32 - 1),
+    values.uint64,
+    values.tuples(values.entries),
+    values.signatures,
+)
+def test_a_schedule_reads_back_from_its_calldata(
+    platform: bytes, version: int, effective_from: int, entries: tuple[Entry, ...], signature: bytes
+) -> None:
+    sent = SentSchedule(platform, version, effective_from, entries, signature)
+    calldata = propose_schedule_call(
+        platform=platform,
+        version=version,
+        effective_from=effective_from,
+        entries=entries,
+        signature=signature,
+    )
+    assert decode_schedule(calldata) == sent
+    assert entries_from_values(map(entry_values, entries)) == entries
 
 
 @given(st.lists(values.legs, max_size=3), values.terms, values.words, values.signatures)

@@ -8,7 +8,7 @@ from eth_account.messages import _hash_eip191_message, encode_typed_data
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fenzhang.chain import eip712
+from fenzhang.chain import eip712, schedules
 from fenzhang.chain.abi import role_bytes
 from fenzhang.chain.eip712 import (
     SigningDomain,
@@ -25,6 +25,7 @@ from fenzhang.chain.eip712 import (
 )
 from fenzhang.domain.records import Attestation, Authorization, Capture, Instruction
 from fenzhang.domain.rules import Leg, RuleTerms
+from fenzhang.domain.schedules import Entry
 from unit.chain import values
 
 LEDGER = split_ledger_domain(20261, bytes(range(20)))
@@ -50,6 +51,8 @@ TYPES = {
         eip712.RULE_RETIREMENT_TYPE,
         eip712.CONDITION_TYPE,
         eip712.CONFIRMATION_TYPE,
+        schedules.ENTRY_TYPE,
+        schedules.PROPOSAL_TYPE,
     )
 }
 
@@ -164,6 +167,32 @@ def test_the_digest_of_a_rule_proposal_is_that_of_eip712(  # noqa: PLR0917 -- dr
     digest = proposal_digest(RULES, platform, rule_id, version, effective_from, legs, terms)
     assert digest == reference_digest(RULES, "RuleProposal", message)
     assert digest == RULES.digest(proposal_hash(platform, rule_id, version, effective_from, legs, terms))
+
+
+@given(values.words, st.integers(0, 2**32 - 1), values.uint64, st.lists(values.entries, max_size=5))
+def test_the_digest_of_a_schedule_proposal_is_that_of_eip712(
+    platform: bytes, version: int, effective_from: int, entries: list[Entry]
+) -> None:
+    message = {
+        "platform": platform,
+        "version": version,
+        "effectiveFrom": effective_from,
+        "entries": [
+            {
+                "facts": entry.facts,
+                "currency": entry.currency.encode() or bytes(3),
+                "amountFrom": entry.amount_from,
+                "amountBelow": entry.amount_below,
+                "validFrom": entry.valid_from,
+                "validUntil": entry.valid_until,
+                "ruleId": entry.rule_id,
+            }
+            for entry in entries
+        ],
+    }
+    digest = schedules.schedule_digest(RULES, platform, version, effective_from, entries)
+    assert digest == reference_digest(RULES, "ScheduleProposal", message)
+    assert digest == RULES.digest(schedules.schedule_hash(platform, version, effective_from, entries))
 
 
 @given(values.words, values.words)

@@ -29,6 +29,7 @@ from fenzhang.chain.events import (
     OrderTerms,
     RoleGranted,
     RuleProposed,
+    ScheduleProposed,
     SplitReturned,
     decode_logs,
 )
@@ -36,6 +37,7 @@ from fenzhang.chain.keccak import keccak
 from fenzhang.domain.allocation import Allocation
 from fenzhang.domain.records import RecordKind
 from fenzhang.domain.rules import Leg, LegKind, RuleTerms
+from fenzhang.domain.schedules import SCHEDULE, Entry
 
 ADDRESSES = {
     name: bytes([number]) * 20
@@ -238,6 +240,20 @@ def test_conditions_tell_what_they_need_and_who_joined() -> None:
     assert joined == ConditionJoined(AT, A, B, D, 2)
     assert decode_one("Conditions", "ConditionConfirmed", **key) == ConditionConfirmed(AT, A, B)
     assert decode_one("Conditions", "ConditionReached", **key) == ConditionReached(AT, A, B)
+
+
+def test_a_proposed_schedule_comes_with_its_entries() -> None:
+    found = decode_one(
+        "RuleBook",
+        "ScheduleProposed",
+        platform=A,
+        version=2,
+        effectiveFrom=99,
+        contentHash=C,
+        entries=[(B, b"JPY", 1, 2, 3, 4, D), (bytes(32), bytes(3), 0, 0, 0, 0, A)],
+    )
+    assert found == ScheduleProposed(AT, A, 2, 99, C, (Entry(D, B, "JPY", 1, 2, 3, 4), Entry(A)))
+    assert found.rule_id == SCHEDULE
 
 
 def test_a_granted_role_has_account_and_time() -> None:

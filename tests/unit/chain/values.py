@@ -18,6 +18,7 @@ from fenzhang.domain.records import (
     RecordKind,
 )
 from fenzhang.domain.rules import Leg, LegKind, RuleTerms
+from fenzhang.domain.schedules import Entry
 
 T = TypeVar("T")
 
@@ -74,3 +75,4 @@ legs = st.builds(
     st.none() | words.filter(any),
     st.none() | roles,
 )
+entries = st.builds(Entry, words, words, st.just("") | currencies, amounts, amounts, uint64, uint64)

@@ -20,7 +20,7 @@ from fenzhang.intake.files import cutting, inspecting
 from fenzhang.intake.files.cutting import BOM, FileFormat, Record, cut
 from fenzhang.intake.files.errors import EmptyFile, FileTooLarge, InvalidHeader, LineTooLong
 from fenzhang.intake.files.inspecting import Inspection
-from fenzhang.intake.files.rows import BINDINGS, LISTS, NUMBERS, TEXTS, checked_columns, value_of
+from fenzhang.intake.files.rows import LISTS, NUMBERS, OBJECTS, TEXTS, checked_columns, value_of
 
 CSV, JSONL = FileFormat.CSV, FileFormat.JSONL
 _SMALL_RECORD = 24
@@ -146,7 +146,7 @@ def test_what_is_no_file_of_rows_is_refused_as_a_whole(monkeypatch: pytest.Monke
 
 def test_the_columns_are_the_fields_of_the_items() -> None:
     fields = {name for model in get_args(get_args(TypedItem)[0]) for name in model.model_fields}
-    assert fields == TEXTS | NUMBERS | LISTS | {BINDINGS}
+    assert fields == TEXTS | NUMBERS | LISTS | OBJECTS
 
 
 @pytest.mark.parametrize(
@@ -161,6 +161,8 @@ def test_the_columns_are_the_fields_of_the_items() -> None:
         ("type,bindings", "bindings"),
         ("type,bindings.", "bindings."),
         ("type,bindings.Promoter", "bindings.Promoter"),
+        ("type,facts", "facts"),
+        ("type,facts.colour", "facts.colour"),
         ("amount,out_order_no", "type"),
         ("type," + ",".join(f"bindings.r{n}" for n in range(80)), "header"),
         ('type,"amount', "header"),
@@ -189,16 +191,19 @@ def test_a_csv_row_is_the_item_of_a_batch() -> None:
         "bindings.merchant",
         "currency",
         "given",
+        "facts.category",
+        "facts.member_tier",
     ]
-    assert _item(columns, "7,CAPTURE,990,,p-1,m-1,CNY,") == {
+    assert _item(columns, "7,CAPTURE,990,,p-1,m-1,CNY,,tea,") == {
         "type": "CAPTURE",
         "amount": 990,
         "bindings": {"promoter": "p-1", "merchant": "m-1"},
         "currency": "CNY",
+        "facts": {"category": "tea"},
     }
-    assert _item(columns, ",RETURN,,1;0;20,,,,") == {"type": "RETURN", "amounts": [1, 0, 20]}
-    assert _item(columns, ",SPLIT,99,,,,,7;0") == {"type": "SPLIT", "amount": 99, "given": [7, 0]}
-    assert _item(columns, ",SPLIT,99,,,,,7") == {"type": "SPLIT", "amount": 99, "given": [7]}
+    assert _item(columns, ",RETURN,,1;0;20,,,,,,") == {"type": "RETURN", "amounts": [1, 0, 20]}
+    assert _item(columns, ",SPLIT,99,,,,,7;0,,") == {"type": "SPLIT", "amount": 99, "given": [7, 0]}
+    assert _item(columns, ",SPLIT,99,,,,,7,,") == {"type": "SPLIT", "amount": 99, "given": [7]}
 
 
 @pytest.mark.parametrize(
@@ -245,7 +250,7 @@ _values = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
     max_leaves=8,
 )
-_fields = st.sampled_from(sorted(TEXTS | NUMBERS | LISTS | {BINDINGS, "x\0"}))
+_fields = st.sampled_from(sorted(TEXTS | NUMBERS | LISTS | OBJECTS | {"x\0"}))
 _kinds = st.sampled_from(["CAPTURE", "SPLIT", "RELEASE", "RETURN"])
 _items = st.builds(lambda kind, more: {**more, "type": kind}, _kinds, st.dictionaries(_fields, _values))
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from hypothesis import given
 from hypothesis import strategies as st
 
 from fenzhang.domain.records import Capture, Instruction, InstructionKind
+from fenzhang.domain.schedules import MAX_ENTRIES
 from fenzhang.intake.size import TransactionSize
 from fenzhang.intake.snapshot import OrderFacts, RuleShape
 from fenzhang.store.tables import SETTLEMENT_TYPES
@@ -108,7 +111,7 @@ def test_bound_of_captures_is_above_what_submission_counts_with(
     rules: set[tuple[bytes, int]] = set()
     for capture, _, shape, _ in drawn:
         size.add_capture(capture, shape)
-        counted += gas.capture_gas(capture)
+        counted += gas.capture_gas(replace(capture, facts=b"f" * 32), MAX_ENTRIES)
         calldata += gas.capture_bytes(capture)
         recipients |= {capture.merchant, *capture.bindings}
         if (capture.rule_id, capture.rule_version) not in rules:

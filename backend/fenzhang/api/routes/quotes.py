@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from fenzhang.api.auth import allow
 from fenzhang.api.documentation import operation
-from fenzhang.api.present import share_out_answer
+from fenzhang.api.present import selection_answer, share_out_answer
 from fenzhang.api.problems import plain
 from fenzhang.api.responses import OrjsonResponse
 from fenzhang.api.routing import SecuredRoute
@@ -19,17 +19,27 @@ from fenzhang.api.schemas.answers import QuoteAnswer
 from fenzhang.api.schemas.governance import QuoteBody
 from fenzhang.api.services import services_of
 from fenzhang.api.sharing import cap_of
+from fenzhang.chain.views import ChainView
 from fenzhang.domain.allocation import Allocation, given_ranges
+from fenzhang.domain.errors import InvalidInput
+from fenzhang.domain.facts import NO_FACTS
 from fenzhang.domain.identifiers import hex_id, rule_id
 from fenzhang.domain.rules import Leg, leaf_indices, roles_of
 from fenzhang.domain.sharing import to_others
-from fenzhang.intake import quotes, reading, rules
+from fenzhang.intake import quotes, reading, rules, rulestate, schedules
 from fenzhang.intake.actor import Actor, Scope
 from fenzhang.intake.errors import UnknownRule
-from fenzhang.intake.snapshot import RuleShape, Snapshot, load_participants, platform_of
+from fenzhang.intake.snapshot import (
+    RuleShape,
+    Selected,
+    Snapshot,
+    chain_time,
+    load_participants,
+    platform_of,
+)
 from fenzhang.store import payloads
 from fenzhang.store.reasons import reason_to_json
-from fenzhang.store.tables import RuleVersion
+from fenzhang.store.tables import Participant, RuleVersion
 
 router = APIRouter(route_class=SecuredRoute, tags=["Rules"])
 Platform = Annotated[Actor, Depends(allow(Scope.PLATFORM))]
@@ -49,15 +59,17 @@ async def quote(request: Request, body: QuoteBody, actor: Platform) -> OrjsonRes
     given = body.given or ()
     ours = quotes.python_answer(legs, body.amount, given)
     theirs = await quotes.chain_answer(services.chain, legs, body.amount, given)
+    selects = quoted.selected is None or await _selects(services.chain, actor, body, quoted.selected)
     answer = {
         "python": _side(ours),
         "chain": _side(theirs),
-        "agree": ours == theirs,
+        "agree": ours == theirs and selects,
         "reason": None if ours.error is None else plain(reason_to_json(ours.error)),
         "allocations": None if ours.leaves is None else _allocations(legs, ours.leaves, bound),
         "terms": None if quoted.rule is None else quoted.rule.terms,
         "share_out": _share_out(cap, out, terms, body.amount, _recipients(legs, ours.leaves, bound)),
         "given": [asdict(found) for found in given_ranges(legs, body.amount, given)],
+        "selection": quoted.selection,
     }
     return OrjsonResponse(answer)
 
@@ -70,6 +82,9 @@ class _Quoted:
     bound: dict[str, bytes]
     rule: RuleVersion | None = None
     order: reading.Terms | None = None
+    selected: Selected | None = None
+    selection: dict[str, Any] | None = None
+    """What the schedule selected, as it is shown."""
 
 
 async def _resolve(session: AsyncSession, actor: Actor, body: QuoteBody) -> _Quoted:
@@ -79,7 +94,7 @@ async def _resolve(session: AsyncSession, actor: Actor, body: QuoteBody) -> _Quo
     names = {leg.recipient for leg in named if leg.recipient is not None} | set(body.bindings.values())
     await load_participants(session, snapshot, names)
     legs: tuple[Leg, ...]
-    rule, order = None, None
+    rule, order, selected, selection = None, None, None, None
     if body.out_order_no is not None:
         order = reading.terms_of(await reading.order_named(session, platform.id, body.out_order_no))
         rule = await session.get(RuleVersion, (platform.id, order.rule_id, order.rule_version))
@@ -87,6 +102,11 @@ async def _resolve(session: AsyncSession, actor: Actor, body: QuoteBody) -> _Quo
             raise UnknownRule(hex_id(order.rule_id))
     elif body.out_rule_no is not None:
         rule = await _rule_named(session, platform.id, body.out_rule_no, body.version)
+    elif body.currency is not None:
+        selected, versions = await _chosen(session, platform, body)
+        now = await chain_time(session)
+        rule = rulestate.usable(versions, now)
+        selection = selection_answer((selected, versions), now)
     if rule is not None:
         legs = payloads.legs_from_json(rule.legs)
     else:
@@ -101,7 +121,27 @@ async def _resolve(session: AsyncSession, actor: Actor, body: QuoteBody) -> _Quo
     bound = snapshot.bind(shape, body.bindings)
     if order is not None:
         bound = tuple(ours if any(ours) else given for ours, given in zip(order.bindings, bound, strict=True))
-    return _Quoted(legs, dict(zip(roles, bound, strict=True)), rule, order)
+    return _Quoted(legs, dict(zip(roles, bound, strict=True)), rule, order, selected, selection)
+
+
+async def _chosen(
+    session: AsyncSession, platform: Participant, body: QuoteBody
+) -> tuple[Selected, Sequence[RuleVersion]]:
+    """What the schedule selects, and the versions of that rule. Raises InvalidInput without one, UnknownRule."""
+    facts = NO_FACTS if body.facts is None else body.facts.facts()
+    chosen = await schedules.choose(session, platform, facts, body.currency or "", body.amount)
+    if chosen is None:
+        raise InvalidInput("out_rule_no", "name a rule: the platform has no schedule in force")
+    if not chosen[1]:
+        raise UnknownRule(chosen[0].rule)
+    return chosen
+
+
+async def _selects(view: ChainView, actor: Actor, body: QuoteBody, selected: Selected) -> bool:
+    """Whether the contract selects the same entry of the same version. Raises NodeUnavailable."""
+    facts = NO_FACTS if body.facts is None else body.facts.facts()
+    found = await view.select(actor.namespace, facts.pack(), body.currency or "", body.amount)
+    return (found.version, found.entry) == (selected.schedule_version, selected.selection.index)
 
 
 async def _rule_named(

@@ -110,6 +110,18 @@ class LeafAnswer(BaseModel):
     returnable: int
 
 
+Criterion = Literal["promotion", "category", "member_tier", "channel", "currency", "amount", "time"]
+"""What an entry of a schedule may state, the weightiest first."""
+
+
+class SelectedAnswer(BaseModel):
+    """The entry (counted from 0) of a version of the platform's schedule that an order is of, and what it states."""
+
+    version: int
+    entry: int
+    criteria: list[Criterion]
+
+
 class InstructionAnswer(BaseModel):
     """One write as it stands: the request in the client's own names, and what became of it."""
 
@@ -138,6 +150,9 @@ class InstructionAnswer(BaseModel):
     )
     allocations: list[LeafAnswer] | None = None
     frozen: FreezeAnswer | None = Field(default=None, description="Of a split that a guardian has frozen.")
+    schedule: SelectedAnswer | None = Field(
+        default=None, description="Of an order: which entry of the platform's schedule said by which rule."
+    )
     waits_for: str | None = Field(
         default=None,
         description="Of a split or release: the open condition of its order, by reference or 0x id.",
@@ -207,6 +222,10 @@ class OrderAnswer(BaseModel):
     hold_until: int | None = Field(description="Nothing may be done on the order before, Unix seconds.")
     expires_at: int | None = Field(
         description="What it holds then is released to the merchant, Unix seconds."
+    )
+    facts: dict[str, str] = Field(description="What was stated about the order, by name.")
+    schedule: SelectedAnswer | None = Field(
+        description="Which entry of the platform's schedule said by which rule."
     )
     captured: int
     held: int
@@ -302,6 +321,21 @@ class RuleList(BaseModel):
     rules: list[RuleAnswer]
 
 
+class SelectionAnswer(BaseModel):
+    """Which rule an order captured now would be of, by which `entry` of which version of the platform's schedule.
+
+    `criteria` is what the entry states, and so why it won: no entry that states more, or weightier criteria, matches.
+    `rule` is the version in force, null when there is none. All is null when no schedule is in force.
+    """
+
+    version: int | None
+    entry: int | None
+    criteria: list[Criterion] | None
+    out_rule_no: str | None
+    rule_id: str | None
+    rule: RuleVersionAnswer | None
+
+
 class QuoteSide(BaseModel):
     """Amount per leaf in leg order, or the first leg that fails."""
 
@@ -343,7 +377,8 @@ class QuoteAnswer(BaseModel):
     """The Python specification's answer and the contract's. `reason`: why the split would be rejected.
 
     They `agree` when amounts, or reasons with all their values, are the same. `terms` are those of the quoted rule
-    version, and `share_out` is null without a cap.
+    version, and `share_out` is null without a cap. `selection` is what the schedule selects where a quote
+    names no rule; then they agree on it as well.
     """
 
     python: QuoteSide
@@ -354,6 +389,7 @@ class QuoteAnswer(BaseModel):
     terms: TermsAnswer | None
     share_out: QuotedShareOut | None
     given: list[GivenLeg]
+    selection: SelectionAnswer | None = None
 
 
 class PositionAnswer(BaseModel):

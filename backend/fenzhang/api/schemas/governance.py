@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, model_validator
 
 from fenzhang.api.schemas.constraints import examples, needs
+from fenzhang.api.schemas.settlement import FactsBody
 from fenzhang.api.types import (
     Address,
     Amount,
@@ -378,13 +379,15 @@ class RetirementBody(Model):
     signature: SignatureBytes | None = None
 
 
-_ALTERNATIVES = 3
-"""Ways to say what is quoted."""
+_NO_SCHEDULE = {"currency": {"type": "null"}, "facts": {"type": "null"}}
+"""Quotes that do not ask the schedule."""
 
 
 class QuoteBody(Model):
     """A dry run: an order, a version of a rule, or any legs, on an amount. `bindings` add who would receive what.
 
+    With a `currency` in place of these, it is of the rule that the platform's schedule selects now for an order with
+    this amount and these `facts`.
     `given` is what the split would give GIVEN legs, in leg order; without it, the answer says what it may give.
     """
 
@@ -398,6 +401,7 @@ class QuoteBody(Model):
             "amount": 99,
         },
         {"out_order_no": "order-000001", "amount": 9900},
+        {"currency": "CNY", "facts": {"category": "tea"}, "amount": 9900},
         oneOf=[
             {
                 "required": ["out_rule_no"],
@@ -405,6 +409,7 @@ class QuoteBody(Model):
                     "out_rule_no": {"type": "string"},
                     "legs": {"type": "null"},
                     "out_order_no": {"type": "null"},
+                    **_NO_SCHEDULE,
                 },
             },
             {
@@ -414,12 +419,24 @@ class QuoteBody(Model):
                     "out_rule_no": {"type": "null"},
                     "version": {"type": "null"},
                     "out_order_no": {"type": "null"},
+                    **_NO_SCHEDULE,
                 },
             },
             {
                 "required": ["out_order_no"],
                 "properties": {
                     "out_order_no": {"type": "string"},
+                    "out_rule_no": {"type": "null"},
+                    "version": {"type": "null"},
+                    "legs": {"type": "null"},
+                    **_NO_SCHEDULE,
+                },
+            },
+            {
+                "required": ["currency"],
+                "properties": {
+                    "currency": {"type": "string"},
+                    "out_order_no": {"type": "null"},
                     "out_rule_no": {"type": "null"},
                     "version": {"type": "null"},
                     "legs": {"type": "null"},
@@ -432,13 +449,18 @@ class QuoteBody(Model):
     version: Version | None = None
     legs: Legs | None = None
     out_order_no: Reference | None = None
+    currency: Currency | None = None
+    facts: FactsBody | None = None
     bindings: Bindings = Field(default_factory=dict)
     given: GivenAmounts | None = None
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        if [self.out_rule_no, self.legs, self.out_order_no].count(None) != _ALTERNATIVES - 1:
-            raise ValueError("give one of out_rule_no, legs and out_order_no")
+        alternatives = (self.out_rule_no, self.legs, self.out_order_no, self.currency)
+        if alternatives.count(None) != len(alternatives) - 1:
+            raise ValueError("give one of out_rule_no, legs, out_order_no and currency")
+        if self.facts is not None and self.currency is None:
+            raise ValueError("only a schedule looks at facts: give a currency and no rule")
         if self.version is not None and self.out_rule_no is None:
             raise ValueError("only a rule has versions")
         return self

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, GetJsonSchemaHandler, TypeAdapter, ValidationError
+from pydantic import Field, GetJsonSchemaHandler, TypeAdapter, ValidationError, model_validator
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, core_schema
 
 from fenzhang.api.errors import RequestInvalid
 from fenzhang.api.problems import field_errors
-from fenzhang.api.schemas.constraints import exactly_one, examples
+from fenzhang.api.schemas.constraints import exactly_one, examples, needs
 from fenzhang.api.types import (
     Address,
     Amount,
     Bindings,
     Currency,
+    FactCode,
     GivenAmounts,
     LeafAmount,
     Model,
@@ -27,6 +28,7 @@ from fenzhang.api.types import (
     Version,
 )
 from fenzhang.domain.errors import FenzhangError, InvalidAmount, InvalidInput
+from fenzhang.domain.facts import FACTS, NO_FACTS, Facts
 from fenzhang.domain.money import check_amount
 from fenzhang.domain.rules import MAX_LEAVES
 from fenzhang.intake.channels import check_channel
@@ -110,12 +112,29 @@ class AttestationBody(Model):
 # ------------------------------------------------------------------------------ items
 
 
-class OrderItem(Model):
-    """Capture an order: its money was received through `channel`, and is split by this rule and these bindings."""
+class FactsBody(Model):
+    """What the platform states about an order for its schedule to look at. What is left out states nothing."""
 
-    model_config = examples(ORDER_EXAMPLE)
+    model_config = examples({"promotion": "618", "category": "tea"})
+    promotion: FactCode | None = None
+    category: FactCode | None = None
+    member_tier: FactCode | None = None
+    channel: FactCode | None = None
+
+    def facts(self) -> Facts:
+        """What intake takes."""
+        return Facts(**{name: getattr(self, name) or "" for name in FACTS})
+
+
+class OrderItem(Model):
+    """Capture an order: its money was received through `channel`, and is split by this rule and these bindings.
+
+    While the platform has a schedule in force, the schedule says by which rule, and `out_rule_no` may be left out.
+    """
+
+    model_config = examples(ORDER_EXAMPLE, **needs("rule_version", "out_rule_no"))
     out_order_no: Reference
-    out_rule_no: Reference
+    out_rule_no: Reference | None = None
     rule_version: Version | None = None
     """The version in force when left out."""
     merchant: ParticipantName
@@ -129,6 +148,13 @@ class OrderItem(Model):
     """What the order still holds at this time is released to its merchant; 0 for never."""
     condition_no: Reference | None = None
     """A condition of the platform: the order is not split or released before it is reached, and refunded if missed."""
+    facts: FactsBody | None = None
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.rule_version is not None and self.out_rule_no is None:
+            raise ValueError("a version is named with its rule")
+        return self
 
     def request(self) -> CaptureRequest:
         """What intake accepts."""
@@ -144,6 +170,7 @@ class OrderItem(Model):
             hold_until=self.hold_until,
             expires_at=self.expires_at,
             condition=self.condition_no,
+            facts=NO_FACTS if self.facts is None else self.facts.facts(),
         )
 
 
@@ -231,7 +258,7 @@ class RefundItem(Model):
 class TypedOrderItem(OrderItem):
     """A capture in a mixed batch."""
 
-    model_config = examples({"type": "CAPTURE", **ORDER_EXAMPLE})
+    model_config = examples({"type": "CAPTURE", **ORDER_EXAMPLE}, **needs("rule_version", "out_rule_no"))
     type: Literal["CAPTURE"]
 
 

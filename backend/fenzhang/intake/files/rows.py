@@ -1,7 +1,7 @@
 """Rows as the objects that a batch request would hold: of a CSV file by its columns, of JSON Lines as they are.
 
-An empty cell is a field left out. What is in `amounts` or `given` is separated by semicolons, and a role is bound in a
-column `bindings.ROLE`.
+An empty cell is a field left out. What is in `amounts` or `given` is separated by semicolons, a role is bound in a
+column `bindings.ROLE`, and a fact is stated in a column `facts.NAME`.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
+from fenzhang.domain.facts import FACTS
 from fenzhang.intake import strictjson
 from fenzhang.intake.files.cutting import FileFormat, Record
 from fenzhang.intake.files.errors import ColumnCount, InvalidHeader, NotCsv, NotJson, NotUtf8
@@ -33,10 +34,11 @@ TEXTS = frozenset(
 )
 NUMBERS = frozenset({"amount", "rule_version", "hold_until", "expires_at"})
 LISTS = frozenset({"amounts", "given"})
-BINDINGS = "bindings"
+OBJECTS = frozenset({"bindings", "facts"})
+"""Of these, each member has a column."""
 REASONS = ("line", "code", "field", "message")
 """Columns that a file of rejected rows has before its own. They are passed over, so that it can be uploaded again."""
-_BINDING = re.compile(r"bindings\.[a-z0-9_-]{1,32}\Z")
+_NESTED = re.compile(rf"(bindings\.[a-z0-9_-]{{1,32}}|facts\.({'|'.join(FACTS)}))\Z")
 _NUMBER = re.compile(r"(0|-?[1-9][0-9]{0,20})\Z")
 _MOST_COLUMNS = 64
 _SHOWN = 64
@@ -52,7 +54,7 @@ def checked_columns(cells: Sequence[str] | None) -> list[str]:
     seen: set[str] = set()
     for name in cells:
         shown = name[:_SHOWN] or "header"
-        if not (name in TEXTS or name in NUMBERS or name in LISTS or name in REASONS or _BINDING.match(name)):
+        if not (name in TEXTS or name in NUMBERS or name in LISTS or name in REASONS or _NESTED.match(name)):
             raise InvalidHeader(shown, "no instruction has such a column; commas separate columns")
         if name in seen:
             raise InvalidHeader(shown, "the column stands there twice")
@@ -94,7 +96,8 @@ def _item(columns: Sequence[str], cells: Sequence[str]) -> dict[str, Any]:
         elif name in TEXTS:
             item[name] = cell
         else:
-            item.setdefault(BINDINGS, {})[name.partition(".")[2]] = cell
+            outer, _, inner = name.partition(".")
+            item.setdefault(outer, {})[inner] = cell
     return item
 
 
