@@ -16,7 +16,7 @@ from fenzhang.intake.actor import Scope
 from fenzhang.store import payloads, tables
 from fenzhang.store.payloads import FreezeChange
 from fenzhang.store.tables import InstructionState
-from support.api import MALL, Api, order, participant, split
+from support.api import FAR_FUTURE, MALL, Api, give_back, order, participant, release, split
 
 ORDER, SPLIT = order_id(MALL, "order-1"), split_id(MALL, "split-1")
 GUARDIAN_ADDRESS = b"\x07" * 20
@@ -227,3 +227,68 @@ async def test_what_is_frozen_shows_where_it_is_read(api: Api, guardians: Guardi
         await session.execute(update(tables.Freeze).values(ended_block=10))
     assert (await api.mall.get("/v1/orders/order-1")).json()["frozen"] is None
     assert (await guardians[0].get("/v1/freezes")).json()["freezes"] == []
+
+
+REFUND = {"out_refund_no": "refund-1", "out_order_no": "order-1", "amount": 5}
+OF_THE_ORDER = {
+    "/v1/splits": split("split-2", "order-1", 10),
+    "/v1/releases": release("release-1", "order-1"),
+    "/v1/returns": give_back("return-1", "split-1", 10),
+    "/v1/refunds": REFUND,
+}
+
+
+@pytest.mark.usefixtures("guardians")
+@pytest.mark.parametrize("path", OF_THE_ORDER)
+async def test_nothing_is_accepted_for_a_frozen_order(api: Api, path: str) -> None:
+    await api.add(frozen(ORDER, ORDER))
+    before = await api.contents()
+    answer = await api.mall.post(path, json=OF_THE_ORDER[path])
+    problem = answer.json()
+    assert (answer.status_code, problem["code"], problem["field"]) == (409, "order_frozen", "out_order_no")
+    assert problem["values"] == {"reference": "order-1", "reason": "buyer-dispute"}
+    assert await api.contents() == before
+    known = await api.mall.post("/v1/splits", json=split())
+    assert known.status_code == 200, "what was accepted before is answered as ever"
+
+    async with api.database.write() as session:
+        await session.execute(update(tables.Freeze).values(ended_block=10))
+    assert (await api.mall.post(path, json=OF_THE_ORDER[path])).status_code == 202
+
+
+@pytest.mark.usefixtures("guardians")
+async def test_returns_of_a_frozen_split_are_refused_and_all_else_goes_on(api: Api) -> None:
+    await api.add(frozen(SPLIT, ORDER))
+    paths = ("/v1/returns", "/v1/splits", "/v1/refunds", "/v1/releases")
+    answers = [await api.mall.post(path, json=OF_THE_ORDER[path]) for path in paths]
+    assert [answer.status_code for answer in answers] == [409, 202, 202, 202]
+    problem = answers[0].json()
+    assert (problem["code"], problem["field"]) == ("split_frozen", "out_split_no")
+    assert problem["values"] == {"reference": "split-1", "reason": "buyer-dispute"}
+
+
+@pytest.mark.usefixtures("guardians")
+async def test_a_freeze_of_something_else_stops_nothing_here(api: Api) -> None:
+    other = order_id(MALL, "order-2")
+    await api.add(frozen(SPLIT, other), frozen(other, other), frozen(participant("promoter-001"), None))
+    for path, body in OF_THE_ORDER.items():
+        answer = await api.mall.post(path, json=body)
+        assert answer.status_code == 202, answer.text
+
+
+async def test_a_refund_is_accepted_on_hold_and_not_when_frozen(api: Api) -> None:
+    held = order("held-1", hold_until=FAR_FUTURE)
+    refund = REFUND | {"out_order_no": "held-1"}
+    assert (await api.mall.post("/v1/orders", json=held)).status_code == 202
+    frozen_id = order_id(MALL, "held-1")
+    await api.add(frozen(frozen_id, frozen_id))
+    items = [
+        {"type": "SPLIT", **split("held-1-S", "held-1", 5)},
+        {"type": "REFUND", **refund},
+        {"type": "CAPTURE", **order("other-1")},
+    ]
+    answer = await api.mall.post("/v1/instructions/batch", json={"items": items})
+    assert [item.get("code") for item in answer.json()["items"]] == ["order_frozen", "order_frozen", None]
+    async with api.database.write() as session:
+        await session.execute(update(tables.Freeze).values(ended_block=10))
+    assert (await api.mall.post("/v1/refunds", json=refund)).status_code == 202

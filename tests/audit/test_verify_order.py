@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from audit.auditing import Slots, codes, left, mapped, poke, set_status, verified, word
@@ -9,10 +11,12 @@ from fenzhang.audit.differences import Code
 from fenzhang.audit.errors import OrderNotOnChain
 from fenzhang.audit.verification import AuditReport
 from fenzhang.chain.evidence import verify_proof
+from fenzhang.commands.verify_text import print_report
 from fenzhang.domain.errors import InvalidReference
 from fenzhang.domain.identifiers import hex_id, order_id
 from fenzhang.domain.records import Capture
 from support.parties import MALL, MERCHANT, PROMOTER, SHOP, VENDING, VENDOR, ident
+from support.system import GUARDIAN, SECOND_GUARDIAN
 from support.world import World
 
 REFERENCE = "2026-11-11:no1"
@@ -91,6 +95,42 @@ async def test_an_order_that_was_only_ever_refused_has_a_story(world: World) -> 
 
     assert story.capture is None
     assert [entry.kind for entry in story.entries] == ["REJECTION"]
+
+
+async def test_freezes_of_the_order_and_its_splits_are_part_of_its_life(
+    world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    captured, other = world.captured(1_000), world.captured(1_000)
+    split = world.split(captured.order_id, 600)
+    world.did(split)
+    world.freeze(captured.order_id, split.id)
+    world.freeze(other.order_id)
+    world.freeze(captured.order_id)
+    assert world.settle(world.authorize(world.split(captured.order_id, 100))).reasons
+    world.unfreeze(captured.order_id)
+    world.did(world.split(captured.order_id, 100))
+
+    report = await verified(world, hex_id(captured.order_id))
+
+    [story] = report.stories
+    assert [entry.kind for entry in story.entries] == [
+        *("CAPTURE", "SPLIT", "FREEZE", "FREEZE", "REJECTION", "UNFREEZE", "SPLIT")
+    ]
+    frozen_split, frozen, thawed = (entry for entry in story.entries if "FREEZE" in entry.kind)
+    assert (frozen_split.id, frozen_split.split_id) == (split.id, split.id)
+    assert [(entry.id, entry.split_id) for entry in (frozen, thawed)] == [(captured.order_id, None)] * 2
+    assert [entry.signer for entry in (frozen_split, frozen, thawed)] == [
+        *(GUARDIAN.address, GUARDIAN.address, SECOND_GUARDIAN.address)
+    ]
+    assert frozen_split.reason is not None
+    assert (frozen_split.reason["of"], frozen_split.reason["code"]) == ("SPLIT", "dispute")
+    assert all(entry.batch is None for entry in (frozen_split, frozen, thawed))
+    json.dumps(story.to_json())
+    print_report(report)
+    shown = capsys.readouterr().out
+    assert [
+        what for what in ("FREEZE of SPLIT", "FREEZE of ORDER", "UNFREEZE of ORDER") if what not in shown
+    ] == []
 
 
 @pytest.mark.parametrize("given", ["nobody-knows-it", hex_id(ident("no order"))])

@@ -3,22 +3,16 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from fenzhang import devnet
 from fenzhang.local.home import Home
+from support.replaying import demo
 from support.scenarios import MARKET_DAY, cut, expected_of
 
 pytestmark = [pytest.mark.node, pytest.mark.slow]
-
-
-def _demo(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "fenzhang", "demo", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=240)
 
 
 def test_a_demo_reports_what_the_specification_says(tmp_path: Path) -> None:
@@ -27,7 +21,7 @@ def test_a_demo_reports_what_the_specification_says(tmp_path: Path) -> None:
     home = Home(tmp_path / "home")
     report = tmp_path / "report.json"
 
-    done = _demo("--scenario", scenario.folder, "--report", report, "--home", home.path)
+    done = demo("--scenario", scenario.folder, "--report", report, "--home", home.path)
 
     assert done.returncode == 0, done.stdout + done.stderr
     found = json.loads(report.read_text())
@@ -49,7 +43,7 @@ def test_a_scenario_with_mistakes_starts_nothing(tmp_path: Path) -> None:
     with (folder / "orders.jsonl").open("a") as orders:
         orders.write("{}\n")
 
-    done = _demo("--scenario", folder, "--home", tmp_path / "home")
+    done = demo("--scenario", folder, "--home", tmp_path / "home")
 
     assert done.returncode == 2
     assert done.stderr.splitlines() == [

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from fenzhang.domain.rules import LegKind
+from fenzhang.replay.day import Moment
 from fenzhang.replay.scenario import Operation, Scenario, ScenarioInvalid, load_scenario
 from support.scenarios import MARKET_DAY, cut
 
@@ -72,7 +73,8 @@ def _drop(name: str) -> Change:
         (_set("steps", 0, "amount", to=None), "steps[0].amount: null is not a whole number"),
         (_set("steps", 0, "given", to=[1, "2"]), 'steps[0].given[1]: "2" is not a whole number'),
         (_set("steps", to={}), "steps: {} is not an array"),
-        (_set("expires_at", to="tomorrow"), 'expires_at: "tomorrow" is not a whole number'),
+        (_set("expires_at", to="tomorrow"), 'expires_at: "tomorrow" is neither Unix seconds nor'),
+        (_set("expires_at", to=1.5), "expires_at: 1.5 is not a whole number"),
     ],
 )
 def test_a_mistake_in_an_order_is_named_with_its_line(tmp_path: Path, change: Change, said: str) -> None:
@@ -92,13 +94,15 @@ def test_a_mistake_in_an_order_is_named_with_its_line(tmp_path: Path, change: Ch
 def test_an_order_may_have_times(tmp_path: Path) -> None:
     cut(MARKET_DAY, tmp_path, [1, 0])
     lines = (tmp_path / "orders.jsonl").read_text().splitlines()
-    timed = json.loads(lines[1]) | {"hold_until": 7, "expires_at": 9}
+    timed = json.loads(lines[1]) | {"hold_until": 7, "expires_at": "+9"}
     (tmp_path / "orders.jsonl").write_text(lines[0] + "\n" + json.dumps(timed) + "\n")
 
     plain, order = load_scenario(tmp_path).orders
 
     assert (plain.hold_until, plain.expires_at) == (None, None)
-    assert (order.hold_until, order.expires_at) == (7, 9)
+    assert (order.hold_until, order.expires_at) == (Moment(7), Moment(9, relative=True))
+    assert order.expires_at is not None
+    assert order.expires_at.at(100) == 109
 
 
 def test_a_line_that_is_no_json_is_named(tmp_path: Path) -> None:
@@ -183,7 +187,7 @@ def test_a_split_may_give_amounts_to_given_legs(tmp_path: Path) -> None:
 
     scenario = load_scenario(tmp_path)
 
-    assert scenario.rules[order["rule"]][0].leg.kind is LegKind.GIVEN
+    assert scenario.rules[order["rule"]][0].legs[0].leg.kind is LegKind.GIVEN
     assert scenario.orders[0].steps[0].given == (7,)
 
 

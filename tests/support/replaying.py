@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 from fenzhang.chain.deployments import load
@@ -20,3 +22,9 @@ async def replayed(endpoints: Endpoints, scenario: Scenario, credentials: Path |
         deployment=load(endpoints.deployment),
     )
     return await run.run()
+
+
+def demo(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    """Run `fenzhang demo` to its end."""
+    command = [sys.executable, "-m", "fenzhang", "demo", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=240)

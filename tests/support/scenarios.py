@@ -84,7 +84,7 @@ def _step(
         case Operation.SPLIT:
             if step.amount > held:
                 raise _Refused
-            legs = [leg.leg for leg in scenario.rules[order.rule]]
+            legs = [leg.leg for leg in scenario.rules[order.rule][0].legs]
             bindings = {role: name.encode() for role, name in {**order.bindings, **step.bindings}.items()}
             splits[step.reference] = allocate(legs, step.amount, bindings, step.given)
             return step.amount, splits[step.reference]

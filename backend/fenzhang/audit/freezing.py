@@ -7,6 +7,7 @@ from typing import Any
 from fenzhang.audit.differences import Code, Findings
 from fenzhang.audit.model import Model
 from fenzhang.audit.reading import Transaction
+from fenzhang.audit.stories import entry_of_freeze
 from fenzhang.audit.tape import NOWHERE
 from fenzhang.chain.abi import role_text
 from fenzhang.chain.eventtypes import FreezeChanged, ParticipantFreezeChanged
@@ -31,6 +32,7 @@ def take_up_freeze(event: FreezeEvent, at: Transaction, model: Model, findings: 
         key = (event.order_id, event.split_id)
         known, before = True, world.frozen_orders.pop(key, None)
         model.freezes_seen.add(key)
+        model.focus.add(event.order_id, entry_of_freeze(event, at))
         if event.frozen:
             world.frozen_orders[key] = Freeze(event.guardian, event.reason)
         where = {"order": event.order_id}

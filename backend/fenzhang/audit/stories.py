@@ -11,6 +11,7 @@ from fenzhang.chain.codec import decode_revert
 from fenzhang.chain.eventtypes import (
     AuthorizationRejected,
     AuthorizationSkipped,
+    FreezeChanged,
     InstructionRejected,
     OrderCaptured,
     OrderRefunded,
@@ -22,6 +23,7 @@ from fenzhang.chain.evidence import merkle_proof
 from fenzhang.domain.allocation import Allocation
 from fenzhang.domain.identifiers import check_reference, order_id, parse_id
 from fenzhang.domain.records import Capture, Instruction
+from fenzhang.domain.world import WHOLE_ORDER
 
 RecordEvent = OrderCaptured | OrderSplit | OrderReleased | SplitReturned | OrderRefunded | InstructionRejected
 """Events that leave a record."""
@@ -37,7 +39,7 @@ class Entry:
     """One thing that happened to an order. Amounts are minor units, times Unix seconds.
 
     A record has a batch, its place in it, its leaf and its proof. An authorization that was refused or skipped as a
-    whole left no record; it has none of these.
+    whole left no record, and neither does a freeze or its end, whose `signer` is the guardian: these have none of them.
     """
 
     kind: str
@@ -203,6 +205,22 @@ def entry_without_record(event: AuthorizationEvent, instruction: Instruction, at
         amount=instruction.amount,
         reason={"of": instruction.kind.name} | reason,
         signer=event.signer,
+    )
+
+
+def entry_of_freeze(event: FreezeChanged, at: Transaction) -> Entry:
+    """The entry of a freeze of an order or one of its splits, or of its end."""
+    whole = event.split_id == WHOLE_ORDER
+    message = f"{event.reason}, by the guardian 0x{event.guardian.hex()}"
+    return Entry(
+        kind="FREEZE" if event.frozen else "UNFREEZE",
+        id=event.order_id if whole else event.split_id,
+        block=at.block_number,
+        timestamp=at.timestamp,
+        transaction=at.tx_hash,
+        split_id=None if whole else event.split_id,
+        reason={"of": "ORDER" if whole else "SPLIT", "code": event.reason, "message": message},
+        signer=event.guardian,
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -40,24 +41,41 @@ async def _run(
     rpc: str | None, given: Path | None, key_file: Path | None, seconds: int | None, timeout_s: float
 ) -> int:
     from fenzhang.chain.deployments import load
-    from fenzhang.chain.governance import set_approval_lock_call
     from fenzhang.chain.node import NodeClient
-    from fenzhang.chain.steps import Progress, StepRunner
     from fenzhang.chain.views import ChainView
     from fenzhang.settings import Settings
 
     settings = Settings.from_environment()
-    async with NodeClient(node_url(settings, rpc)) as node:
+    url = node_url(settings, rpc)
+    async with NodeClient(url) as node:
         path = await deployment_file(settings, given, node)
-        contracts = load(path)
         if seconds is not None:
-            admin = administrator(key_file, contracts.chain_id)
-            # Kept until it is mined: run again after an interruption, the command sends the same transaction.
-            identity = {"rule_book": contracts.rule_book.hex(), "admin": admin.address.hex()}
-            progress = Progress.open(path.with_name(f"{path.name}.approval-lock"), identity)
-            runner = StepRunner(node, admin, contracts.chain_id, progress, timeout_s, typer.echo)
-            step = f"approval lock {seconds}"
-            await runner.begin(step, contracts.rule_book, set_approval_lock_call(seconds))
-            await runner.finish(step)
-            progress.discard()
-        return await ChainView(node, contracts).approval_lock()
+            await set_approval_lock(url, path, seconds, key_file, timeout_s, typer.echo)
+        return await ChainView(node, load(path)).approval_lock()
+
+
+async def set_approval_lock(  # noqa: PLR0917 -- where, what, as whom
+    rpc: str,
+    deployment: Path,
+    seconds: int,
+    key_file: Path | None = None,
+    timeout_s: float = 120.0,
+    report: Callable[[str], None] = lambda _: None,
+) -> None:
+    """Set the lock as the administrator: the key of the file, or on the devnet the first test account's."""
+    from fenzhang.chain.deployments import load
+    from fenzhang.chain.governance import set_approval_lock_call
+    from fenzhang.chain.node import NodeClient
+    from fenzhang.chain.steps import Progress, StepRunner
+
+    contracts = load(deployment)
+    admin = administrator(key_file, contracts.chain_id)
+    # Kept until it is mined: run again after an interruption, the command sends the same transaction.
+    identity = {"rule_book": contracts.rule_book.hex(), "admin": admin.address.hex()}
+    progress = Progress.open(deployment.with_name(f"{deployment.name}.approval-lock"), identity)
+    async with NodeClient(rpc) as node:
+        runner = StepRunner(node, admin, contracts.chain_id, progress, timeout_s, report)
+        step = f"approval lock {seconds}"
+        await runner.begin(step, contracts.rule_book, set_approval_lock_call(seconds))
+        await runner.finish(step)
+    progress.discard()

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any
@@ -87,7 +88,8 @@ def demo(
 ) -> None:
     """Start a fresh system, play a scenario through its API, check everything, and stop it.
 
-    Exit code 0: all decided, and reconciliation and verification are clean. 1: not so. 2: mistakes in the scenario.
+    Exit code 0: all decided, and as the scenario expects it; reconciliation and verification are clean. 1: not so.
+    2: mistakes in the scenario.
     """
     from fenzhang.commands import demo_text
     from fenzhang.commands.replay import read_scenario, write_report
@@ -129,7 +131,7 @@ def _play(scenario: Scenario, home: Path) -> DemoOutcome:
         "start": started - began,
         "set up platforms": played.prepare_seconds,
         "play orders": played.seconds,
-        "read positions": reading,
+        "read and compare": reading,
         **examined.seconds,
         "stop": stopped - stopping,
         "total": stopped - began,
@@ -139,6 +141,7 @@ def _play(scenario: Scenario, home: Path) -> DemoOutcome:
 
 async def _replay(scenario: Scenario, endpoints: Endpoints) -> ReplayReport:
     from fenzhang.chain.deployments import load
+    from fenzhang.commands.approvallock import set_approval_lock
     from fenzhang.commands.replay_text import watching
     from fenzhang.replay.run import Replay
 
@@ -148,6 +151,7 @@ async def _replay(scenario: Scenario, endpoints: Endpoints) -> ReplayReport:
         credentials=endpoints.apps,
         rpc=endpoints.rpc,
         deployment=load(endpoints.deployment),
+        set_lock=partial(set_approval_lock, endpoints.rpc, endpoints.deployment),
     )
     with watching(run) as progress:
         run.progress = progress

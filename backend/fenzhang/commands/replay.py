@@ -5,15 +5,16 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from fenzhang.commands.deploy import ADMIN_KEY_HELP
 from fenzhang.commands.nearby import DEPLOYMENT_HELP, RPC_HELP, deployment_file, node_url
 
 if TYPE_CHECKING:
-    from fenzhang.chain.deployments import Deployment
     from fenzhang.replay.scenario import Scenario
     from fenzhang.settings import Settings
 
@@ -35,7 +36,7 @@ def replay(
             metavar="DIR",
             exists=True,
             file_okay=False,
-            help="Folder with participants.json, rules.json and orders.jsonl.",
+            help="Folder with participants.json, rules.json and orders.jsonl, and perhaps day.json and expected.json.",
         ),
     ],
     *,
@@ -57,9 +58,13 @@ def replay(
         typer.Option(
             metavar="PLATFORM",
             help="Platform that signs with a key of its own instead of the keystore's; `none` for none. "
-            "Default: the one with the fewest orders.",
+            "Default: the one with the fewest orders, of those without bulk files.",
             show_default=False,
         ),
+    ] = None,
+    admin_key_file: Annotated[
+        Path | None,
+        typer.Option(help=f"For days that set the approval lock. {ADMIN_KEY_HELP}", show_default=False),
     ] = None,
     report: Annotated[
         Path | None, typer.Option(help="Write a JSON report to this file.", show_default=False)
@@ -67,9 +72,11 @@ def replay(
 ) -> None:
     """Play a folder of orders. It may be interrupted and run again at any time: nothing is done twice.
 
-    Exit code 0: all decided. 1: something is undecided, or refused as a whole. 2: mistakes in the folder, none of
-    which was sent.
+    Exit code 0: all decided, and as the folder expects it. 1: something is undecided, otherwise than expected, or
+    refused as a whole. 2: mistakes in the folder, none of which was sent.
     """
+    from fenzhang.chain.deployments import load
+    from fenzhang.commands.approvallock import set_approval_lock
     from fenzhang.commands.replay_text import print_report, watching
     from fenzhang.replay.run import Replay
     from fenzhang.settings import Settings
@@ -81,13 +88,15 @@ def replay(
         # The system that the credentials are of keeps its node and its deployment beside them.
         settings = settings.model_copy(update={"home": apps.parent})
     url = node_url(settings, rpc)
+    contracts = asyncio.run(_deployment(settings, url, deployment))
     run = Replay(
         scenario=scenario,
         api=api,
         credentials=apps,
         rpc=url,
-        deployment=asyncio.run(_deployment(settings, url, deployment)),
+        deployment=load(contracts),
         signs_itself=signs_itself,
+        set_lock=partial(set_approval_lock, url, contracts, key_file=admin_key_file),
     )
     with watching(run) as progress:
         run.progress = progress
@@ -120,12 +129,12 @@ def write_report(path: Path, content: dict[str, object]) -> None:
     draft.replace(path)
 
 
-async def _deployment(settings: Settings, url: str, path: Path | None) -> Deployment:
-    """The deployment of the chain behind `url`: asked for before anything is played, for without it nothing counts."""
+async def _deployment(settings: Settings, url: str, path: Path | None) -> Path:
+    """The deployment file of the chain behind `url`: looked for before anything is played, nothing counts without."""
     from fenzhang.chain.deployments import check_deployment, load
     from fenzhang.chain.node import NodeClient
 
     async with NodeClient(url) as node:
-        deployment = load(await deployment_file(settings, path, node))
-        await check_deployment(node, deployment)
-        return deployment
+        found = await deployment_file(settings, path, node)
+        await check_deployment(node, load(found))
+        return found

@@ -7,20 +7,25 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bars
 from rich.table import Table
 
 from fenzhang.domain.money import format_amount
+from fenzhang.replay.day import outcome_text
 from fenzhang.replay.run import Progress, Replay
 
 if TYPE_CHECKING:
+    from fenzhang.replay.acting import Outcome
+    from fenzhang.replay.checking import Findings
     from fenzhang.replay.run import ReplayReport
     from fenzhang.replay.standing import CurrencyStanding
 
 TOP = 5
 """As many positions of a currency are shown."""
 _SHOWN_REFUSALS = 10
+_SHOWN_DIFFERENCES = 20
 _ALWAYS_SHOWN = frozenset({"SETTLED", "REJECTED", "REFUSED"})
 
 
@@ -49,11 +54,40 @@ def watching(run: Replay) -> Iterator[Progress]:
 
 
 def print_report(found: ReplayReport, console: Console | None = None) -> None:
-    """Counts, reasons of rejections, positions."""
+    """Acts of the day, counts, reasons of rejections, positions, and what is not as expected."""
     out = console or Console()
+    if found.acts:
+        print_acts(found.acts, out)
     print_counts(found, out)
     if found.standing is not None:
         print_standing(found.standing, out)
+    if found.findings.compared:
+        print_findings(found.findings, out)
+
+
+def print_acts(acts: list[Outcome], out: Console) -> None:
+    """What happened beside the orders, part by part."""
+    table = Table("part", "platform", "act", "of", "outcome", title="The day", title_justify="left")
+    before = ""
+    for found in acts:
+        act = found.act
+        shown = [value for value in act.values.values() if isinstance(value, str | int | tuple)]
+        of = " ".join(" ".join(value) if isinstance(value, tuple) else str(value) for value in shown)
+        outcome = "answered" if act.kind.is_question else outcome_text(found.state, found.reason).lower()
+        part = "" if found.part == before else found.part
+        table.add_row(part, act.platform, act.kind, escape(of), outcome)
+        before = found.part
+    out.print(table)
+
+
+def print_findings(findings: Findings, out: Console) -> None:
+    """How much is as the scenario expects it, and what is not."""
+    as_expected = findings.compared - len(findings.differences)
+    out.print(f"expected: {as_expected:,} of {findings.compared:,} things came out so", highlight=False)
+    for line in findings.differences[:_SHOWN_DIFFERENCES]:
+        out.print(f"  {line}", highlight=False, markup=False, soft_wrap=True)
+    if len(findings.differences) > _SHOWN_DIFFERENCES:
+        out.print(f"  and {len(findings.differences) - _SHOWN_DIFFERENCES:,} more")
 
 
 def print_counts(found: ReplayReport, out: Console) -> None:

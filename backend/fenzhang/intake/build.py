@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from fenzhang.domain import errors, identifiers
 from fenzhang.domain.allocation import allocate, leaf_amounts
-from fenzhang.domain.errors import InvalidInput
 from fenzhang.domain.records import Capture, Instruction, InstructionKind
 from fenzhang.domain.rules import MAX_LEAVES, given_indices, smaller_cap
 from fenzhang.domain.sharing import most_share_out, to_others
@@ -15,11 +14,14 @@ from fenzhang.intake.errors import (
     HoldBeyondExpiry,
     LeafCount,
     LegExceedsRemaining,
+    NoScheduleInForce,
     OrderExpired,
+    OrderFrozen,
     OrderOnHold,
     RoleBoundByOrder,
     RuleNotSelected,
     ShareOutAboveCap,
+    SplitFrozen,
     SplitRejected,
     TooManyInstructions,
     UnboundRole,
@@ -95,7 +97,7 @@ def _rule_of(snapshot: Snapshot, request: CaptureRequest, selected: Selected | N
     """The rule version to capture by: while a schedule is in force, of the rule that it selects."""
     if request.rule is None:
         if selected is None:
-            raise InvalidInput("out_rule_no", "name a rule: the platform has no schedule in force")
+            raise NoScheduleInForce
         return snapshot.rule_for_capture(selected.rule, None)
     version = snapshot.rule_for_capture(request.rule, request.rule_version)
     if selected is not None and selected.selection.entry.rule_id != version.rule_id:
@@ -112,7 +114,7 @@ def _rule_of(snapshot: Snapshot, request: CaptureRequest, selected: Selected | N
 def _split(snapshot: Snapshot, request: SplitRequest) -> Instruction:
     order = snapshot.order(request.order)
     _check_order(order, request.order, request.currency)
-    _check_times(snapshot, order, request.order, request.type)
+    _check_movable(snapshot, order, request.order, request.type)
     shape = snapshot.shape(order.rule_id, order.rule_version)
     own = snapshot.bind(shape, request.bindings)
     for role, bound, given in zip(shape.roles, order.bindings, own, strict=True):
@@ -183,7 +185,7 @@ def _check_share_out(
 def _release(snapshot: Snapshot, request: ReleaseRequest) -> Instruction:
     order = snapshot.order(request.order)
     _check_order(order, request.order, None)
-    _check_times(snapshot, order, request.order, request.type)
+    _check_movable(snapshot, order, request.order, request.type)
     return Instruction(
         kind=InstructionKind.RELEASE,
         id=identifiers.release_id(snapshot.platform.id, request.reference),
@@ -200,7 +202,14 @@ def _return(snapshot: Snapshot, request: ReturnRequest) -> Instruction:
     reference = split.content["out_order_no"]
     order = snapshot.order_by_id(split.order_id or _NOBODY, reference)
     _check_order(order, reference, request.currency)
-    _check_times(snapshot, order, reference, request.type)
+    _check_movable(snapshot, order, reference, request.type)
+    if (frozen := snapshot.frozen.get((order.order_id, split.id))) is not None:
+        raise SplitFrozen(
+            f"a guardian has frozen split {request.split!r}",
+            field="out_split_no",
+            reference=request.split,
+            reason=frozen,
+        )
     if request.amounts is not None:
         leaves = snapshot.shape(order.rule_id, order.rule_version).leaves
         if len(request.amounts) != leaves:
@@ -218,6 +227,7 @@ def _return(snapshot: Snapshot, request: ReturnRequest) -> Instruction:
 def _refund(snapshot: Snapshot, request: RefundRequest) -> Instruction:
     order = snapshot.order(request.order)
     _check_order(order, request.order, request.currency)
+    _check_movable(snapshot, order, request.order, request.type)
     return Instruction(
         kind=InstructionKind.REFUND,
         id=identifiers.refund_id(snapshot.platform.id, request.reference),
@@ -226,9 +236,17 @@ def _refund(snapshot: Snapshot, request: RefundRequest) -> Instruction:
     )
 
 
-def _check_times(snapshot: Snapshot, order: OrderFacts, reference: str, kind: InstructionType) -> None:
-    """Raises the reason for which the chain is certain to refuse an instruction of this kind at this time."""
-    if snapshot.now < order.hold_until:
+def _check_movable(snapshot: Snapshot, order: OrderFacts, reference: str, kind: InstructionType) -> None:
+    """Raises the reason for which the chain is certain to refuse an instruction of this kind now."""
+    if (frozen := snapshot.frozen.get((order.order_id, order.order_id))) is not None:
+        raise OrderFrozen(
+            f"a guardian has frozen order {reference!r}",
+            field="out_order_no",
+            reference=reference,
+            reason=frozen,
+        )
+    # A hold is there for the buyer, so it does not keep a refund back.
+    if snapshot.now < order.hold_until and kind is not InstructionType.REFUND:
         raise OrderOnHold(
             f"nothing may be done on order {reference!r} before {order.hold_until}",
             field="out_order_no",

@@ -137,6 +137,15 @@ class RuleNotSelected(Conflict):
     code = "rule_not_selected"
 
 
+class NoScheduleInForce(Conflict):
+    """No rule is named, and the platform has no schedule in force that would select one."""
+
+    code = "no_schedule_in_force"
+
+    def __init__(self) -> None:
+        super().__init__("name a rule: the platform has no schedule in force", field="out_rule_no")
+
+
 class RuleAlreadyApproved(Conflict):
     """The rule version has been approved before."""
 
@@ -287,6 +296,18 @@ class OrderExpired(Conflict):
     """The order has expired and is not split any more."""
 
     code = "order_expired"
+
+
+class OrderFrozen(Conflict):
+    """A guardian has frozen the order."""
+
+    code = "order_frozen"
+
+
+class SplitFrozen(Conflict):
+    """A guardian has frozen the split."""
+
+    code = "split_frozen"
 
 
 class ConditionNotOpened(Conflict):

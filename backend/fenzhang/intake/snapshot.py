@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import exists, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from fenzhang.domain import identifiers, records
@@ -40,10 +40,12 @@ from fenzhang.intake.requests import (
 )
 from fenzhang.intake.rows import InstructionRow, NewInstruction
 from fenzhang.store import payloads, tables
+from fenzhang.store.bulk import chunks
 from fenzhang.store.conditions import condition_of
 from fenzhang.store.orders import bindings_of
 from fenzhang.store.tables import (
     Block,
+    Freeze,
     Instruction,
     InstructionState,
     InstructionType,
@@ -140,14 +142,17 @@ class OrderFacts:
         return own + returns * of_split + self.written.get(InstructionType.REFUND, 0) * own
 
 
+_LATEST = select(Block.timestamp).order_by(Block.number.desc()).limit(1).scalar_subquery()
+_ANY_FREEZE = exists().where(Freeze.ended_block.is_(None))
+
+
 async def chain_time(session: AsyncSession) -> int:
     """Now in Unix seconds: this machine's time, or the last mirrored block's when that is ahead."""
     return max(int(time.time()), await _block_time(session))
 
 
 async def _block_time(session: AsyncSession) -> int:
-    latest = select(Block.timestamp).order_by(Block.number.desc()).limit(1)
-    return (await session.execute(latest)).scalar() or 0
+    return (await session.execute(select(_LATEST))).scalar() or 0
 
 
 @dataclass(slots=True)
@@ -165,6 +170,8 @@ class Snapshot:
     rules: dict[bytes, list[RuleVersion]] = field(default_factory=lambda: defaultdict(list))
     shapes: dict[tuple[bytes, int], RuleShape] = field(default_factory=dict)
     orders: dict[bytes, OrderFacts] = field(default_factory=dict)
+    frozen: dict[tuple[bytes, bytes], str] = field(default_factory=dict)
+    """What a guardian has frozen, with the reason: by order, and order again or split."""
     conditions: dict[bytes, Condition] = field(default_factory=dict)
     """Those on the chain, by id."""
     _bound: dict[tuple[object, ...], tuple[bytes, ...]] = field(default_factory=dict)
@@ -372,7 +379,8 @@ async def load(
     session: AsyncSession, platform: Participant, requests: Sequence[SettlementRequest]
 ) -> Snapshot:
     """Read everything that `requests` name."""
-    block_time = await _block_time(session)
+    latest, freezes = (await session.execute(select(_LATEST, _ANY_FREEZE))).one()
+    block_time = latest or 0
     snapshot = Snapshot(platform, max(int(time.time()), block_time), block_time)
     wanted: dict[InstructionType, set[str]] = defaultdict(set)
     names: set[str] = set()
@@ -391,6 +399,8 @@ async def load(
     }
     order_ids |= {i.order_id for i in snapshot.known.values() if i.order_id is not None}
     await _load_orders(session, snapshot, order_ids)
+    if freezes:
+        await _load_freezes(session, snapshot)
     rule_ids = {facts.rule_id for facts in snapshot.orders.values()}
     captures = [request for request in requests if isinstance(request, CaptureRequest)]
     rule_ids |= {identifiers.rule_id(platform.id, r.rule) for r in captures if r.rule is not None}
@@ -495,6 +505,14 @@ async def _load_orders(session: AsyncSession, snapshot: Snapshot, order_ids: set
     for order_id, kind, count in await session.execute(counts):
         if order_id is not None:
             snapshot.orders[order_id].add(kind, count)
+
+
+async def _load_freezes(session: AsyncSession, snapshot: Snapshot) -> None:
+    splits = [i.id for i in snapshot.known.values() if i.type == InstructionType.SPLIT]
+    for chunk in chunks([*snapshot.orders, *splits]):
+        query = select(Freeze).where(Freeze.target_id.in_(chunk), Freeze.ended_block.is_(None))
+        for freeze in (await session.execute(query)).scalars():
+            snapshot.frozen[freeze.order_id or _NOBODY, freeze.target_id] = freeze.reason
 
 
 def _facts_of_order(order: Order) -> OrderFacts:

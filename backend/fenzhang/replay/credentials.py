@@ -1,20 +1,24 @@
-"""What a replay may do and what it must remember: two apps that it is given, one app per platform that it makes.
+"""What a replay may do and what it must remember: apps that it is given, one app per platform that it makes.
 
-The memory is a file beside the credentials, mode 0600. Without it nothing is lost but convenience: a new app can be
-made for a platform. Only the signing key of a platform that signs for itself cannot be replaced.
+The memory is a file beside the credentials, mode 0600. Without it a new app can be made for a platform; the signing key
+of a platform that signs for itself cannot be replaced, nor the times at which the parts of a day began.
 """
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from fenzhang.chain.signer import LocalKey
 from fenzhang.client import Credentials
 from fenzhang.domain.errors import FenzhangError
 from fenzhang.privatefile import write_private
+
+GUARDIANS: Final = ("guardian", "second-guardian")
+"""Names of the guardians' apps: the first freezes, the second lets go."""
 
 
 class CredentialsUnreadable(FenzhangError):
@@ -25,17 +29,20 @@ class CredentialsUnreadable(FenzhangError):
 
 @dataclass(frozen=True, slots=True)
 class Apps:
-    """The apps that set things up: the operator enrols platforms, the approver approves their rules."""
+    """Apps that are no platform's: the operator enrols platforms, the approver approves rules, guardians intervene."""
 
     operator: Credentials
     approver: Credentials
+    guardians: Mapping[str, Credentials] = field(default_factory=dict)
+    """By name; a day without acts of guardians needs none."""
 
     @classmethod
     def load(cls, path: Path) -> Apps:
         """Read the file that `fenzhang up` writes. Raises CredentialsUnreadable."""
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
-            return cls(_credentials(content["operator"]), _credentials(content["approver"]))
+            guardians = {name: _credentials(content[name]) for name in GUARDIANS if name in content}
+            return cls(_credentials(content["operator"]), _credentials(content["approver"]), guardians)
         except OSError as error:
             raise CredentialsUnreadable(
                 f"{path} cannot be read ({error.strerror}); `fenzhang up` writes it, --credentials names another",
@@ -86,6 +93,15 @@ class Memory:
     def remember_key(self, platform: str, key: LocalKey) -> None:
         """Write down a platform's signing key."""
         self._update(platform, key=key.secret().hex())
+
+    def begin_of(self, platform: str, part: str) -> int | None:
+        """When the part of a day began whose first platform this is, Unix seconds; None if it did not."""
+        found = self._content.get(platform, {}).get(f"part {part}")
+        return None if found is None else int(found)
+
+    def remember_begin(self, platform: str, part: str, begin: int) -> None:
+        """Write down when a part began."""
+        self._update(platform, **{f"part {part}": str(begin)})
 
     def _update(self, platform: str, **values: str) -> None:
         self._content.setdefault(platform, {}).update(values)

@@ -80,6 +80,12 @@ class Fields:
             raise self.mistake(f"{value} is not within {low} to {high}")
         return value
 
+    def boolean(self) -> bool:
+        """True or false."""
+        if not isinstance(self.value, bool):
+            raise self._wrong("true or false")
+        return self.value
+
     def text(self) -> str:
         """A string that is not empty."""
         if not isinstance(self.value, str) or not self.value:

@@ -1,20 +1,22 @@
-"""Plays the orders of one platform: sends them in batches, follows what becomes of them.
+"""Plays the orders of one platform: sends them in batches and bulk files, follows what becomes of them.
 
 The instructions of an order are sent in the order's own order; different orders are independent of each other. What
-is sent depends on the scenario alone, so a second run sends the same requests and is given the same answers.
+is sent depends on the scenario and on when its parts began, which is remembered, so a second run sends the same
+requests and is given the same answers.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from fenzhang.client import (
     ApiError,
     Conflict,
+    FileState,
     Instruction,
     InstructionType,
     InvalidRequest,
@@ -28,6 +30,8 @@ from fenzhang.client import (
     State,
 )
 from fenzhang.domain.rules import roles_of
+from fenzhang.replay.bulk import rejected_rows, written
+from fenzhang.replay.day import REFUSED, Expectation
 from fenzhang.replay.preparing import PlayedPlatform, together
 from fenzhang.replay.scenario import Operation, Scenario, ScenarioOrder, Step
 
@@ -40,6 +44,8 @@ LANES = 2
 """Requests of one platform that are under way at a time."""
 _POLL_S = 2.0
 """How long one look at the feed waits for news."""
+_HEAD_START_S = 0.3
+"""How long after the first request the feed is looked at."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +54,7 @@ class Item:
 
     line: int
     new: NewInstruction
+    expect: Expectation | None = None
 
     @property
     def key(self) -> Key:
@@ -111,40 +118,76 @@ class Player:
     stall_s: float = 180.0
     """Stop following when nothing was decided for so long."""
     tally: Tally = field(default_factory=Tally)
+    _read_to: int = 0
 
-    async def play(self) -> Tally:
-        """Send everything, and follow until all of it is decided or nothing moves any more."""
+    async def play(self, part: int, begin: int, *, over: bool = False) -> None:
+        """Send everything of a part that began at `begin`, and follow until it is decided or nothing moves any more.
+
+        When the part is `over`, because an earlier run came to its end, what must be refused is not tried again: the
+        world has changed since.
+        """
         orders = self.scenario.orders_of(self.platform.name)
-        groups = [list(self._items(order)) for order in orders]
-        self.tally.items = [item for group in groups for item in group]
-        sending = asyncio.create_task(self._send(groups))
+        groups, files = [], defaultdict[str, list[Item]](list)
+        for order in orders:
+            items = list(self._items(order, part, begin))
+            self.tally.items += items
+            if order.file is not None and order.part == part:
+                files[order.file] += items
+                continue
+            if over:
+                items = list(self._without_known_refusals(items))
+            if items:
+                groups.append(items)
+        if not groups and not files:
+            return
+        uploads = (self._upload(name, items) for name, items in files.items())
+        sending = asyncio.ensure_future(together([self._send(groups), *uploads]))
+        self.tally.last_change = time.monotonic()
         try:
+            # What is refused at once is in no feed.
+            await asyncio.wait([sending], timeout=_HEAD_START_S)
             await self._follow(sending)
             await sending
         finally:
             sending.cancel()
             await asyncio.gather(sending, return_exceptions=True)
-        return self.tally
 
     # -------------------------------------------------------------------------- what is sent
 
-    def _items(self, order: ScenarioOrder) -> Iterator[Item]:
-        roles = roles_of([leg.leg for leg in self.scenario.rules[order.rule]])
-        capture = NewOrder(
+    def _items(self, order: ScenarioOrder, part: int, begin: int) -> Iterator[Item]:
+        if order.part == part:
+            yield Item(order.line, self._capture(order, begin), order.expect)
+        for step in order.steps:
+            if step.part == part:
+                yield Item(order.line, _new_step(order, step), step.expect)
+
+    def _capture(self, order: ScenarioOrder, begin: int) -> NewOrder:
+        bindings = order.bindings
+        if order.rule:
+            versions = self.scenario.rules[order.rule]
+            roles = {role for version in versions for role in roles_of([leg.leg for leg in version.legs])}
+            # Who holds a role that the rule does not have is nothing to the split.
+            bindings = {role: name for role, name in bindings.items() if role in roles}
+        return NewOrder(
             out_order_no=order.reference,
-            out_rule_no=order.rule,
+            out_rule_no=order.rule or None,
+            rule_version=order.rule_version,
             merchant=order.merchant,
             currency=order.currency,
             amount=order.amount,
             channel=order.channel,
-            # Who holds a role that the rule does not have is nothing to the split.
-            bindings={role: name for role, name in order.bindings.items() if role in roles},
-            hold_until=order.hold_until,
-            expires_at=order.expires_at,
+            bindings=bindings,
+            facts=order.facts,
+            hold_until=None if order.hold_until is None else order.hold_until.at(begin),
+            expires_at=None if order.expires_at is None else order.expires_at.at(begin),
         )
-        yield Item(order.line, capture)
-        for step in order.steps:
-            yield Item(order.line, _new_step(order, step))
+
+    def _without_known_refusals(self, items: Iterable[Item]) -> Iterator[Item]:
+        for item in items:
+            if item.expect is not None and item.expect.state == REFUSED:
+                self._refuse(item, item.expect.reason or REFUSED, "refused by an earlier run")
+            else:
+                yield item
 
     def _requests(self, groups: Sequence[list[Item]]) -> Iterator[list[list[Item]]]:
         """Chains of requests: those of one chain are sent one after the other, chains independently."""
@@ -209,17 +252,34 @@ class Player:
         self.sent(1)
         self.decided(1)
 
+    async def _upload(self, name: str, items: list[Item]) -> None:
+        """Send items as a bulk file, and take note of its rows. A file that is known is not worked through again."""
+        client = self.platform.client
+        with written(name, [item.new for item in items]) as path:
+            received = await client.upload_file(path, name)
+        file = await client.wait_for_file(name)
+        refused = rejected_rows(name, await client.get_rejections(name)) if file.rejected else {}
+        for row, item in enumerate(items):
+            if row in refused:
+                self._refuse(item, *refused[row])
+            elif file.known or received.state is not FileState.RECEIVED:
+                # What became of it may stand in a part of the feed that was read before.
+                self._note(item, await client.get_instruction(*item.key))
+            else:
+                self.sent(1)
+                self.tally.fresh += 1
+                self.tally.fates.setdefault(item.key, Fate(State.ACCEPTED))
+
     # -------------------------------------------------------------------------- following
 
-    async def _follow(self, sending: asyncio.Task[None]) -> None:
+    async def _follow(self, sending: asyncio.Future[list[None]]) -> None:
         """Read the feed until everything that was sent is decided."""
         wanted = {item.key for item in self.tally.items}
-        after = 0
         while not (sending.done() and not self.tally.undecided()):
             if sending.done() and sending.exception() is not None:
                 return
-            page = await self.platform.client.completions(after, wait_s=_POLL_S)
-            after = page.next
+            page = await self.platform.client.completions(self._read_to, wait_s=_POLL_S)
+            self._read_to = page.next
             for completion in page.completions:
                 found = completion.instruction
                 if (found.type, found.reference) in wanted:

@@ -30,7 +30,7 @@ from fenzhang.domain.errors import FenzhangError
 from fenzhang.domain.identifiers import parse_id
 from fenzhang.domain.rules import Leg, LegKind
 from fenzhang.replay.credentials import Apps, Memory
-from fenzhang.replay.legs import ScenarioLeg
+from fenzhang.replay.legs import ScenarioVersion
 from fenzhang.replay.scenario import Scenario
 
 T = TypeVar("T")
@@ -88,6 +88,7 @@ class Preparation:
         self, scenario: Scenario, name: str, operator: AsyncClient, approver: AsyncClient, *, own_key: bool
     ) -> PlayedPlatform:
         key = await self._enrol(name, operator, own_key=own_key)
+        governed = {act.values.get("rule") for act in scenario.acts if act.platform == name}
         signing = None if key is None else PlatformKey(key=key, platform=name)
         credentials = await self._app(name, operator)
         client = AsyncClient(self.api, credentials, key=signing, policy=self.policy)
@@ -98,10 +99,10 @@ class Preparation:
             enrolling = asyncio.create_task(self._participants(client, scenario.recipients_of(name), ids))
 
             async def set_up(rule: str) -> None:
-                legs = scenario.rules[rule]
-                if any(leg.recipient is not None for leg in legs):
+                wanted = scenario.rules[rule][0]
+                if any(leg.recipient is not None for leg in wanted.legs):
                     await asyncio.shield(enrolling)
-                await self._rule(client, approver, name, rule, legs, ids)
+                await self._rule(client, approver, name, rule, wanted, ids, rule in governed)
                 self.done()
 
             await together([enrolling, *map(set_up, scenario.rules_of.get(name, ()))])
@@ -195,16 +196,21 @@ class Preparation:
         approver: AsyncClient,
         platform: str,
         name: str,
-        legs: Sequence[ScenarioLeg],
+        wanted: ScenarioVersion,
         ids: dict[str, bytes],
+        governed: bool,  # noqa: FBT001 -- as above
     ) -> None:
-        """See to it that a version with these legs is in force."""
-        wanted = [leg.resolved(ids) for leg in legs]
+        """See to it that a version like this is in force: the next one, or of a `governed` rule the first one.
+
+        What becomes of a governed rule after its first version was approved is said by the acts of the day.
+        """
         rule = await client.find_rule(name)
-        newest = None if rule is None else rule.versions[-1]
-        if newest is None or _legs_of(newest) != wanted:
-            newest = await self._propose(client, name, legs, 1 if rule is None else rule.latest + 1)
-        elif newest.state == "IN_FORCE":
+        newest = None if rule is None else rule.versions[0 if governed else -1]
+        if newest is None or not _is_like(newest, wanted, ids):
+            if governed and newest is not None:
+                raise ReplayFailed(f"rule {name} is known with another first version", rule=name)
+            newest = await propose(client, name, wanted, 1 if rule is None else rule.latest + 1)
+        elif newest.state == "IN_FORCE" or (governed and newest.state != "PROPOSED"):
             return
         else:
             # An interrupted run may have proposed it a moment ago.
@@ -220,24 +226,30 @@ class Preparation:
                 raise
         await _require_in_force(client, name, newest.version)
 
-    async def _propose(
-        self, client: AsyncClient, name: str, legs: Sequence[ScenarioLeg], version: int
-    ) -> RuleVersion:
-        request_no = _reference(f"propose-{version}-", name)
-        recipients = {index: leg.recipient for index, leg in enumerate(legs) if leg.recipient is not None}
-        await client.propose_rule(
-            NewRule(
-                out_request_no=request_no,
-                out_rule_no=name,
-                legs=[leg.leg for leg in legs],
-                recipients=recipients,
-                version=version,
-                effective_from=0,
-            )
-        )
-        _require_settled(await client.wait_for(InstructionType.PROPOSE, request_no, timeout_s=_SETTLE_S))
-        rule = await client.get_rule(name)
-        return next(found for found in rule.versions if found.version == version)
+
+async def propose(client: AsyncClient, name: str, wanted: ScenarioVersion, version: int) -> RuleVersion:
+    """Propose a version for as soon as it is approved, and wait for it. Raises ReplayFailed if the chain refuses."""
+    request_no = _reference(f"propose-{version}-", name)
+    await client.propose_rule(new_rule(request_no, name, wanted, version, 0))
+    _require_settled(await client.wait_for(InstructionType.PROPOSE, request_no, timeout_s=_SETTLE_S))
+    rule = await client.get_rule(name)
+    return next(found for found in rule.versions if found.version == version)
+
+
+def new_rule(
+    request_no: str, name: str, wanted: ScenarioVersion, version: int, effective_from: int
+) -> NewRule:
+    """The proposal of a version."""
+    legs = wanted.legs
+    return NewRule(
+        out_request_no=request_no,
+        out_rule_no=name,
+        legs=[leg.leg for leg in legs],
+        recipients={index: leg.recipient for index, leg in enumerate(legs) if leg.recipient is not None},
+        terms=wanted.terms,
+        version=version,
+        effective_from=effective_from,
+    )
 
 
 async def together(work: Iterable[Awaitable[T]]) -> list[T]:
@@ -274,8 +286,9 @@ def _require_settled(found: Instruction) -> None:
         )
 
 
-def _legs_of(version: RuleVersion) -> list[Leg]:
-    return [_leg(leg) for leg in version.legs]
+def _is_like(version: RuleVersion, wanted: ScenarioVersion, ids: dict[str, bytes]) -> bool:
+    legs = [leg.resolved(ids) for leg in wanted.legs]
+    return (legs, wanted.terms) == ([_leg(leg) for leg in version.legs], version.terms)
 
 
 def _leg(leg: Any) -> Leg:

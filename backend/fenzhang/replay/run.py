@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +15,20 @@ from fenzhang.chain.deployments import Deployment
 from fenzhang.chain.node import NodeClient
 from fenzhang.client import AsyncClient, InstructionType, RetryPolicy, State
 from fenzhang.domain.identifiers import parse_id
+from fenzhang.domain.suspense import suspense_id
+from fenzhang.replay.acting import Actor, Outcome, SetLock
+from fenzhang.replay.checking import Findings, check_levels, check_platform, check_totals
 from fenzhang.replay.credentials import Apps, Memory
+from fenzhang.replay.day import REFUSED
 from fenzhang.replay.player import Player, Refusal, Tally
 from fenzhang.replay.preparing import PlayedPlatform, Preparation, ReplayFailed, together
 from fenzhang.replay.scenario import ORDERS, Scenario
-from fenzhang.replay.standing import CurrencyStanding, read_standing
+from fenzhang.replay.standing import WAITS, CurrencyStanding, read_standing
 
 KEYSTORE_ONLY = "none"
 """In place of a platform's name: no platform signs for itself."""
-REFUSED = "REFUSED"
+END = "(end)"
+"""In place of a part's name: the day is over."""
 FIRST_PATIENCE_S = 10.0
 """How long an API that does not answer from the beginning is waited for."""
 LISTED_REFUSALS = 100
@@ -62,6 +67,10 @@ class ReplayReport:
     seconds: float
     standing: dict[str, CurrencyStanding] | None
     """By currency, read from the chain; None if no node was given."""
+    acts: list[Outcome] = field(default_factory=list)
+    """What came of the acts of the day, part by part."""
+    findings: Findings = field(default_factory=Findings)
+    """What was compared with the expectations of the scenario."""
 
     @property
     def rate(self) -> float:
@@ -70,9 +79,10 @@ class ReplayReport:
 
     @property
     def complete(self) -> bool:
-        """Whether everything is decided and the chain's money adds up."""
+        """Whether everything is decided, the chain's money adds up, and what the scenario expects came about."""
         standing = (self.standing or {}).values()
-        return not self.undecided and all(currency.conserved for currency in standing)
+        conserved = all(currency.conserved for currency in standing)
+        return conserved and not self.undecided and not self.findings.differences
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
@@ -94,6 +104,18 @@ class ReplayReport:
                 for refusal in self.refusals[:LISTED_REFUSALS]
             ],
             "undecided": self.undecided,
+            "acts": [
+                {
+                    "part": found.part,
+                    "op": found.act.kind.value,
+                    "platform": found.act.platform,
+                    "ref": found.act.reference,
+                    "state": found.state,
+                    "reason": found.reason,
+                }
+                for found in self.acts
+            ],
+            "expected": {"compared": self.findings.compared, "differences": self.findings.differences},
             "instructions": self.instructions,
             "decided_by_this_run": self.fresh,
             "seconds": {"prepare": round(self.prepare_seconds, 3), "play": round(self.seconds, 3)},
@@ -106,7 +128,8 @@ class Replay:
     """Plays `scenario` on the API at `api` with the apps of the file `credentials`.
 
     `signs_itself` names the platform that signs with a key of its own, KEYSTORE_ONLY none; by default it is the one
-    with the fewest orders, if there are several. `rpc` and `deployment` are where the result is read from.
+    with the fewest orders and without bulk files, if there are several. `rpc` and `deployment` are where the result is
+    read from. `set_lock` is for days that set the approval lock.
     """
 
     scenario: Scenario
@@ -115,6 +138,7 @@ class Replay:
     rpc: str | None = None
     deployment: Deployment | None = None
     signs_itself: str | None = None
+    set_lock: SetLock | None = None
     policy: RetryPolicy = field(default_factory=lambda: RetryPolicy(patience_s=120.0))
     progress: Progress = field(default_factory=Progress)
 
@@ -123,10 +147,11 @@ class Replay:
         began = time.monotonic()
         apps = Apps.load(self.credentials)
         await self._check_network(apps)
+        memory = Memory.beside(self.credentials)
         preparation = Preparation(
             api=self.api,
             apps=apps,
-            memory=Memory.beside(self.credentials),
+            memory=memory,
             policy=self.policy,
             done=lambda: self.progress.prepared(1),
         )
@@ -135,10 +160,58 @@ class Replay:
             for platform in platforms:
                 stack.push_async_callback(platform.client.close)
             prepared = time.monotonic()
-            tallies = await together(self._player(platform).play() for platform in platforms)
+            actor = await Actor.opened(
+                stack, self.api, apps, self.policy, self.scenario, platforms, self.set_lock
+            )
+            players = [self._player(platform) for platform in platforms]
+            outcomes = await self._play(actor, players, memory)
             played = time.monotonic()
-            standing = await self._standing(platforms)
-        return _report(tallies, prepared - began, played - prepared, standing)
+            names = await _names(platforms)
+            standing = await self._standing(platforms, names)
+            report = _report(
+                [player.tally for player in players], prepared - began, played - prepared, standing
+            )
+            return replace(
+                report, acts=outcomes, findings=await self._check(players, outcomes, report, names)
+            )
+
+    async def _play(self, actor: Actor, players: Sequence[Player], memory: Memory) -> list[Outcome]:
+        """All parts of the day, one after the other."""
+        outcomes: list[Outcome] = []
+        day, parts = self.scenario.platforms[0], self.scenario.parts
+        ends = [part.name for part in parts[1:]] + [END]
+        for number, (part, following) in enumerate(zip(parts, ends, strict=True)):
+            begin = memory.begin_of(day, part.name)
+            if begin is None:
+                if part.after is not None:
+                    earlier, seconds = part.after
+                    await actor.wait_until(actor.begins[earlier] + seconds)
+                begin = await actor.now()
+                memory.remember_begin(day, part.name, begin)
+            actor.begins[part.name] = begin
+            # An earlier run that was interrupted in a part goes on in it.
+            over = memory.begin_of(day, following) is not None
+            outcomes += await actor.carry_out(part, over=over)
+            await together(player.play(number, begin, over=over) for player in players)
+        if len(parts) > 1:
+            memory.remember_begin(day, END, await actor.now())
+        return outcomes
+
+    async def _check(
+        self,
+        players: Sequence[Player],
+        outcomes: Sequence[Outcome],
+        report: ReplayReport,
+        names: Mapping[bytes, str],
+    ) -> Findings:
+        findings = Findings(
+            len(outcomes), [each.difference for each in outcomes if each.difference is not None]
+        )
+        await together(check_platform(player, names, findings) for player in players)
+        clients = {player.platform.name: player.platform.client for player in players}
+        await check_levels(self.scenario, clients, findings)
+        check_totals(self.scenario, report.counts, report.rejections, report.standing, findings)
+        return findings
 
     def steps_to_prepare(self) -> int:
         """How many things `progress.prepared` will hear of."""
@@ -172,23 +245,33 @@ class Replay:
         orders = Counter(order.platform for order in self.scenario.orders)
         if len(orders) <= 1:
             return None
-        return min(orders, key=lambda name: (orders[name], name))
+        # Rows of a bulk file are signed by the keystore.
+        for platform in {order.platform for order in self.scenario.orders if order.file is not None}:
+            del orders[platform]
+        return min(orders, key=lambda name: (orders[name], name), default=None)
 
     def _player(self, platform: PlayedPlatform) -> Player:
         return Player(platform, self.scenario, self.progress.sent, self.progress.decided)
 
-    async def _standing(self, platforms: Sequence[PlayedPlatform]) -> dict[str, CurrencyStanding] | None:
+    async def _standing(
+        self, platforms: Sequence[PlayedPlatform], names: Mapping[bytes, str]
+    ) -> dict[str, CurrencyStanding] | None:
         if self.rpc is None or self.deployment is None:
             return None
-        listed = await asyncio.gather(*(platform.client.list_participants() for platform in platforms))
-        names = {
-            parse_id("participant_id", found.participant_id): found.out_participant_no
-            for page in listed
-            for found in page
-        }
         async with NodeClient(self.rpc) as node:
             ids = [platform.id for platform in platforms]
             return await read_standing(node, self.deployment, ids, names)
+
+
+async def _names(platforms: Sequence[PlayedPlatform]) -> dict[bytes, str]:
+    """The scenario's names by participant id, and of their suspense positions."""
+    listed = await asyncio.gather(*(platform.client.list_participants() for platform in platforms))
+    names = {
+        parse_id("participant_id", found.participant_id): found.out_participant_no
+        for page in listed
+        for found in page
+    }
+    return names | {suspense_id(known): f"{name} {WAITS}" for known, name in names.items()}
 
 
 def _report(

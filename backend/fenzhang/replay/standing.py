@@ -10,14 +10,24 @@ from itertools import pairwise
 from fenzhang.chain.deployments import Deployment, check_deployment
 from fenzhang.chain.errors import RpcError
 from fenzhang.chain.events import decode_logs
-from fenzhang.chain.eventtypes import Event, OrderCaptured, OrderRefunded, OrderReleased, OrderSplit
+from fenzhang.chain.eventtypes import (
+    Event,
+    OrderCaptured,
+    OrderRefunded,
+    OrderReleased,
+    OrderSplit,
+    SuspenseResolved,
+)
 from fenzhang.chain.evidence import held_of_slot
 from fenzhang.chain.node import NodeClient
 from fenzhang.chain.views import ChainView
+from fenzhang.domain.suspense import suspense_id
 
 HELD = "(held)"
 REFUNDED = "(refunded)"
 CAPTURED = "(captured)"
+WAITS = "(waits)"
+"""Behind the name of a participant: its suspense position."""
 _RANGE = 256
 """Blocks in one question for logs, at first."""
 _ATTEMPTS = 3
@@ -66,6 +76,8 @@ class _Seen:
                 self.recipients[self.orders[event.order_id]].add(event.merchant)
             case OrderRefunded() if event.order_id in self.orders:
                 self.refunded[self.orders[event.order_id]] += event.amount
+            case SuspenseResolved() if suspense_id(event.participant) in self.recipients[event.currency]:
+                self.recipients[event.currency].add(event.heir)
 
 
 async def read_standing(
