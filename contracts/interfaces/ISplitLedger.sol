@@ -111,6 +111,8 @@ struct OrderWitness {
 /// returned, is at most that share of what was captured, rounded down.
 /// 4. Determinism: amounts are computed here from the stored rule version. No caller supplies them. What a GIVEN leg takes,
 /// the platform signs, within the bounds that the approved version sets.
+/// And while a platform has a schedule in force (ISchedules): its orders are captured by the rule that the schedule selects for
+/// their facts, currency and amount at that time, and by no other.
 /// 5. A bad instruction is rejected by an event; its neighbours settle.
 /// 6. Per currency: positions + held + refunded = captured. Positions count with their sign.
 /// 7. Evidence: each transaction that records anything seals a batch, the Merkle root of its records.

@@ -271,7 +271,8 @@ async def test_amount_and_currency_select_too(api: Api) -> None:
 async def test_without_a_schedule_in_force_an_order_names_its_rule(api: Api, columns: dict[str, Any]) -> None:
     await api.add(row(**columns))
     missing = await api.mall.post("/v1/orders", json=tea())
-    assert (missing.status_code, missing.json()["field"]) == (422, "out_rule_no"), missing.text
+    assert missing.status_code == 409
+    assert (missing.json()["code"], missing.json()["field"]) == ("no_schedule_in_force", "out_rule_no")
     named = await api.mall.post("/v1/orders", json=order(facts={"category": "tea", "channel": "app"}))
     assert named.status_code == 202, named.text
     assert "schedule" not in named.json()
@@ -345,7 +346,7 @@ async def test_a_question_that_is_none_names_its_field(api: Api, query: str, fie
 
 async def test_a_quote_by_the_schedule_needs_one_and_names_no_rule(api: Api) -> None:
     none = await api.mall.post("/v1/quote", json={"amount": 5_000, "currency": "CNY"})
-    assert (none.status_code, none.json()["field"]) == (422, "out_rule_no"), none.text
+    assert (none.status_code, none.json()["code"]) == (409, "no_schedule_in_force"), none.text
     for body in (
         {"amount": 1, "currency": "CNY", "out_rule_no": "versioned"},
         {"amount": 1, "facts": {"category": "tea"}, "out_rule_no": "versioned"},

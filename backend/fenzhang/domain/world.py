@@ -76,8 +76,14 @@ class Rule:
 
     def in_force(self, now: int) -> int:
         """The version in force at `now` (Unix seconds), 0 for none."""
-        found = (number for number in self.versions if self.state_of(number, now) is RuleState.IN_FORCE)
-        return next(found, 0)
+        if self.retired:
+            return 0
+        effective = (
+            number
+            for number, version in self.versions.items()
+            if version.approved and version.effective_from <= now
+        )
+        return max(effective, default=0)
 
     def earliest_effect(self) -> int:
         """The effective time that the next version may not come before: that of the last one that was not vetoed."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from fenzhang.domain import errors, identifiers
 from fenzhang.domain.allocation import allocate, leaf_amounts
-from fenzhang.domain.errors import InvalidInput
 from fenzhang.domain.records import Capture, Instruction, InstructionKind
 from fenzhang.domain.rules import MAX_LEAVES, given_indices, smaller_cap
 from fenzhang.domain.sharing import most_share_out, to_others
@@ -15,6 +14,7 @@ from fenzhang.intake.errors import (
     HoldBeyondExpiry,
     LeafCount,
     LegExceedsRemaining,
+    NoScheduleInForce,
     OrderExpired,
     OrderFrozen,
     OrderOnHold,
@@ -96,7 +96,7 @@ def _rule_of(snapshot: Snapshot, request: CaptureRequest, selected: Selected | N
     """The rule version to capture by: while a schedule is in force, of the rule that it selects."""
     if request.rule is None:
         if selected is None:
-            raise InvalidInput("out_rule_no", "name a rule: the platform has no schedule in force")
+            raise NoScheduleInForce
         return snapshot.rule_for_capture(selected.rule, None)
     version = snapshot.rule_for_capture(request.rule, request.rule_version)
     if selected is not None and selected.selection.entry.rule_id != version.rule_id:

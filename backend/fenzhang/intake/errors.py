@@ -130,6 +130,15 @@ class RuleNotSelected(Conflict):
     code = "rule_not_selected"
 
 
+class NoScheduleInForce(Conflict):
+    """No rule is named, and the platform has no schedule in force that would select one."""
+
+    code = "no_schedule_in_force"
+
+    def __init__(self) -> None:
+        super().__init__("name a rule: the platform has no schedule in force", field="out_rule_no")
+
+
 class RuleAlreadyApproved(Conflict):
     """The rule version has been approved before."""
 

@@ -7,10 +7,11 @@ from dataclasses import replace
 
 import pytest
 from hypothesis import given
+from hypothesis import strategies as st
 
 from fenzhang.domain.errors import InvalidSchedule
 from fenzhang.domain.facts import Facts
-from fenzhang.domain.records import NOTHING
+from fenzhang.domain.records import NOTHING, RuleState
 from fenzhang.domain.schedules import (
     CRITERIA,
     MAX_ENTRIES,
@@ -20,6 +21,7 @@ from fenzhang.domain.schedules import (
     select,
     validate,
 )
+from fenzhang.domain.world import Rule, Version
 from support.schedules import RULES, Sale, Schedule, nearly_schedules, sales, schedules
 
 NOW = 2_000_000_000
@@ -200,3 +202,17 @@ def test_whatever_validates_has_no_ties(drawn: Schedule, sale: Sale) -> None:
     ranks = Counter(precedence(entry) for entry in drawn)
     assert ranks[precedence(ANY)] == 1
     assert list(ranks) == sorted(ranks)
+
+
+versions = st.dictionaries(
+    st.integers(1, 6), st.builds(Version, st.just(()), st.integers(0, 6), st.booleans()), max_size=6
+)
+
+
+@given(found=versions, retired=st.booleans(), now=st.integers(0, 6))
+def test_the_version_in_force_is_the_one_whose_state_says_so(
+    *, found: dict[int, Version], retired: bool, now: int
+) -> None:
+    rule = Rule(found, retired)
+    states = [number for number in found if rule.state_of(number, now) is RuleState.IN_FORCE]
+    assert [rule.in_force(now)] == (states or [0])

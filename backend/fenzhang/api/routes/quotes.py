@@ -21,14 +21,13 @@ from fenzhang.api.services import services_of
 from fenzhang.api.sharing import cap_of
 from fenzhang.chain.views import ChainView
 from fenzhang.domain.allocation import Allocation, given_ranges
-from fenzhang.domain.errors import InvalidInput
 from fenzhang.domain.facts import NO_FACTS
 from fenzhang.domain.identifiers import hex_id, rule_id
 from fenzhang.domain.rules import Leg, leaf_indices, roles_of
 from fenzhang.domain.sharing import to_others
 from fenzhang.intake import quotes, reading, rules, rulestate, schedules
 from fenzhang.intake.actor import Actor, Scope
-from fenzhang.intake.errors import UnknownRule
+from fenzhang.intake.errors import NoScheduleInForce, UnknownRule
 from fenzhang.intake.snapshot import (
     RuleShape,
     Selected,
@@ -127,11 +126,11 @@ async def _resolve(session: AsyncSession, actor: Actor, body: QuoteBody) -> _Quo
 async def _chosen(
     session: AsyncSession, platform: Participant, body: QuoteBody
 ) -> tuple[Selected, Sequence[RuleVersion]]:
-    """What the schedule selects, and the versions of that rule. Raises InvalidInput without one, UnknownRule."""
+    """What the schedule selects, and the versions of that rule. Raises NoScheduleInForce, UnknownRule."""
     facts = NO_FACTS if body.facts is None else body.facts.facts()
     chosen = await schedules.choose(session, platform, facts, body.currency or "", body.amount)
     if chosen is None:
-        raise InvalidInput("out_rule_no", "name a rule: the platform has no schedule in force")
+        raise NoScheduleInForce
     if not chosen[1]:
         raise UnknownRule(chosen[0].rule)
     return chosen
