@@ -23,7 +23,6 @@ contract LedgerView is ILedgerView {
         ENABLED,
         REFUNDED,
         SHARED_OUT,
-        FREEZES,
         NONCES,
         BATCH_ROOTS,
         BATCH_COUNT

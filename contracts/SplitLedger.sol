@@ -5,6 +5,7 @@ import {AccessManaged} from "@openzeppelin/contracts/access/manager/AccessManage
 import {IAccessManager} from "@openzeppelin/contracts/access/manager/IAccessManager.sol";
 import {ECDSA} from "@openzeppelin/contracts/utils/cryptography/ECDSA.sol";
 import {EIP712} from "@openzeppelin/contracts/utils/cryptography/EIP712.sol";
+import {IConditions} from "./interfaces/IConditions.sol";
 import {IParticipantRegistry, ParticipantStatus} from "./interfaces/IParticipantRegistry.sol";
 import {IRuleBook} from "./interfaces/IRuleBook.sol";
 import {
@@ -18,8 +19,6 @@ import {
     RecordKind
 } from "./interfaces/ISplitLedger.sol";
 import {BatchRoot} from "./libraries/BatchRoot.sol";
-import {Freezes} from "./libraries/Freezes.sol";
-import {OrderSlot} from "./libraries/OrderSlot.sol";
 import {Roles} from "./libraries/Roles.sol";
 import {Cursor, Run, Runs} from "./libraries/Runs.sol";
 import {Settlement} from "./libraries/Settlement.sol";
@@ -31,7 +30,6 @@ import {Words} from "./libraries/Words.sol";
 /// @notice See ISplitLedger.
 /// @dev This contract decides who may do what and once; Settlement decides what an instruction does to an order.
 contract SplitLedger is ISplitLedger, AccessManaged, EIP712 {
-    using OrderSlot for uint256;
     using Runs for Run;
     using Runs for Cursor;
 
@@ -42,6 +40,7 @@ contract SplitLedger is ISplitLedger, AccessManaged, EIP712 {
 
     IParticipantRegistry public immutable registry;
     IRuleBook public immutable ruleBook;
+    IConditions public immutable conditions;
 
     // LedgerView knows where these stand.
     Settlement.Books private _books;
@@ -49,12 +48,13 @@ contract SplitLedger is ISplitLedger, AccessManaged, EIP712 {
     mapping(uint256 batch => bytes32) private _batchRoots;
     uint256 private _batchCount;
 
-    constructor(address accessManager, IParticipantRegistry registry_, IRuleBook ruleBook_)
+    constructor(address accessManager, IParticipantRegistry registry_, IRuleBook ruleBook_, IConditions conditions_)
         AccessManaged(accessManager)
         EIP712("fenzhang SplitLedger", "1")
     {
         registry = registry_;
         ruleBook = ruleBook_;
+        conditions = conditions_;
     }
 
     /// @inheritdoc ISplitLedger
@@ -64,7 +64,7 @@ contract SplitLedger is ISplitLedger, AccessManaged, EIP712 {
         OrderWitness[] calldata orders,
         bytes calldata orderIndex
     ) external returns (uint256 batch) {
-        Run memory run = Runs.open(attestations, authorizations, orders.length, registry, ruleBook);
+        Run memory run = Runs.open(attestations, authorizations, orders.length, registry, ruleBook, conditions);
         if (orderIndex.length != 2 * run.instructions) {
             revert SplitLedger_IndexCount(orderIndex.length, 2 * run.instructions);
         }
@@ -74,6 +74,7 @@ contract SplitLedger is ISplitLedger, AccessManaged, EIP712 {
         for (uint256 i = 0; i < orders.length; ++i) {
             Settlement.witness(_books, run, orders[i]);
         }
+        if (authorizations.length != 0) run.lookForFreezes();
         uint256 first;
         for (uint256 i = 0; i < authorizations.length; ++i) {
             Authorization calldata authorization = authorizations[i];
@@ -86,28 +87,14 @@ contract SplitLedger is ISplitLedger, AccessManaged, EIP712 {
 
     /// @inheritdoc ISplitLedger
     function expire(OrderWitness[] calldata orders) external returns (uint256 batch) {
-        Run memory run = Runs.openForExpiry(orders.length, registry);
+        Run memory run = Runs.openForExpiry(orders.length, registry, conditions);
+        run.lookForFreezes();
         for (uint256 i = 0; i < orders.length; ++i) {
             Settlement.witness(_books, run, orders[i]);
             bytes memory reason = Settlement.expire(_books, run);
             if (reason.length != 0) emit ExpiryPassedOver(run.cursor.captureOf().orderId, reason);
         }
         batch = _seal(run);
-    }
-
-    /// @inheritdoc ISplitLedger
-    function setFrozen(bytes32 orderId, bytes32 splitId, bool frozen, bytes32 reason) external restricted {
-        uint256 slot = _books.orders[orderId].slot;
-        if (slot == 0) revert SplitLedger_UnknownOrder(orderId);
-        Freezes.change(_books.freezes[orderId][splitId], frozen, reason);
-        if (splitId == bytes32(0)) _books.orders[orderId].slot = slot.toggled();
-        emit FreezeChanged(orderId, splitId, msg.sender, frozen, reason);
-    }
-
-    /// @inheritdoc ISplitLedger
-    function freezeOf(bytes32 orderId, bytes32 splitId) external view returns (address guardian, bytes32 reason) {
-        Freezes.Freeze storage found = _books.freezes[orderId][splitId];
-        return (found.guardian, found.reason);
     }
 
     /// @inheritdoc ISplitLedger
@@ -232,7 +219,6 @@ contract SplitLedger is ISplitLedger, AccessManaged, EIP712 {
     /// @return ready whether all instructions can be decided; if not, `orderId` is the first whose order is in doubt.
     function _isReady(Run memory run, Instruction[] calldata instructions, bytes calldata orderIndex)
         private
-        view
         returns (bool ready, bytes32 orderId)
     {
         unchecked {

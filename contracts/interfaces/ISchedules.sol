@@ -38,14 +38,18 @@ struct ScheduleProposal {
 
 /// @title Schedules: which of a platform's rules applies to an order
 /// @notice A platform has at most one schedule, in versions that are proposed, approved, vetoed and retired as those of a
-/// rule are, with the same functions and events: a schedule stands under the reserved `ruleId` SCHEDULE. While a version is
-/// in force, every order of the platform is captured by the rule that it selects, and by no other.
+/// rule are, with the same functions and events: a schedule stands under the reserved `ruleId` SCHEDULE, the ASCII text
+/// "schedule", left aligned. While a version is in force, every order of the platform is captured by the rule that it selects,
+/// and by no other.
 ///
 /// Precedence is total. An entry that states more criteria stands before one that states fewer; of two that state equally
 /// many, the one with the weightier first criterion in which they differ: promotion, category, member tier, channel,
 /// currency, amount, time. Two entries that state the same criteria never match the same order: they name another code or
 /// currency, or amounts or times that do not overlap. Entries are listed in this order, the first that matches is selected,
 /// and the last one states nothing, so that one always is.
+///
+/// Warning: time is that of the block. A capture that was signed before an entry or a version begins to apply and is mined
+/// afterwards is rejected, unless the same rule is selected.
 interface ISchedules {
     /// @notice A version of a platform's schedule was proposed. `contentHash` is the EIP-712 struct hash of the proposal.
     event ScheduleProposed(

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
+import {IConditions} from "./IConditions.sol";
 import {IParticipantRegistry} from "./IParticipantRegistry.sol";
 import {IRuleBook, RuleState} from "./IRuleBook.sol";
 
@@ -8,7 +9,7 @@ import {IRuleBook, RuleState} from "./IRuleBook.sol";
 /// Before `holdUntil` the order can be refunded and nothing else. From `expiresAt` on it is not split any more, and anyone
 /// may release what it holds. Both are Unix seconds, 0 for none; when both are set, `holdUntil` is the earlier one.
 /// `facts` are what was said of the sale, four codes of 8 ASCII characters: promotion, category, member tier, channel.
-/// `condition` must be zero.
+/// `condition` is one that the platform has opened (IConditions) and that the order joins; zero for none.
 /// `bindings` are participants in the order of the rule version's roles; zero leaves a role open for the split to bind.
 struct Capture {
     bytes32 orderId;
@@ -117,9 +118,13 @@ struct OrderWitness {
 /// 6. Per currency: positions + held + refunded = captured. Positions count with their sign.
 /// 7. Evidence: each transaction that records anything seals a batch, the Merkle root of its records.
 ///
-/// An order is one slot: `held` (low 95 bits), whether it is frozen (bit 95), and a 160-bit commitment to
-/// keccak256(captureHash, head), where captureHash is the EIP-712 struct hash of its Capture, and head starts at zero and becomes
-/// keccak256(head, leaf) with each settled record. Callers supply the past as a witness.
+/// An order is one slot: `held` (low 96 bits), and a 160-bit commitment to keccak256(captureHash, head), where captureHash is the
+/// EIP-712 struct hash of its Capture, and head starts at zero and becomes keccak256(head, leaf) with each settled record.
+/// Callers supply the past as a witness. What may stop an order besides, its condition and freezes, is kept by IConditions.
+///
+/// While the condition of an order is open, an authorization that splits or releases the order is skipped: so it may be signed in
+/// advance, and nobody burns it by relaying it too early. A condition that was missed ends in a refund: `expire` gives
+/// the buyer what the order holds.
 ///
 /// A record's leaf is keccak256(keccak256(abi.encode(uint8 kind, bytes32 id, bytes32 orderId, uint256 amount,
 /// bytes32 content))), content being: CAPTURE the captureHash; SPLIT keccak256(abi.encode(Allocation[])); RELEASE the
@@ -176,7 +181,7 @@ interface ISplitLedger {
     );
     /// @notice `amount` of the order was split; one allocation per leaf, in leg order, zeros included.
     event OrderSplit(bytes32 indexed orderId, bytes32 indexed splitId, uint96 amount, Allocation[] allocations);
-    /// @notice What was still held went to the merchant of the order. A release by expiry has the order's id as its own.
+    /// @notice What was still held went to the merchant of the order. A release by `expire` has the order's id as its own.
     event OrderReleased(bytes32 indexed orderId, bytes32 indexed releaseId, bytes32 merchant, uint96 amount);
     /// @notice An order given to `expire` was left as it is. `reason` is the ABI encoding of one of the custom errors below.
     event ExpiryPassedOver(bytes32 indexed orderId, bytes reason);
@@ -189,7 +194,8 @@ interface ISplitLedger {
         Allocation[] allocations
     );
     /// @notice `amount` of the order is its buyer's again: `fromHeld` of what it held, and from each leaf of its splits and
-    /// releases what `takes` says, one entry per leaf in the order of their records, zeros included.
+    /// releases what `takes` says, one entry per leaf in the order of their records, zeros included. A refund by `expire` has
+    /// the order's id as its own, and takes from held money alone.
     event OrderRefunded(
         bytes32 indexed orderId,
         bytes32 indexed refundId,
@@ -210,14 +216,11 @@ interface ISplitLedger {
     /// @notice An attestation or authorization as a whole was refused and none of its instructions looked at.
     /// `signer` is the platform, or the attestor's address as bytes32. `digest` is what was to be signed.
     event AuthorizationRejected(bytes32 indexed signer, bytes32 indexed digest, uint256 nonce, bytes reason);
-    /// @notice An authorization was passed over because the witness for `orderId` does not match its slot. It stays valid.
+    /// @notice An authorization was passed over because the witness for `orderId` does not match its slot, or because it splits or
+    /// releases that order while its condition is open. It stays valid.
     event AuthorizationSkipped(bytes32 indexed signer, bytes32 indexed digest, uint256 nonce, bytes32 orderId);
     /// @notice The records of this transaction, in event order, were sealed under `root`.
     event BatchSealed(uint256 indexed batch, bytes32 root, uint256 records);
-    /// @notice A guardian froze an order (`splitId` zero) or a split of it, or another one undid that.
-    event FreezeChanged(
-        bytes32 indexed orderId, bytes32 indexed splitId, address indexed guardian, bool frozen, bytes32 reason
-    );
     /// @notice What had waited in the suspense position of a participant went to `heir`: itself, or who stands in for it.
     event SuspenseResolved(
         bytes3 indexed currency, bytes32 indexed participant, bytes32 indexed heir, uint96 amount
@@ -243,6 +246,7 @@ interface ISplitLedger {
     error SplitLedger_RecipientNotActive(bytes32 recipient);
     error SplitLedger_RecipientNotConsented(bytes32 recipient, bytes32 platform);
     error SplitLedger_HoldBeyondExpiry(uint64 holdUntil, uint64 expiresAt);
+    error SplitLedger_UnknownCondition(bytes32 condition);
     // Instructions
     error SplitLedger_UnknownOrder(bytes32 orderId);
     error SplitLedger_NotOrderPlatform(bytes32 orderId, bytes32 platform);
@@ -263,6 +267,9 @@ interface ISplitLedger {
     error SplitLedger_LeafNotReturnable(bytes32 splitId, uint256 leaf, uint256 amount, uint256 returnable);
     error SplitLedger_InsufficientRefundable(bytes32 orderId, uint256 amount, uint256 refundable);
     error SplitLedger_InsufficientPosition(bytes32 recipient, uint256 amount, int256 position);
+    // Conditions
+    error SplitLedger_ConditionOpen(bytes32 orderId, bytes32 condition);
+    error SplitLedger_ConditionMissed(bytes32 orderId, bytes32 condition);
     // Freezes
     error SplitLedger_OrderFrozen(bytes32 orderId);
     error SplitLedger_SplitFrozen(bytes32 orderId, bytes32 splitId);
@@ -290,19 +297,12 @@ interface ISplitLedger {
         bytes calldata orderIndex
     ) external returns (uint256 batch);
 
-    /// @notice Releases what expired orders still hold to their merchants. Anyone may call it, and no platform can prevent it.
-    /// Each order that has expired, matches its witness, holds something and has an ACTIVE merchant is released, with the order
-    /// id as the release's id, and the records are sealed; the others are passed over (ExpiryPassedOver).
-    /// @return batch the number of the sealed batch, 0 when nothing was released.
+    /// @notice Ends orders whose time has come. Anyone may call it, and no platform can prevent it. Each order must match its
+    /// witness, hold something and not be frozen. If its condition was missed, what it holds is refunded to its buyer. Else, if it has
+    /// expired, its condition is not open and its merchant is ACTIVE, what it holds is released to the merchant. The order id is
+    /// the id of that refund or release, and the records are sealed; the others are passed over (ExpiryPassedOver).
+    /// @return batch the number of the sealed batch, 0 when nothing was refunded or released.
     function expire(OrderWitness[] calldata orders) external returns (uint256 batch);
-
-    /// @notice Freezes an order (`splitId` zero): nothing moves its held money, and no split of it is returned. Or one of its
-    /// splits: nothing is returned from it. Or undoes that, for which it takes another account than the one that froze.
-    /// Guardians only. `reason` is an ASCII name, left aligned.
-    function setFrozen(bytes32 orderId, bytes32 splitId, bool frozen, bytes32 reason) external;
-
-    /// @notice Who froze an order or split, and why; zero when it is not frozen.
-    function freezeOf(bytes32 orderId, bytes32 splitId) external view returns (address guardian, bytes32 reason);
 
     /// @notice Gives all that waits in a participant's suspense position to the participant, or to the heir of a CLOSED one
     /// (IParticipantRegistry.heirOf), which must be ACTIVE. Anyone may call it.
@@ -314,6 +314,7 @@ interface ISplitLedger {
 
     function registry() external view returns (IParticipantRegistry);
     function ruleBook() external view returns (IRuleBook);
+    function conditions() external view returns (IConditions);
 
     /// @notice Words of this contract's storage. LedgerView answers from them what there is to ask.
     function load(bytes32[] calldata slots) external view returns (bytes32[] memory words);

@@ -2,27 +2,15 @@
 pragma solidity 0.8.37;
 
 /// @title One order in one slot
-/// @notice commitment << 96 | frozen << 95 | held, where the commitment is the low 160 bits of keccak256(captureHash, head),
+/// @notice commitment << 96 | held, where the commitment is the low 160 bits of keccak256(captureHash, head),
 /// and `held` has at most 63 bits. A slot of a captured order is never zero: that would take a hash with 160 zero bits.
 library OrderSlot {
-    uint256 private constant FROZEN = 1 << 95;
-
     function pack(bytes32 captureHash, bytes32 head, uint256 amount) internal pure returns (uint256) {
         return uint256(pair(captureHash, head)) << 96 | amount;
     }
 
     function held(uint256 slot) internal pure returns (uint256) {
-        return slot & (FROZEN - 1);
-    }
-
-    /// @notice Not zero for a frozen order.
-    function frozen(uint256 slot) internal pure returns (uint256) {
-        return slot & FROZEN;
-    }
-
-    /// @notice The same slot, frozen if it was not, and else not frozen.
-    function toggled(uint256 slot) internal pure returns (uint256) {
-        return slot ^ FROZEN;
+        return slot & type(uint96).max;
     }
 
     /// @notice The next head of an order's hash chain, after a record with `leaf`.

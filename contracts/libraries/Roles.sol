@@ -12,4 +12,6 @@ library Roles {
     uint64 internal constant ATTESTOR = 3;
     /// @notice Protects others: vetoes rule versions, sets what platforms may share out at most, freezes.
     uint64 internal constant GUARDIAN = 4;
+    /// @notice The SplitLedger, which tells the Conditions what was captured.
+    uint64 internal constant LEDGER = 5;
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
+import {IConditions, Obstacle} from "../interfaces/IConditions.sol";
 import {IParticipantRegistry, ParticipantStatus} from "../interfaces/IParticipantRegistry.sol";
 import {IRuleBook, Leg, RuleState, RuleTerms} from "../interfaces/IRuleBook.sol";
 import {ISchedules} from "../interfaces/ISchedules.sol";
@@ -60,7 +61,8 @@ struct LoadedRule {
 /// `freezes` is 1 when no participant is frozen, 2 when some are, 0 while nobody asked.
 /// `cursors`, `leavesEnd`, `lastLeaf`, `recipients` and `pending` are positions in memory. `maxShareOut` is the cap of the
 /// platform whose authorization is carried out; while `caps` is 0, no rule or platform so far had one, and splits need not
-/// be looked at more closely.
+/// be looked at more closely. `stops` is not 0 while something other than its times may stop an order: bits Runs.FROZEN and
+/// Runs.CONDITIONAL.
 struct Run {
     Cursor cursor; // the first field, see selectCursor
     LoadedRule rule;
@@ -84,6 +86,8 @@ struct Run {
     bool witnessed;
     IParticipantRegistry registry;
     IRuleBook ruleBook;
+    IConditions conditions;
+    uint256 stops;
     uint256 instructions;
     LoadedRule[] rules;
     uint256 ruleCount;
@@ -98,6 +102,10 @@ struct Run {
 library Runs {
     /// @notice Index of an order that the chain does not know.
     uint256 internal constant UNKNOWN = 0xffff;
+    /// @notice In `stops`: some order or split is frozen.
+    uint256 internal constant FROZEN = 1;
+    /// @notice In `stops`: an order of this transaction has a condition.
+    uint256 internal constant CONDITIONAL = 2;
     /// @notice Standing of a recipient that is ACTIVE and consented. See `standing`.
     uint256 internal constant GOOD = CONSENTED | uint256(ParticipantStatus.ACTIVE) << 1 | 1;
     uint256 private constant CONSENTED = 0x80;
@@ -112,7 +120,8 @@ library Runs {
         Authorization[] calldata authorizations,
         uint256 witnesses,
         IParticipantRegistry registry,
-        IRuleBook ruleBook
+        IRuleBook ruleBook,
+        IConditions conditions
     ) internal pure returns (Run memory run) {
         uint256 captures;
         for (uint256 i = 0; i < attestations.length; ++i) {
@@ -124,17 +133,28 @@ library Runs {
         run.ruleBook = ruleBook;
         run.rules = _rules();
         run.witnessed = witnesses != 0;
-        _prepare(run, registry, captures + witnesses, captures + run.instructions);
+        _prepare(run, registry, conditions, captures + witnesses, captures + run.instructions);
     }
 
     /// @notice For `expire`: neither captures nor instructions, and a record for each order at most.
-    function openForExpiry(uint256 orders, IParticipantRegistry registry) internal pure returns (Run memory run) {
-        _prepare(run, registry, orders, orders);
+    function openForExpiry(uint256 orders, IParticipantRegistry registry, IConditions conditions)
+        internal
+        pure
+        returns (Run memory run)
+    {
+        _prepare(run, registry, conditions, orders, orders);
     }
 
     /// @param records how many there are at most.
-    function _prepare(Run memory run, IParticipantRegistry registry, uint256 orders, uint256 records) private pure {
+    function _prepare(
+        Run memory run,
+        IParticipantRegistry registry,
+        IConditions conditions,
+        uint256 orders,
+        uint256 records
+    ) private pure {
         run.registry = registry;
+        run.conditions = conditions;
         run.cursors = _cleared(orders * (CURSOR / 32));
         run.lastLeaf = run.leavesEnd = BatchRoot.allocate(records);
         run.currency = NO_CURRENCY;
@@ -159,6 +179,7 @@ library Runs {
     }
 
     /// @notice How many of the leading instructions need no past (SPLIT, RELEASE) and are of orders that are known at their index.
+    /// None of them while an order of the transaction has a condition, which may be open.
     function countReady(Run memory run, Instruction[] calldata instructions, bytes calldata orderIndex)
         internal
         pure
@@ -167,7 +188,7 @@ library Runs {
         uint256 cursors = run.cursors;
         uint256 known = run.cursorCount;
         uint256 last = uint256(InstructionKind.RELEASE);
-        if (instructions.length == 0) return 0; // not to be inlined, see Recipients.credit
+        if (instructions.length == 0 || run.stops & CONDITIONAL != 0) return 0; // not to be inlined, see Recipients.credit
         assembly ("memory-safe") {
             for {} lt(count, instructions.length) { count := add(count, 1) } {
                 let index := shr(240, calldataload(add(orderIndex.offset, shl(1, count))))
@@ -288,16 +309,67 @@ library Runs {
     }
 
     /// @notice Whether a guardian has frozen a participant; of zero, whether anybody is frozen.
-    function isFrozen(Run memory run, bytes32 participant) internal view returns (bool frozen) {
-        IParticipantRegistry registry = run.registry;
+    function isFrozen(Run memory run, bytes32 participant) internal view returns (bool) {
+        return _isFrozen(address(run.registry), participant);
+    }
+
+    /// @notice Notes whether any order or split is frozen. To be asked once, before instructions or expiries.
+    function lookForFreezes(Run memory run) internal view {
+        if (_isFrozen(address(run.conditions), bytes32(0))) run.stops |= FROZEN;
+    }
+
+    /// @dev Registry and conditions have the same function for what is theirs.
+    function _isFrozen(address keeper, bytes32 what) private view returns (bool frozen) {
         bytes4 selector = IParticipantRegistry.isFrozen.selector;
         bool answered;
         assembly ("memory-safe") {
             mstore(0, selector)
-            mstore(0x04, participant)
-            answered := staticcall(gas(), registry, 0, 0x24, 0, 0x20)
+            mstore(0x04, what)
+            answered := staticcall(gas(), keeper, 0, 0x24, 0, 0x20)
             answered := and(answered, eq(returndatasize(), 0x20))
             frozen := mload(0)
+        }
+        require(answered);
+    }
+
+    /// @notice Lets the selected order join its condition, or says why it cannot.
+    function joinCondition(Run memory run) internal returns (bytes memory reason) {
+        run.stops |= CONDITIONAL;
+        (, reason) = _ask(run, IConditions.join.selector, Typed.conditionOf(captureOf(run.cursor)), bytes32(0));
+    }
+
+    /// @notice What stops the selected order, or a split of it, and why, as IConditions.obstacle says.
+    /// @param conditional whether the order's condition may stop it, or a freeze alone.
+    function obstacle(Run memory run, bytes32 splitId, bool conditional)
+        internal
+        returns (Obstacle what, bytes memory reason)
+    {
+        uint256 condition = conditional ? Typed.conditionOf(captureOf(run.cursor)) : 0;
+        if (condition | run.stops & FROZEN != 0) {
+            (what, reason) = _ask(run, IConditions.obstacle.selector, condition, splitId);
+        }
+    }
+
+    /// @dev A function of IConditions about the selected order: `obstacle`, or `join`, which leaves `splitId` unread.
+    function _ask(Run memory run, bytes4 selector, uint256 condition, bytes32 splitId)
+        private
+        returns (Obstacle what, bytes memory reason)
+    {
+        Capture calldata c = captureOf(run.cursor);
+        IConditions conditions = run.conditions;
+        bool answered;
+        assembly ("memory-safe") {
+            let m := mload(0x40)
+            mstore(m, selector)
+            mstore(add(m, 0x04), calldataload(add(c, 0x20)))
+            mstore(add(m, 0x24), condition)
+            mstore(add(m, 0x44), calldataload(c))
+            mstore(add(m, 0x64), splitId)
+            answered := call(gas(), conditions, 0, m, 0x84, 0, 0)
+            returndatacopy(m, 0, returndatasize())
+            what := mload(m)
+            reason := add(m, 0x40)
+            mstore(0x40, add(m, returndatasize()))
         }
         require(answered);
     }

@@ -2,6 +2,7 @@
 pragma solidity 0.8.37;
 
 import {Math} from "@openzeppelin/contracts/utils/math/Math.sol";
+import {Obstacle} from "../interfaces/IConditions.sol";
 import {RuleState} from "../interfaces/IRuleBook.sol";
 import {
     Capture,
@@ -15,7 +16,6 @@ import {
 import {Allocations} from "./Allocations.sol";
 import {Allocator} from "./Allocator.sol";
 import {BatchRoot} from "./BatchRoot.sol";
-import {Freezes} from "./Freezes.sol";
 import {OrderSlot} from "./OrderSlot.sol";
 import {Past} from "./Past.sol";
 import {Cursor, LoadedRule, Run, Runs} from "./Runs.sol";
@@ -52,7 +52,6 @@ library Settlement {
         mapping(bytes3 currency => bool) enabled;
         mapping(bytes3 currency => uint256 amount) refunded;
         mapping(bytes32 orderId => uint256 amount) sharedOut;
-        mapping(bytes32 orderId => mapping(bytes32 splitId => Freezes.Freeze)) freezes;
     }
 
     /// @notice Takes up a witness. One that does not match the order's slot leaves the order unknown to this transaction.
@@ -63,6 +62,7 @@ library Settlement {
         Cursor memory cursor = run.cursor;
         cursor.head = given.head;
         cursor.setWitness(given);
+        if (Typed.conditionOf(capture_) != 0) run.stops |= Runs.CONDITIONAL;
         uint256 slot = books.orders[capture_.orderId].slot;
         if (slot != 0 && slot.matches(captureHash, given.head)) cursor.slot = slot;
     }
@@ -113,7 +113,7 @@ library Settlement {
         reason = _checkCaptureParties(run, c);
         if (reason.length != 0) return reason;
         if (Typed.termsOf(c) != 0) {
-            reason = _tellTerms(c);
+            reason = _tellTerms(run, c);
             if (reason.length != 0) return reason;
         }
         // effect
@@ -129,10 +129,9 @@ library Settlement {
     }
 
     /// @notice Whether this transaction knows enough of the order to decide an instruction: its state, or that it has
-    /// none; and for a RETURN or REFUND its opened past.
+    /// none; for a RETURN or REFUND its opened past; and for a SPLIT or RELEASE that its condition is not open.
     function isReady(Books storage books, Run memory run, Instruction calldata i, uint256 index)
         internal
-        view
         returns (bool)
     {
         if (index >= run.cursorCount) return books.orders[i.orderId].slot == 0;
@@ -140,7 +139,9 @@ library Settlement {
         Cursor memory cursor = run.cursor;
         if (cursor.captureOf().orderId != i.orderId) return false;
         if (cursor.slot == 0) return books.orders[i.orderId].slot == 0;
-        return Typed.kindOf(i) <= uint256(InstructionKind.RELEASE) || Past.head(cursor) == cursor.head;
+        if (!_endsHolding(Typed.kindOf(i))) return Past.head(cursor) == cursor.head;
+        (Obstacle what,) = run.obstacle(bytes32(0), true);
+        return what != Obstacle.CONDITION_OPEN;
     }
 
     /// @notice Carries out one instruction that isReady, of the platform that was selected.
@@ -158,8 +159,8 @@ library Settlement {
             return abi.encodeWithSelector(ISplitLedger.SplitLedger_NotOrderPlatform.selector, i.orderId, platform);
         }
         uint256 kind = Typed.kindOf(i);
-        if (Typed.timesOf(cursor.captureOf()) | cursor.slot.frozen() != 0) {
-            bytes memory reason = _stopped(cursor, kind);
+        if (Typed.timesOf(cursor.captureOf()) | run.stops != 0) {
+            bytes memory reason = _stopped(run, kind);
             if (reason.length != 0) return reason;
         }
         if (kind == uint256(InstructionKind.SPLIT)) return _split(books, run, i);
@@ -174,7 +175,7 @@ library Settlement {
         return kind == uint256(InstructionKind.REFUND) ? RecordKind.REFUND : RecordKind(kind + 1);
     }
 
-    /// @notice Releases the order whose witness was taken up last, if it has expired.
+    /// @notice Refunds the order whose witness was taken up last, if its condition was missed; releases it, if it has expired.
     function expire(Books storage books, Run memory run) internal returns (bytes memory reason) {
         Cursor memory cursor = run.cursor;
         Capture calldata c = cursor.captureOf();
@@ -182,18 +183,27 @@ library Settlement {
             if (books.orders[c.orderId].slot == 0) return _unknownOrder(c.orderId);
             return abi.encodeWithSelector(ISplitLedger.SplitLedger_OutdatedWitness.selector, c.orderId);
         }
+        Obstacle what;
+        (what, reason) = run.obstacle(bytes32(0), true);
+        if (what == Obstacle.CONDITION_MISSED) return _refundHeld(books, run);
+        if (reason.length != 0) return reason;
         if (!_hasExpired(c)) {
             return _timed(ISplitLedger.SplitLedger_OrderNotExpired.selector, c.orderId, Typed.expiresAtOf(c));
         }
-        if (cursor.slot.frozen() != 0) return _orderFrozen(c.orderId);
         run.selectPlatform(c.platform);
         return _releaseHeld(books, run, c.orderId);
     }
 
-    /// @dev Why nothing of this kind may be done on the order now: it is frozen, on hold or expired.
-    function _stopped(Cursor memory cursor, uint256 kind) private view returns (bytes memory reason) {
-        Capture calldata c = cursor.captureOf();
-        if (cursor.slot.frozen() != 0) return _orderFrozen(c.orderId);
+    /// @dev Whether an instruction lets recipients or the merchant have what an order holds: a SPLIT or RELEASE.
+    function _endsHolding(uint256 kind) private pure returns (bool) {
+        return kind <= uint256(InstructionKind.RELEASE);
+    }
+
+    /// @dev Why nothing of this kind may be done on the order now: it is frozen, its condition was missed, it is on hold or expired.
+    function _stopped(Run memory run, uint256 kind) private returns (bytes memory reason) {
+        Capture calldata c = run.cursor.captureOf();
+        (, reason) = run.obstacle(bytes32(0), _endsHolding(kind));
+        if (reason.length != 0) return reason;
         if (block.timestamp < Typed.holdUntilOf(c) && kind != uint256(InstructionKind.REFUND)) {
             return _timed(ISplitLedger.SplitLedger_OnHold.selector, c.orderId, Typed.holdUntilOf(c));
         }
@@ -344,7 +354,7 @@ library Settlement {
         Capture calldata c = cursor.captureOf();
         uint256 held = cursor.slot.held();
         // check
-        if (held == 0) return abi.encodeWithSelector(ISplitLedger.SplitLedger_NothingHeld.selector, c.orderId);
+        if (held == 0) return _nothingHeld(c.orderId);
         if (!Runs.isActive(run.standing(c.merchant))) return _notActive(c.merchant);
         // effect
         books.positions[c.currency][c.merchant] += int256(held);
@@ -383,7 +393,6 @@ library Settlement {
         returns (bytes memory reason)
     {
         Cursor memory cursor = run.cursor;
-        Capture calldata c = cursor.captureOf();
         uint256 held = cursor.slot.held();
         uint256 fromHeld = Math.min(held, i.amount);
         // check
@@ -394,11 +403,35 @@ library Settlement {
         if (reason.length == 0 && fromHeld != i.amount) reason = _debit(books, run, i, takes);
         if (reason.length != 0) return reason;
         // effect
+        _giveToBuyer(books, run, i.id, i.amount, fromHeld, takes);
+    }
+
+    /// @dev What the order holds is its buyer's again.
+    function _refundHeld(Books storage books, Run memory run) private returns (bytes memory reason) {
+        bytes32 orderId = run.cursor.captureOf().orderId;
+        uint256 held = run.cursor.slot.held();
+        // check
+        if (held == 0) return _nothingHeld(orderId);
+        // effect
+        _giveToBuyer(books, run, orderId, held, held, Allocations.create(0));
+    }
+
+    /// @param takes what leaves give to it, besides `fromHeld`.
+    function _giveToBuyer(
+        Books storage books,
+        Run memory run,
+        bytes32 id,
+        uint256 amount,
+        uint256 fromHeld,
+        uint256 takes
+    ) private {
+        Cursor memory cursor = run.cursor;
+        Capture calldata c = cursor.captureOf();
         _selectCurrency(books, run, c);
         run.held -= fromHeld;
-        books.refunded[c.currency] += i.amount;
-        bytes32 content = Allocations.emitOrderRefunded(takes, i.orderId, i.id, i.amount, fromHeld);
-        _record(books, run, RecordKind.REFUND, i.id, i.amount, content, held - fromHeld);
+        books.refunded[c.currency] += amount;
+        bytes32 content = Allocations.emitOrderRefunded(takes, c.orderId, id, amount, fromHeld);
+        _record(books, run, RecordKind.REFUND, id, amount, content, cursor.slot.held() - fromHeld);
     }
 
     /// @dev Writes the order's slot and adds the record's leaf to its chain and to the batch.
@@ -422,12 +455,17 @@ library Settlement {
         books.orders[orderId].slot = slot;
     }
 
-    /// @dev Checks the terms of an order that is about to be captured, and tells them before it is.
-    function _tellTerms(Capture calldata c) private returns (bytes memory reason) {
+    /// @dev Checks the terms of an order that is about to be captured, lets it join its condition, and tells them before it is
+    /// captured.
+    function _tellTerms(Run memory run, Capture calldata c) private returns (bytes memory reason) {
         uint64 holdUntil = uint64(Typed.holdUntilOf(c));
         uint64 expiresAt = uint64(Typed.expiresAtOf(c));
         if (expiresAt != 0 && holdUntil >= expiresAt) {
             return abi.encodeWithSelector(ISplitLedger.SplitLedger_HoldBeyondExpiry.selector, holdUntil, expiresAt);
+        }
+        if (Typed.conditionOf(c) != 0) {
+            reason = run.joinCondition();
+            if (reason.length != 0) return reason;
         }
         emit ISplitLedger.OrderTerms(c.orderId, holdUntil, expiresAt, c.facts, c.condition);
     }
@@ -483,7 +521,7 @@ library Settlement {
         private
         returns (bytes memory reason)
     {
-        reason = _checkNotFrozen(books, run, i, takes);
+        reason = _checkNotFrozen(run, i, takes);
         if (reason.length != 0) return reason;
         run.flush();
         mapping(bytes32 participant => int256 amount) storage positions =
@@ -519,18 +557,16 @@ library Settlement {
     }
 
     /// @dev Whether money may be taken from these positions. A RETURN names the split that gave it, a REFUND takes from all.
-    function _checkNotFrozen(Books storage books, Run memory run, Instruction calldata i, uint256 takes)
+    function _checkNotFrozen(Run memory run, Instruction calldata i, uint256 takes)
         private
-        view
         returns (bytes memory reason)
     {
         PastRecord[] calldata past = run.cursor.pastOf();
         for (uint256 k = 0; k < past.length; ++k) {
             bytes32 id = past[k].id;
             if (past[k].kind != RecordKind.SPLIT || (i.splitId != bytes32(0) && i.splitId != id)) continue;
-            if (books.freezes[i.orderId][id].guardian != address(0)) {
-                return abi.encodeWithSelector(ISplitLedger.SplitLedger_SplitFrozen.selector, i.orderId, id);
-            }
+            (, reason) = run.obstacle(id, false);
+            if (reason.length != 0) return reason;
         }
         if (!run.mayBeFrozen()) return reason;
         uint256 count = Allocations.count(takes);
@@ -582,8 +618,8 @@ library Settlement {
         return abi.encodeWithSelector(ISplitLedger.SplitLedger_RecipientNotActive.selector, recipient);
     }
 
-    function _orderFrozen(bytes32 orderId) private pure returns (bytes memory) {
-        return abi.encodeWithSelector(ISplitLedger.SplitLedger_OrderFrozen.selector, orderId);
+    function _nothingHeld(bytes32 orderId) private pure returns (bytes memory) {
+        return abi.encodeWithSelector(ISplitLedger.SplitLedger_NothingHeld.selector, orderId);
     }
 
     function _unknownOrder(bytes32 orderId) private pure returns (bytes memory) {

@@ -198,6 +198,12 @@ library Typed {
         }
     }
 
+    function conditionOf(Capture calldata c) internal pure returns (uint256 condition) {
+        assembly ("memory-safe") {
+            condition := calldataload(add(c, 0x140))
+        }
+    }
+
     /// @notice 0 for an order with neither holdUntil nor expiresAt.
     function timesOf(Capture calldata c) internal pure returns (uint256 times) {
         assembly ("memory-safe") {

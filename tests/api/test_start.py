@@ -101,7 +101,7 @@ async def test_deployment_of_another_chain_is_refused(
         await _start(_settings(tmp_path, database_url=database_url, rpc_url=system.node.url))
 
 
-@pytest.mark.parametrize("content", [None, b"", b"{}", b'{"format": 2}'])
+@pytest.mark.parametrize("content", [None, b"", b"{}", b'{"format": 3}'])
 def test_deployment_file_that_is_none_is_refused(tmp_path: Path, content: bytes | None) -> None:
     if content is not None:
         (tmp_path / "deployment.json").write_bytes(content)

@@ -98,10 +98,12 @@ class Slots:
     ENABLED = 6
     REFUNDED = 7
     SHARED_OUT = 8
-    FREEZES = 9
-    NONCES = 10
-    BATCH_ROOTS = 11
-    BATCH_COUNT = 12
+    NONCES = 9
+    BATCH_ROOTS = 10
+    BATCH_COUNT = 11
+    CONDITIONS = 3
+    FREEZES = 4
+    FROZEN_ORDERS = 5
     MANAGER_ROLES = 1
 
 

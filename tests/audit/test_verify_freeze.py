@@ -26,7 +26,6 @@ from support.parties import MALL, PAIR, PROMOTER
 from support.system import GUARDIAN, SUBMITTER
 from support.world import World
 
-FROZEN = 1 << 95
 FROZEN_PARTICIPANT = 1 << 248
 """Behind authority, status, home and cap in its slot."""
 
@@ -77,9 +76,9 @@ def send(world: World, signed: Authorization) -> None:
 
 
 def thawed(world: World, order: Capture) -> None:
-    """Take the flag out of an order's slot, or put it back, as no transaction could."""
-    slot = mapped(Slots.ORDERS, order.order_id)
-    poke(world, "SplitLedger", slot, peek(world, "SplitLedger", slot) ^ FROZEN)
+    """Take out or put back who froze an order, as no transaction could."""
+    slot = mapped(Slots.FREEZES, order.order_id, bytes(32))
+    poke(world, "Conditions", slot, peek(world, "Conditions", slot) ^ int.from_bytes(GUARDIAN.address, "big"))
 
 
 async def test_a_split_of_a_frozen_order_is_found(world: World, order: Capture) -> None:
@@ -135,25 +134,22 @@ async def test_a_movement_of_frozen_money_is_found_where_calldata_does_not_show(
     assert only(report, Code.DECISION_DIFFERS).expected == OrderFrozen(order.order_id)
 
 
-async def test_a_flag_that_nobody_set_is_found(world: World, order: Capture) -> None:
-    thawed(world, order)
+async def test_a_flag_that_nobody_set_is_found(world: World) -> None:
     slot = mapped(Slots.PARTICIPANTS, PROMOTER.id)
     registered = peek(world, "ParticipantRegistry", slot)
     poke(world, "ParticipantRegistry", slot, registered | FROZEN_PARTICIPANT)
     poke(world, "ParticipantRegistry", Slots.FROZEN_COUNT, 1)
+    poke(world, "Conditions", Slots.FROZEN_ORDERS, 1)
 
     report = await verified(world)
 
-    assert codes(report) == {Code.ORDER_SLOT: 1, Code.FREEZE: 2}
-    difference = only(report, Code.ORDER_SLOT)
-    assert isinstance(difference.found, dict)
-    assert difference.found["frozen"] is True
+    assert codes(report) == {Code.FREEZE: 3}
 
 
 async def test_a_freezer_that_was_exchanged_is_found(world: World, order: Capture) -> None:
     world.freeze(order.order_id)
     slot = mapped(Slots.FREEZES, order.order_id, bytes(32))
-    poke(world, "SplitLedger", slot, int.from_bytes(SUBMITTER.address, "big"))
+    poke(world, "Conditions", slot, int.from_bytes(SUBMITTER.address, "big"))
 
     difference = only(await verified(world), Code.FREEZE)
 
@@ -163,7 +159,7 @@ async def test_a_freezer_that_was_exchanged_is_found(world: World, order: Captur
 async def test_a_freeze_undone_by_whoever_made_it_is_found(world: World, order: Capture) -> None:
     world.freeze(order.order_id)
     slot = mapped(Slots.FREEZES, order.order_id, bytes(32))
-    poke(world, "SplitLedger", slot, int.from_bytes(SUBMITTER.address, "big"))
+    poke(world, "Conditions", slot, int.from_bytes(SUBMITTER.address, "big"))
     world.unfreeze(order.order_id, by=GUARDIAN)
 
     difference = only(await verified(world), Code.FREEZE_TRANSITION)

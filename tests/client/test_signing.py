@@ -14,8 +14,10 @@ from fenzhang.domain.records import Authorization, Instruction, InstructionKind
 
 KEY = LocalKey(b"\x11" * 32)
 PLATFORM = b"\x22" * 32
-LEDGER, RULES = "0x" + "33" * 20, "0x" + "44" * 20
-NETWORK = Network(chain_id=20261, contracts={"SplitLedger": LEDGER, "RuleBook": RULES})
+LEDGER, RULES, CONDITIONS = ("0x" + digits * 20 for digits in ("33", "44", "55"))
+NETWORK = Network(
+    chain_id=20261, contracts={"SplitLedger": LEDGER, "RuleBook": RULES, "Conditions": CONDITIONS}
+)
 
 
 def _split(reference: str, amount: int = 100) -> Instruction:

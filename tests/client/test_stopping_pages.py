@@ -1,4 +1,4 @@
-"""Holds, expiry and freezes end to end, as their pages show them."""
+"""Holds, expiry, freezes and conditions end to end, as their pages show them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from support.pages import check_page
 pytestmark = [pytest.mark.node, pytest.mark.slow]
 
 
-@pytest.mark.parametrize("page", ["holds-and-expiry.md", "freeze-and-dispute.md"])
+@pytest.mark.parametrize("page", ["holds-and-expiry.md", "freeze-and-dispute.md", "conditions.md"])
 def test_the_example_of_the_page_prints_what_the_page_says(
     fenzhang_system: LocalSystem, tmp_path: Path, page: str
 ) -> None:

@@ -14,7 +14,7 @@ from fenzhang.chain.artifacts import artifact, artifacts_folder
 from fenzhang.chain.compile import MAX_DEPLOYED_BYTES, SETTINGS, SOLC_VERSION
 from support.world import World
 
-CONTRACTS = ("AccessManager", "ParticipantRegistry", "RuleBook", "SplitLedger")
+CONTRACTS = ("AccessManager", "ParticipantRegistry", "RuleBook", "Conditions", "SplitLedger", "LedgerView")
 MAX_CREATION_BYTES = 2 * MAX_DEPLOYED_BYTES
 """EIP-3860."""
 

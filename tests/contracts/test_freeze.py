@@ -37,15 +37,18 @@ def test_who_froze_and_why_is_told_and_kept(world: World, order: Capture, split:
     for split_id in (WHOLE_ORDER, split.id):
         what = (order.order_id, split_id)
         freeze, unfreeze = (*what, True, DISPUTE), (*what, False, role_bytes("solved"))
-        events = world.act(GUARDIAN, "SplitLedger", "setFrozen", *freeze)
+        events = world.act(GUARDIAN, "Conditions", "setFrozen", *freeze)
         assert events == [FreezeChanged(NOWHERE, *what, GUARDIAN.address, frozen=True, reason="dispute")]
-        kept = world.system.call("SplitLedger", "freezeOf", *what)
+        kept = world.system.call("Conditions", "freezeOf", *what)
         assert kept == (GUARDIAN.address, DISPUTE)
-        events = world.act(SECOND_GUARDIAN, "SplitLedger", "setFrozen", *unfreeze)
+        assert world.system.call("Conditions", "frozenCount") == 1
+        assert world.system.call("Conditions", "isFrozen", order.order_id) == (split_id == WHOLE_ORDER)
+        events = world.act(SECOND_GUARDIAN, "Conditions", "setFrozen", *unfreeze)
         assert events == [
             FreezeChanged(NOWHERE, *what, SECOND_GUARDIAN.address, frozen=False, reason="solved")
         ]
-        assert world.system.call("SplitLedger", "freezeOf", *what) == (bytes(20), bytes(32))
+        assert world.system.call("Conditions", "freezeOf", *what) == (bytes(20), bytes(32))
+        assert world.system.call("Conditions", "frozenCount") == 0
     for guardian, frozen in ((GUARDIAN, True), (SECOND_GUARDIAN, False)):
         events = world.act(guardian, "ParticipantRegistry", "setFrozen", BOTH.id, frozen, DISPUTE)
         assert events == [
@@ -170,11 +173,17 @@ def test_only_another_guardian_undoes_a_freeze(
     world.unfreeze(*target)
 
 
-def test_a_freeze_needs_a_reason_and_something_to_freeze(world: World, order: Capture) -> None:
-    ledger = (GUARDIAN, "SplitLedger", "setFrozen")
+def test_an_order_is_frozen_before_it_is_captured(world: World) -> None:
+    capture = world.capture(50, rule=PAIR)
+    world.freeze(capture.order_id)
+    split = world.split(capture.order_id, 50)
+    settled = world.settle(world.attest(capture), world.authorize(split))
+    assert settled.reasons == [OrderFrozen(capture.order_id)]
+    assert world.held(capture.order_id) == 50
+
+
+def test_a_freeze_needs_a_reason_and_a_participant_to_freeze(world: World, order: Capture) -> None:
     without = (order.order_id, WHOLE_ORDER, True, bytes(32))
-    assert refused(world, *ledger, *without) == "Freezes_NoReason"
-    unknown = (ident("nothing"), WHOLE_ORDER, True, DISPUTE)
-    assert refused(world, *ledger, *unknown) == "SplitLedger_UnknownOrder"
+    assert refused(world, GUARDIAN, "Conditions", "setFrozen", *without) == "Freezes_NoReason"
     registry = (GUARDIAN, "ParticipantRegistry", "setFrozen", ident("nobody"), True, DISPUTE)
     assert refused(world, *registry) == "ParticipantRegistry_UnknownParticipant"

@@ -190,6 +190,13 @@ def measure(world: World) -> dict[str, int]:
     settled = world.settle(market.authorized(list(map(market.split, captures))))
     assert len(settled.reasons) == BATCH
     found[f"rejected split, {BATCH} in a transaction, per order"] = settled.mined.gas_used // BATCH
+    group = world.opened(2 * BATCH, platform=BAZAAR)
+    for what in ("capture under a condition", "capture that reaches a condition and five-way split"):
+        captures = [replace(market.capture(), condition=group) for _ in range(BATCH)]
+        splits = list(map(market.split, captures)) if "split" in what else []
+        settled = world.settle(market.attested(captures), *([market.authorized(splits)] if splits else []))
+        assert len(settled.all(OrderSplit)) == len(splits)
+        found[f"{what}, {BATCH} in a transaction, per order"] = settled.mined.gas_used // BATCH
     for version, entries in enumerate((8, MAX_ENTRIES), 1):
         world.put_in_force(ScheduleRef(BAZAAR, version, schedule_of(entries)))
         captures, settled = market.captured(BATCH)

@@ -22,6 +22,7 @@ from fenzhang.chain.codec import SettleCall
 from fenzhang.chain.events import (
     AuthorizationRejected,
     AuthorizationSkipped,
+    ConditionJoined,
     Event,
     InstructionRejected,
     OrderCaptured,
@@ -31,8 +32,16 @@ from fenzhang.chain.events import (
     SplitReturned,
 )
 from fenzhang.domain.allocation import allocate
+from fenzhang.domain.conditions import ConditionState
 from fenzhang.domain.errors import FenzhangError
-from fenzhang.domain.records import Attestation, Authorization, InstructionKind, ParticipantStatus, RecordKind
+from fenzhang.domain.records import (
+    NOTHING,
+    Attestation,
+    Authorization,
+    InstructionKind,
+    ParticipantStatus,
+    RecordKind,
+)
 from fenzhang.domain.rules import RuleTerms, leaf_indices
 from fenzhang.domain.schedules import SCHEDULE, Entry
 from fenzhang.domain.settlement import attestor_signer
@@ -46,6 +55,7 @@ from support.parties import (
     MERCHANT,
     PAIR,
     SHOP,
+    STRANGER,
     VENDING,
     Party,
     RuleRef,
@@ -60,7 +70,7 @@ from support.trees import EXPLORE
 from support.world import Settled, World
 
 SUSPENSE = {suspense_id(who.id) for who in RECEIVERS}
-EXAMPLES, STEPS = (200, 50) if EXPLORE else (80, 30)
+EXAMPLES, STEPS = (200, 50) if EXPLORE else (100, 30)
 MAX_VERSIONS = 5
 SLACK = 60
 """Seconds that no step takes."""
@@ -85,6 +95,9 @@ EVERYTHING = {
     *("role_not_bound", "role_already_bound", "leg_exceeds_remaining", "nothing_held", "return_not_first"),
     *("order_frozen", "split_frozen", "participant_frozen"),
     *("given_count", "given_out_of_bounds", "hold_beyond_expiry", "on_hold", "order_expired"),
+    # Conditions: all that happens to them, orders that wait, and such that go back to their buyers.
+    *("ConditionJoined", "confirmed", "ConditionReached", "unknown_condition"),
+    *("condition_open", "condition_missed", "waited", "missed", "split when reached"),
     *("unknown_split", "insufficient_returnable", "leaf_not_returnable", "insufficient_refundable"),
     # What only happens to positions that fall short: by a rule that lets nobody owe, and by one that does.
     *("insufficient_position", "debt"),
@@ -111,10 +124,11 @@ changes = st.builds(
     st.sampled_from(
         ["nothing"] * 6
         + ["standing", "standing", "standing", "consent", "version", "version", "authority", "currency"]
-        + ["assignment", "assignment"]
-        + ["cap", "lock", "veto", "schedule", "schedule"]
+        + ["assignment", "assignment", "assignment"]
+        + ["cap", "cap", "lock", "veto", "schedule", "schedule"]
         + ["time", "expiry", "expiry"]
         + ["freeze", "freeze", "freeze"]
+        + ["condition", "condition", "condition"]
         + ["parking", "parking", "resolution", "resolution"]
     ),
     st.integers(0, 40),
@@ -137,6 +151,8 @@ class Histories(RuleBasedStateMachine):
         self.keys = {MALL.id: MALL.key, SHOP.id: SHOP.key}
         self.effective: Counter[tuple[bytes, int]] = Counter()
         """How often each signer's nonce took effect."""
+        self.joined: Counter[tuple[bytes, bytes]] = Counter()
+        """How many orders joined each condition, by the events."""
         self.world.put_in_force(AGENCY)
         self.world.put_in_force(LENIENT)
         self.world.put_in_force(PARKING)
@@ -170,6 +186,7 @@ class Histories(RuleBasedStateMachine):
             assert outcome.contract_error == "SplitLedger_OrderChanged"
             return
         self._note(outcome)
+        self.joined.update((event.platform, event.condition_id) for event in outcome.all(ConditionJoined))
         self._check_authority(outcome)
         self._check_isolation(call, outcome)
         self._check_determinism(outcome)
@@ -182,7 +199,14 @@ class Histories(RuleBasedStateMachine):
         self.seen.update(error.code for error in (*outcome.reasons, *outcome.refusals, *outcome.passed_over))
         self.seen["timed"] += sum(event.expires_at > 0 for event in outcome.all(OrderCaptured))
         self.seen["expired"] += sum(event.by_expiry for event in outcome.all(OrderReleased))
+        self.seen["missed"] += sum(event.by_expiry for event in outcome.all(OrderRefunded))
+        world, now = self.world.twin.world, outcome.mined.timestamp
+        for skipped in outcome.all(AuthorizationSkipped):
+            order = world.orders.get(skipped.order_id)
+            waits = order and world.condition_state(order.capture, now) is ConditionState.OPEN
+            self.seen["waited"] += bool(waits)
         for split in outcome.all(OrderSplit):
+            self.seen["split when reached"] += world.orders[split.order_id].capture.condition != NOTHING
             self.seen["parked"] += any(leaf.recipient in SUSPENSE for leaf in split.allocations)
 
     def _time(self, change: Change) -> None:
@@ -190,7 +214,7 @@ class Histories(RuleBasedStateMachine):
         self.world.node.next_block_at(self.world.node.now + 1 + change.which % 16)
 
     def _expiry(self, change: Change) -> None:
-        """Anybody expires some orders: only expired ones move, and all they hold goes to their merchants."""
+        """Anybody expires some orders: what expired ones hold goes to merchants, what missed ones hold to buyers."""
         orders = self.world.twin.world.orders
         held = {order_id: order.held for order_id, order in orders.items()}
         outcome = self.world.expire(*self.planner.expiring(change.number + change.which))
@@ -200,7 +224,37 @@ class Histories(RuleBasedStateMachine):
             assert released.by_expiry
             assert 0 < capture.expires_at <= outcome.mined.timestamp
             assert (released.merchant, released.amount) == (capture.merchant, held[released.order_id])
+        for refunded in outcome.all(OrderRefunded):
+            assert refunded.by_expiry
+            assert refunded.amount == refunded.from_held == held[refunded.order_id]
+            condition = self.world.twin.world.condition_of(orders[refunded.order_id].capture)
+            assert condition is not None
+            assert not condition.is_complete
+            assert outcome.mined.timestamp > condition.deadline
         self.ghosts.see(outcome.events)
+
+    def _condition(self, change: Change) -> None:
+        """The mall opens a condition that ends soon, or the stranger confirms one that needs it."""
+        world, now = self.world.twin.world, self.world.node.now
+        waiting = [
+            condition_id
+            for condition_id in self.planner.conditions
+            if (found := world.conditions[MALL.id, condition_id]).confirmer == STRANGER.id
+            and not found.confirmed
+            and found.is_in_time(now + SLACK // 2)
+        ]
+        if waiting and change.number % 2:
+            if world.status_of(STRANGER.id) is ParticipantStatus.ACTIVE:
+                self.world.confirm(waiting[change.which % len(waiting)], STRANGER)
+                self.seen["confirmed"] += 1
+            return
+        active = [world.status_of(who.id) is ParticipantStatus.ACTIVE for who in (MALL, STRANGER)]
+        if all(active):
+            confirmer = STRANGER if change.number % 3 == 0 else None
+            needed = change.which % 4 if confirmer else 1 + change.which % 3
+            deadline = now + (2 + change.which % 5 if change.number % 4 else 1_000)
+            terms = {"confirmer": confirmer, "key": self.keys[MALL.id]}
+            self.planner.conditions.append(self.world.opened(needed, deadline, **terms))
 
     def _freeze(self, change: Change) -> None:
         """A guardian freezes a party, an order or a split; most times what is frozen is thawed by the other one."""
@@ -405,6 +459,7 @@ class Histories(RuleBasedStateMachine):
             assert instruction.amount == returned.amount
             assert platform == orders[returned.order_id].capture.platform
         for refunded in settled.all(OrderRefunded):
+            assert not refunded.by_expiry
             platform, instruction = self.planner.authorized[refunded.refund_id]
             assert instruction.kind is InstructionKind.REFUND
             assert (instruction.order_id, instruction.amount) == (refunded.order_id, refunded.amount)
@@ -485,6 +540,27 @@ class Histories(RuleBasedStateMachine):
             if cap:
                 assert ghost.to_others <= ghost.capture.amount * cap // 10_000
                 assert stored == ghost.to_others or (stored == 0 and not ghost.held)
+
+    @invariant()
+    def no_order_is_split_before_its_condition_is_reached(self) -> None:
+        """3. Nor released; and the chain counts as many orders as were captured in time."""
+        world = self.world.twin.world
+        for ghost in self.ghosts.orders.values():
+            condition = world.condition_of(ghost.capture)
+            if ghost.split or ghost.released:
+                assert condition is None or condition.is_complete
+        keys = list(world.conditions)
+        kept = self.world.system.calls("Conditions", "conditionOf", keys)
+        for key, (needed, deadline, confirmer, count, confirmed, state) in zip(keys, kept, strict=True):
+            condition = world.conditions[key]
+            assert (needed, deadline, confirmer) == (
+                condition.needed,
+                condition.deadline,
+                condition.confirmer,
+            )
+            assert (count, confirmed) == (condition.count, condition.confirmed)
+            assert count == self.joined[key]
+            assert state == condition.state_at(self.world.node.now)
 
     @invariant()
     def every_slot_follows_from_the_events(self) -> None:

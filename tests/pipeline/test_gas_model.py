@@ -136,6 +136,41 @@ async def test_orders_with_times_and_returns_while_somebody_is_frozen(
     await _check(pipeline, measured)
 
 
+@pytest.mark.parametrize("count", [1, 100])
+async def test_orders_under_a_condition(
+    pipeline: Pipeline, measured: dict[int, tuple[int, int]], count: int
+) -> None:
+    world = pipeline.world
+    group = world.opened(2 * count)
+    await pipeline.follow()
+    captures = [world.capture(1_000, condition=group) for _ in range(2 * count)]
+    splits = [world.split(capture.order_id, 500) for capture in captures]
+    await _run(pipeline, *captures[:count])
+    await _run(pipeline, *captures[count:], *splits)
+    await _run(pipeline, *[world.release(capture.order_id) for capture in captures[:count]])
+
+    await _check(pipeline, measured)
+
+
+@pytest.mark.usefixtures("measured")
+@pytest.mark.parametrize("count", [1, 60])
+async def test_refunds_of_orders_whose_condition_was_missed(pipeline: Pipeline, count: int) -> None:
+    world = pipeline.world
+    deadline = world.node.now + 200
+    group = world.opened(count + 1, deadline)
+    await pipeline.follow()
+    await _run(pipeline, *[world.capture(1_000, condition=group) for _ in range(count)])
+    world.node.next_block_at(deadline + 1)
+    pipeline.mine()
+    await pipeline.follow()
+    await pipeline.round()
+
+    ending = (await pipeline.transactions())[-1]
+    assert len(await pipeline.rows(tables.Expiry)) == count
+    assert (ending.state, ending.gas_used is not None) == (TransactionState.MINED, True)
+    assert (ending.gas_used or 0) <= ending.gas_limit
+
+
 @pytest.mark.parametrize("entries", [1, 8, MAX_ENTRIES])
 @pytest.mark.parametrize("count", [1, 120])
 async def test_captures_that_a_schedule_looks_at(

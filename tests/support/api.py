@@ -50,6 +50,7 @@ DEPLOYMENT = Deployment(
     access_manager=b"a" * 20,
     participant_registry=b"p" * 20,
     rule_book=b"r" * 20,
+    conditions=b"c" * 20,
     split_ledger=b"l" * 20,
     ledger_view=b"v" * 20,
     code_hashes={},

@@ -11,7 +11,6 @@ from fenzhang.chain.eip712 import capture_hash
 from fenzhang.chain.events import (
     BatchSealed,
     Event,
-    FreezeChanged,
     HeirNamed,
     InstructionRejected,
     OrderCaptured,
@@ -38,7 +37,6 @@ from fenzhang.chain.evidence import (
 from fenzhang.domain.allocation import Allocation
 from fenzhang.domain.records import NOTHING, Capture, RecordKind
 from fenzhang.domain.suspense import suspense_id
-from fenzhang.domain.world import WHOLE_ORDER
 
 SettledEvent = OrderSplit | OrderReleased | SplitReturned | OrderRefunded
 OrderRecordEvent = OrderCaptured | SettledEvent | InstructionRejected
@@ -110,7 +108,6 @@ class GhostOrder:
     """Of `refunded`, what was held."""
     places: dict[bytes, int] = field(default_factory=dict)
     """Where the leaves of a split begin among those of the order, by split id."""
-    frozen: bool = False
     taken_back: dict[bytes, list[int]] = field(default_factory=dict)
     """By split id, per leaf."""
     leaves: list[Allocation] = field(default_factory=list)
@@ -139,7 +136,7 @@ class GhostOrder:
     @property
     def slot(self) -> int:
         """Its storage slot."""
-        return order_slot(capture_hash(self.capture), self.head, self.held, frozen=self.frozen)
+        return order_slot(capture_hash(self.capture), self.head, self.held)
 
 
 @dataclass(slots=True)
@@ -199,7 +196,7 @@ class Ghosts:
                     taken[leaf] += allocation.amount
                 self._pay(order, event.allocations, -1)
             case OrderRefunded():
-                order = self._record(event, event.refund_id)
+                order = self._record(event, None if event.by_expiry else event.refund_id)
                 assert event.amount == event.from_held + sum(take.amount for take in event.takes)
                 order.refunded += event.amount
                 order.from_held += event.from_held
@@ -213,8 +210,6 @@ class Ghosts:
 
     def _see_other(self, event: Event) -> None:
         match event:
-            case FreezeChanged(split_id=split) if split == WHOLE_ORDER:
-                self.orders[event.order_id].frozen = event.frozen
             case InstructionRejected():
                 self.rejected[event.id] += 1
             case SuspenseResolved():

@@ -173,6 +173,8 @@ class Planner:
     authorized: dict[bytes, tuple[bytes, Instruction]] = field(default_factory=dict)
     """By instruction id: the platform that signed it, and the instruction."""
     history: list[Signed] = field(default_factory=list)
+    conditions: list[bytes] = field(default_factory=list)
+    """Those that the mall has opened."""
 
     def call(self, plan: Plan) -> SettleCall:
         """The transaction that a plan means now."""
@@ -261,8 +263,19 @@ class Planner:
             order_id=order_id,
             hold_until=hold_until,
             expires_at=expires_at,
+            condition=self._condition(act),
             facts=NOTHING if act.extra % 4 == 1 else category_of(rule),
         )
+
+    def _condition(self, act: Act) -> bytes:
+        """Most orders have none; others one of the last, which may be another platform's, or one that nobody opened."""
+        match act.extra % 16:
+            case 10 | 11 | 12 | 13 if self.conditions:
+                return self.conditions[-1 - act.which % min(len(self.conditions), 3)]
+            case 14 if act.which % 4 == 0:
+                return ident("no condition")
+            case _:
+                return NOBODY
 
     def _times(self, act: Act) -> tuple[int, int]:
         """Half of the orders have no times; the others' are not far ahead, now and then the wrong way round."""

@@ -9,12 +9,18 @@ from typing import Any
 from fenzhang.chain.abitypes import canonical_type
 from fenzhang.chain.artifacts import artifact
 from fenzhang.chain.codec import decode_result, encode_call, encode_deployment
-from fenzhang.chain.deploy import GUARDIAN_FUNCTIONS
+from fenzhang.chain.deploy import GUARDIAN_FUNCTIONS, LEDGER_FUNCTIONS
 from fenzhang.chain.deployments import Deployment
 from fenzhang.chain.events import Event, decode_logs
 from fenzhang.chain.keccak import keccak
 from fenzhang.chain.signer import LocalKey
-from fenzhang.chain.views import ATTESTOR_ROLE, GUARDIAN_ROLE, REGISTRAR_ROLE, RULE_APPROVER_ROLE
+from fenzhang.chain.views import (
+    ATTESTOR_ROLE,
+    GUARDIAN_ROLE,
+    LEDGER_ROLE,
+    REGISTRAR_ROLE,
+    RULE_APPROVER_ROLE,
+)
 from fenzhang.devnet import dev_account
 from fenzhang.domain.errors import FenzhangError
 from support.node import HandNode, Mined
@@ -103,10 +109,11 @@ def deploy_system(node: HandNode) -> System:
     manager = _create(node, "AccessManager", ADMIN.address)
     registry = _create(node, "ParticipantRegistry", manager)
     rule_book = _create(node, "RuleBook", manager, registry)
-    ledger = _create(node, "SplitLedger", manager, registry, rule_book)
+    conditions = _create(node, "Conditions", manager, registry)
+    ledger = _create(node, "SplitLedger", manager, registry, rule_book, conditions)
     view = _create(node, "LedgerView", ledger)
-    addresses = (manager, registry, rule_book, ledger, view)
-    names = ("AccessManager", "ParticipantRegistry", "RuleBook", "SplitLedger", "LedgerView")
+    addresses = (manager, registry, rule_book, conditions, ledger, view)
+    names = ("AccessManager", "ParticipantRegistry", "RuleBook", "Conditions", "SplitLedger", "LedgerView")
     genesis = node.request("eth_getBlockByNumber", "0x0", False)  # noqa: FBT003 - positional by JSON-RPC
     deployment = Deployment(
         chain_id=int(node.request("eth_chainId"), 16),
@@ -115,6 +122,7 @@ def deploy_system(node: HandNode) -> System:
         access_manager=manager,
         participant_registry=registry,
         rule_book=rule_book,
+        conditions=conditions,
         split_ledger=ledger,
         ledger_view=view,
         code_hashes={
@@ -144,6 +152,7 @@ def _give_roles(system: System) -> None:
     registry, rule_book = system.deployment.participant_registry, system.deployment.rule_book
     registrar = [selector("ParticipantRegistry", name) for name in REGISTRAR_FUNCTIONS]
     approver = [selector("RuleBook", "approve")]
+    joining = [selector("Conditions", name) for name in LEDGER_FUNCTIONS]
     addresses = system.deployment.addresses
     for target, selectors, role in (
         *(
@@ -152,6 +161,7 @@ def _give_roles(system: System) -> None:
         ),
         (registry, registrar, REGISTRAR_ROLE),
         (rule_book, approver, RULE_APPROVER_ROLE),
+        (addresses["Conditions"], joining, LEDGER_ROLE),
         *(
             (
                 system.deployment.addresses[contract],
@@ -162,14 +172,15 @@ def _give_roles(system: System) -> None:
         ),
     ):
         _must(system.transact(ADMIN, "AccessManager", "setTargetFunctionRole", target, selectors, role))
-    for role, key in (
-        (REGISTRAR_ROLE, REGISTRAR),
-        (RULE_APPROVER_ROLE, APPROVER),
-        (ATTESTOR_ROLE, BANK),
-        (GUARDIAN_ROLE, GUARDIAN),
-        (GUARDIAN_ROLE, SECOND_GUARDIAN),
+    for role, account in (
+        (REGISTRAR_ROLE, REGISTRAR.address),
+        (RULE_APPROVER_ROLE, APPROVER.address),
+        (ATTESTOR_ROLE, BANK.address),
+        (GUARDIAN_ROLE, GUARDIAN.address),
+        (GUARDIAN_ROLE, SECOND_GUARDIAN.address),
+        (LEDGER_ROLE, addresses["SplitLedger"]),
     ):
-        _must(system.transact(ADMIN, "AccessManager", "grantRole", role, key.address, 0))
+        _must(system.transact(ADMIN, "AccessManager", "grantRole", role, account, 0))
 
 
 def _must(mined: Mined) -> Mined:

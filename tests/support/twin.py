@@ -22,6 +22,10 @@ from fenzhang.chain.events import (
     AuthorizationRejected,
     AuthorizationSkipped,
     BatchSealed,
+    ConditionConfirmed,
+    ConditionJoined,
+    ConditionOpened,
+    ConditionReached,
     ConsentChanged,
     CurrencyChanged,
     Event,
@@ -60,7 +64,8 @@ from fenzhang.chain.evidence import (
 )
 from fenzhang.chain.signer import recover
 from fenzhang.chain.views import ATTESTOR_ROLE
-from fenzhang.domain.errors import FenzhangError, OutdatedWitness, Rejection
+from fenzhang.domain.conditions import Condition
+from fenzhang.domain.errors import ConditionOpen, FenzhangError, OutdatedWitness, Rejection
 from fenzhang.domain.past import held_change
 from fenzhang.domain.records import (
     Attestation,
@@ -77,6 +82,7 @@ from fenzhang.domain.settlement import (
     apply_instruction,
     attestor_signer,
     check_authorization,
+    check_not_waiting,
     decide_expiry,
     expiry_of,
     settle_attestation,
@@ -137,7 +143,7 @@ class Twin:
     def slot_with(self, order_id: bytes, head: bytes, held: int) -> int:
         """The slot that a captured order would have with this head and held amount."""
         captured = capture_hash(self.world.orders[order_id].capture)
-        return order_slot(captured, head, held, frozen=self.world.is_frozen(order_id))
+        return order_slot(captured, head, held)
 
     def witness(self, order_id: bytes, *, opened: bool) -> OrderWitness:
         """The witness of an order as it is now, with its past if `opened`."""
@@ -182,6 +188,12 @@ class Twin:
                 world.attestors.add(event.account)
             case RoleRevoked() if event.role_id == ATTESTOR_ROLE:
                 world.attestors.discard(event.account)
+            case ConditionOpened():
+                world.conditions[event.platform, event.condition_id] = Condition(
+                    event.needed, event.deadline, event.confirmer
+                )
+            case ConditionConfirmed():
+                world.conditions[event.platform, event.condition_id].confirmed = True
             case _:
                 self._follow_rule(event)
 
@@ -305,7 +317,7 @@ class _Run:
             self._events.append(ExpiryPassedOver(NOWHERE, order_id, encode_rejection(rejection)))
             return
         assert order is not None, "only a captured order expires"
-        apply_instruction(twin.world, expiry_of(order_id), outcome)
+        apply_instruction(twin.world, expiry_of(order_id, outcome), outcome)
         self._record(order.capture, order.past[-1])
 
     def _record(self, capture: Capture, record: PastRecord) -> None:
@@ -328,6 +340,7 @@ class _Run:
         signer = attestor_signer(attestation.attestor)
         digest = attestation_digest(twin.deployment.ledger_domain(), attestation)
         signed = twin.accepts(attestation.attestor, digest, attestation.signature)
+        conditions = copy.deepcopy(twin.world.conditions)
         try:
             decisions = settle_attestation(twin.world, attestation, self._now, signed=signed)
         except Rejection as rejection:
@@ -345,8 +358,22 @@ class _Run:
                 continue
             twin.heads[capture.order_id] = ZERO_HEAD
             cursor.slot = order_slot(capture_hash(capture), ZERO_HEAD, capture.amount)
+            self._join(conditions.get((capture.platform, capture.condition)), capture)
             self._events.append(_captured(capture))
             self._leaves.append(capture_leaf(capture))
+
+    def _join(self, condition: Condition | None, capture: Capture) -> None:
+        """Tell of an order that joins `condition`, which is as it was right before the order's capture."""
+        if condition is None or not condition.is_in_time(self._now):
+            return
+        platform, condition_id = capture.platform, capture.condition
+        before = condition.is_complete
+        condition.join(self._now)
+        self._events.append(
+            ConditionJoined(NOWHERE, platform, condition_id, capture.order_id, condition.count)
+        )
+        if condition.is_complete and not before:
+            self._events.append(ConditionReached(NOWHERE, platform, condition_id))
 
     def _witness(self, witness: OrderWitness) -> None:
         capture = witness.capture
@@ -354,8 +381,7 @@ class _Run:
         order = self._twin.world.orders.get(capture.order_id)
         if order is not None:
             slot = self._twin.slot(capture.order_id)
-            frozen = self._twin.world.is_frozen(capture.order_id)
-            if slot == order_slot(capture_hash(capture), witness.head, order.held, frozen=frozen):
+            if slot == order_slot(capture_hash(capture), witness.head, order.held):
                 cursor.slot, cursor.head = slot, witness.head
         self._cursors.append(cursor)
 
@@ -392,6 +418,10 @@ class _Run:
             return False
         if cursor.slot == 0:
             return not captured
+        try:
+            check_not_waiting(self._twin.world, instruction, self._now)
+        except ConditionOpen:
+            return False
         return not instruction.kind.opens_past or cursor.opened == cursor.head
 
     def _carry_out(

@@ -25,6 +25,8 @@ from fenzhang.chain.eip712 import (
     SigningDomain,
     attestation_digest,
     authorization_digest,
+    condition_digest,
+    confirmation_digest,
     proposal_digest,
     proposal_hash,
     retirement_digest,
@@ -124,7 +126,7 @@ class Settled:
 
     @property
     def skipped(self) -> list[bytes]:
-        """Orders whose witness made an authorization be skipped."""
+        """Orders whose witness or open condition made an authorization be skipped."""
         return [event.order_id for event in self.all(AuthorizationSkipped)]
 
 
@@ -212,7 +214,7 @@ class World:
         """The arguments of `act` that freeze or unfreeze."""
         how = (frozen, role_bytes("dispute"))
         if isinstance(what, bytes):
-            return by, "SplitLedger", "setFrozen", what, split_id, *how
+            return by, "Conditions", "setFrozen", what, split_id, *how
         return by, "ParticipantRegistry", "setFrozen", what.id, *how
 
     def set_currency(self, currency: str, *, enabled: bool) -> None:
@@ -293,6 +295,49 @@ class World:
     def retire(self, rule: RuleRef | ScheduleRef) -> list[Event]:
         """Retire a rule."""
         return self.act(SUBMITTER, "RuleBook", "retire", *self.retirement(rule))
+
+    def condition(
+        self,
+        needed: int = 0,
+        deadline: int = FAR,
+        *,
+        confirmer: Party | None = None,
+        condition_id: bytes | None = None,
+        platform: Party = MALL,
+        key: LocalKey | None = None,
+        domain: SigningDomain | None = None,
+    ) -> tuple[Any, bytes]:
+        """Arguments of `open` for a condition, a new one unless told otherwise, signed by the platform's key."""
+        who = NOTHING if confirmer is None else confirmer.id
+        values = (platform.id, condition_id or self.fresh("condition"), needed, deadline, who)
+        signing = domain or self.system.deployment.condition_domain()
+        return values, (key or platform.key).sign_digest(condition_digest(signing, *values))
+
+    def opened(self, needed: int = 0, deadline: int = FAR, **terms: Any) -> bytes:
+        """Id of a condition that was opened; arguments as `condition`."""
+        values, signature = self.condition(needed, deadline, **terms)
+        self.act(SUBMITTER, "Conditions", "open", values, signature)
+        condition_id: bytes = values[1]
+        return condition_id
+
+    def confirmation(
+        self,
+        condition_id: bytes,
+        confirmer: Party,
+        *,
+        platform: Party = MALL,
+        domain: SigningDomain | None = None,
+    ) -> tuple[bytes, bytes, bytes]:
+        """Arguments of `confirm`, signed by the key of the confirmer."""
+        signing = domain or self.system.deployment.condition_domain()
+        digest = confirmation_digest(signing, platform.id, condition_id)
+        return platform.id, condition_id, confirmer.key.sign_digest(digest)
+
+    def confirm(self, condition_id: bytes, confirmer: Party, *, platform: Party = MALL) -> list[Event]:
+        """Confirm a condition."""
+        return self.act(
+            OUTSIDER, "Conditions", "confirm", *self.confirmation(condition_id, confirmer, platform=platform)
+        )
 
     # -------------------------------------------------------------------------- what is signed
 

@@ -10,6 +10,7 @@ import orjson
 
 from fenzhang.api.problems import plain, problem_of
 from fenzhang.api.responses import OrjsonResponse
+from fenzhang.domain.conditions import ConditionState
 from fenzhang.domain.errors import FenzhangError
 from fenzhang.domain.facts import Facts
 from fenzhang.domain.identifiers import hex_id
@@ -18,11 +19,13 @@ from fenzhang.domain.rules import roles_of
 from fenzhang.domain.sharing import most_share_out
 from fenzhang.domain.suspense import suspense_id
 from fenzhang.intake import rulestate
+from fenzhang.intake.conditions import ConditionReading
 from fenzhang.intake.reading import Leaf, OrderReading, Terms
 from fenzhang.intake.rows import InstructionRow
 from fenzhang.intake.settlement import Answer, Outcome
 from fenzhang.intake.snapshot import Selected
 from fenzhang.store import feed, payloads
+from fenzhang.store.conditions import WAITING_TYPES
 from fenzhang.store.tables import (
     Freeze,
     Instruction,
@@ -158,14 +161,42 @@ def frozen_thing(freeze: Freeze) -> dict[str, Any]:
     }
 
 
+def condition_answer(found: ConditionReading) -> dict[str, Any]:
+    """A condition as asked for, or as the mirror has it."""
+    row, opening = found.row, found.opening
+    asked = {} if opening is None else opening.content
+    return {
+        "out_condition_no": None if opening is None else opening.reference,
+        "condition_id": hex_id(found.condition_id),
+        "platform_id": hex_id(found.platform_id),
+        "state": found.state.name,
+        "needed": asked.get("needed", 0) if row is None else row.needed,
+        "deadline": asked["deadline"] if row is None else row.deadline,
+        "confirmer": found.confirmer,
+        "count": 0 if row is None else row.count,
+        "confirmed": row is not None and row.confirmed,
+        "opening": None if opening is None else instruction_answer(opening),
+    }
+
+
+def _waits_for(instruction: InstructionRow, condition: ConditionReading | None) -> dict[str, Any]:
+    """What keeps a split or release from being sent, if something does."""
+    waits = instruction.type in WAITING_TYPES and instruction.state == InstructionState.ACCEPTED
+    if condition is None or not waits or condition.state is not ConditionState.OPEN:
+        return {}
+    opening = condition.opening
+    return {"waits_for": hex_id(condition.condition_id) if opening is None else opening.reference}
+
+
 def with_leaves(
     instruction: Instruction,
     leaves: Mapping[bytes, Sequence[Leaf]],
     names: Mapping[bytes, str],
     freezes: Mapping[bytes, Sequence[Freeze]],
+    condition: ConditionReading | None = None,
 ) -> dict[str, Any]:
-    """An instruction with its allocations; only those of a split can be returned."""
-    answer = instruction_answer(instruction)
+    """An instruction with its allocations; only those of a split can be returned. `condition` is its order's."""
+    answer = instruction_answer(instruction) | _waits_for(instruction, condition)
     if instruction.type == InstructionType.SPLIT:
         answer["frozen"] = freeze_answer(freezes.get(instruction.id, ()), instruction.order_id)
     found = leaves.get(instruction.id)
@@ -188,7 +219,7 @@ def order_answer(
     names: Mapping[bytes, str],
 ) -> dict[str, Any]:
     """An order; before its capture is mirrored, it holds nothing yet."""
-    order, capture = reading.order, reading.capture
+    order, capture, condition = reading.order, reading.capture, reading.condition
     return {
         "out_order_no": reference,
         "order_id": hex_id(terms.order_id),
@@ -214,9 +245,11 @@ def order_answer(
         "released": plain(reading.totals.get(RecordKind.RELEASE, 0)),
         "refunded": plain(reading.totals.get(RecordKind.REFUND, 0)),
         "released_by_expiry": plain(reading.expired),
+        "refunded_as_missed": plain(reading.missed),
+        "condition": None if condition is None else condition_answer(condition),
         "frozen": freeze_answer(reading.freezes.get(terms.order_id, ()), terms.order_id),
         "instructions": [
-            with_leaves(i, reading.leaves, names, reading.freezes) for i in reading.instructions
+            with_leaves(i, reading.leaves, names, reading.freezes, condition) for i in reading.instructions
         ],
     }
 

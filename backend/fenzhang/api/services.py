@@ -60,12 +60,8 @@ class Services:
     @property
     def network(self) -> Network:
         """What clients sign for."""
-        return Network(
-            self.deployment.chain_id,
-            self.deployment.split_ledger,
-            self.deployment.rule_book,
-            self.deployment.participant_registry,
-        )
+        at = self.deployment
+        return Network(at.chain_id, at.split_ledger, at.rule_book, at.participant_registry, at.conditions)
 
     @property
     def chain(self) -> ChainView:

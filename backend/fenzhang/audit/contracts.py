@@ -6,7 +6,7 @@ from fenzhang.audit.differences import Code, Findings
 from fenzhang.audit.state import StateReader
 from fenzhang.chain.artifacts import artifact
 from fenzhang.chain.deployments import Deployment, check_chain
-from fenzhang.chain.eip712 import DOMAIN_VERSION, LEDGER_NAME, RULE_BOOK_NAME
+from fenzhang.chain.eip712 import CONDITIONS_NAME, DOMAIN_VERSION, LEDGER_NAME, RULE_BOOK_NAME
 from fenzhang.chain.errors import DeploymentMismatch
 from fenzhang.chain.keccak import keccak
 from fenzhang.chain.node import NodeClient
@@ -49,9 +49,13 @@ async def check_wiring(state: StateReader) -> None:
         ("RuleBook", "authority"): manager,
         ("RuleBook", "registry"): registry,
         ("RuleBook", "eip712Domain"): (RULE_BOOK_NAME, DOMAIN_VERSION, at.chain_id, rules),
+        ("Conditions", "authority"): manager,
+        ("Conditions", "registry"): registry,
+        ("Conditions", "eip712Domain"): (CONDITIONS_NAME, DOMAIN_VERSION, at.chain_id, at.conditions),
         ("SplitLedger", "authority"): manager,
         ("SplitLedger", "registry"): registry,
         ("SplitLedger", "ruleBook"): rules,
+        ("SplitLedger", "conditions"): at.conditions,
         ("LedgerView", "ledger"): at.split_ledger,
         ("SplitLedger", "eip712Domain"): (LEDGER_NAME, DOMAIN_VERSION, at.chain_id, at.split_ledger),
     }

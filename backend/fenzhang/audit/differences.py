@@ -53,7 +53,7 @@ class Code(StrEnum):
     SIGNATURE_NOT_VERIFIABLE = "signature_not_verifiable"
     """A contract account signed, and the node can no longer tell what that contract said then."""
     SIGNATURE_INVALID = "signature_invalid"
-    """A rule was proposed or retired without its platform's signature."""
+    """A rule or condition was changed without the signature of the party whose it is to change."""
     AUTHORIZATION_DIFFERS = "authorization_differs"
     """An attestation or authorization was taken, refused or skipped against the rules."""
     NOT_ALLOWED = "not_allowed"
@@ -66,6 +66,8 @@ class Code(StrEnum):
     """A suspense position was resolved to another than may have it, or not whole; or the wrong heir was named."""
     FREEZE_TRANSITION = "freeze_transition"
     """Something was frozen twice, or unfrozen that was not frozen or by the account that had frozen it."""
+    CONDITION_INVALID = "condition_invalid"
+    """A condition was opened, joined, confirmed or reached in a way that the rules do not allow."""
     RULE_INVALID = "rule_invalid"
     """A rule version is no rule, out of turn, approved as something else, or used after its retirement."""
     RULE_LOCKED = "rule_locked"
@@ -104,6 +106,8 @@ class Code(StrEnum):
     """A participant's status, authority or cap is another one."""
     FREEZE = "freeze"
     """An order, split or participant is frozen, or not, against its history."""
+    CONDITION = "condition"
+    """What a condition needs, how many orders joined it, or whether it is reached, is against its history."""
     PLACE = "place"
     """A participant stands below another one, on another level, or has another number below it."""
     CONSENT = "consent"
@@ -143,6 +147,7 @@ _AREAS: Mapping[Area, Sequence[Code]] = {
         Code.TWO_PARTY_RULE,
         Code.PARTICIPANT_TRANSITION,
         Code.FREEZE_TRANSITION,
+        Code.CONDITION_INVALID,
         Code.SUSPENSE_TRANSITION,
         Code.RULE_INVALID,
         Code.RULE_LOCKED,
@@ -164,7 +169,7 @@ COUNTED: Mapping[Area, Sequence[str]] = {
     Area.CONTRACTS: ("contracts",),
     Area.HISTORY: ("blocks", "transactions", "events"),
     Area.SIGNATURES: ("signatures", "authorizations_without_effect"),
-    Area.GOVERNANCE: ("governance_events", "rule_versions"),
+    Area.GOVERNANCE: ("governance_events", "rule_versions", "conditions"),
     Area.DECISIONS: ("captures", "splits", "releases", "returns", "refunds", "rejections"),
     Area.EVIDENCE: ("records", "batches", "proofs"),
     Area.CONSERVATION: ("orders_conserved", "currencies_conserved"),

@@ -1,4 +1,4 @@
-"""One `expire` decided again from its calldata: which orders it had to release, and which to pass over."""
+"""One `expire` decided again from its calldata: which orders it had to release or refund, and which to pass over."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from fenzhang.audit.settling import is_known, take_seal
 from fenzhang.audit.tape import NOWHERE, Tape
 from fenzhang.chain.calldata import SentWitness
 from fenzhang.chain.codec import encode_rejection
-from fenzhang.chain.eventtypes import ExpiryPassedOver, OrderReleased
+from fenzhang.chain.eventtypes import ExpiryPassedOver, OrderRefunded, OrderReleased
 from fenzhang.domain.errors import OutdatedWitness, Rejection
+from fenzhang.domain.records import RecordKind
 from fenzhang.domain.settlement import decide_expiry
 
 
@@ -23,12 +24,14 @@ def replay_expiry(witnesses: Sequence[SentWitness], model: Model, records: Recor
         message = f"the expiry of order 0x{order.hex()} was decided otherwise"
         expected = _expected(witness, model, tape.transaction.timestamp)
         event = tape.expect(expected, Code.DECISION_DIFFERS, message, order=order)
-        if isinstance(event, OrderReleased):
+        if isinstance(event, OrderReleased | OrderRefunded):
             records.apply(event, tape.transaction)
     take_seal(model, records, tape)
 
 
-def _expected(witness: SentWitness, model: Model, now: int) -> OrderReleased | ExpiryPassedOver:
+def _expected(
+    witness: SentWitness, model: Model, now: int
+) -> OrderReleased | OrderRefunded | ExpiryPassedOver:
     capture = witness.capture
     try:
         if capture.order_id in model.world.orders and not is_known(model, witness):
@@ -36,4 +39,7 @@ def _expected(witness: SentWitness, model: Model, now: int) -> OrderReleased | E
         outcome = decide_expiry(model.world, capture.order_id, now)
     except Rejection as rejection:
         return ExpiryPassedOver(NOWHERE, capture.order_id, encode_rejection(rejection))
+    if outcome.kind is RecordKind.REFUND:
+        order = capture.order_id
+        return OrderRefunded(NOWHERE, order, order, outcome.amount, from_held=outcome.amount, takes=())
     return OrderReleased(NOWHERE, capture.order_id, capture.order_id, capture.merchant, outcome.amount)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from fenzhang.audit.conditions import ConditionKeeper
 from fenzhang.audit.differences import Code, Findings
 from fenzhang.audit.model import Model
 from fenzhang.audit.reading import Transaction
@@ -13,6 +14,7 @@ from fenzhang.chain.eventtypes import (
     AuthorizationRejected,
     AuthorizationSkipped,
     BatchSealed,
+    ConditionJoined,
     ExpiryPassedOver,
     InstructionRejected,
     OrderCaptured,
@@ -25,7 +27,7 @@ from fenzhang.chain.eventtypes import (
 from fenzhang.domain.allocation import given_of, leaf_amounts, spread_takes
 from fenzhang.domain.errors import InvalidRule, Rejection
 from fenzhang.domain.past import order_leaves
-from fenzhang.domain.records import Capture, InstructionKind
+from fenzhang.domain.records import NOTHING, Capture, InstructionKind
 from fenzhang.domain.rules import leaf_indices, roles_of
 from fenzhang.domain.settlement import (
     NOBODY,
@@ -49,6 +51,7 @@ SettlementEvent = (
     | AuthorizationSkipped
     | BatchSealed
     | OrderTerms
+    | ConditionJoined
     | ExpiryPassedOver
 )
 """Events of `settle` and `expire`."""
@@ -61,6 +64,19 @@ class Follower:
     model: Model
     findings: Findings
     records: Records
+    joined: dict[bytes, bytes] = field(default_factory=dict)
+    """Condition of each order that has joined one in this transaction and was not captured yet."""
+
+    def finish(self, at: Transaction) -> None:
+        """The transaction is over: every order that joined a condition must have been captured."""
+        for order_id, condition_id in self.joined.items():
+            self.findings.report(
+                Code.CONDITION_INVALID,
+                f"condition 0x{condition_id.hex()} was joined by an order that was not captured then",
+                at,
+                order=order_id,
+            )
+        self.joined.clear()
 
     def apply(self, event: SettlementEvent, at: Transaction) -> None:
         """Check by arithmetic and by the rule version what an event tells, and follow it."""
@@ -89,8 +105,11 @@ class Follower:
                 self.records.apply(event, at)
             case InstructionRejected():
                 self.records.apply(event, at)
-            case OrderTerms() | ExpiryPassedOver():
-                pass
+            case ConditionJoined():
+                self.joined[event.order_id] = event.condition_id
+                ConditionKeeper(self.model, self.findings).follow(event, at)
+            case _:
+                pass  # terms are with their capture, and what was passed over is as it was
 
     def _note_signers(self, event: SettlementEvent, at: Transaction) -> None:
         """Whose nonces may have been used without being seen."""
@@ -98,7 +117,7 @@ class Follower:
         match event:
             case OrderCaptured():
                 opaque |= {attestor_signer(each) for each in self.model.access.attestors(at.timestamp)}
-            case OrderReleased(by_expiry=True):
+            case OrderReleased(by_expiry=True) | OrderRefunded(by_expiry=True):
                 pass
             case OrderSplit() | OrderReleased() | SplitReturned() | OrderRefunded():
                 order = self.model.world.orders.get(event.order_id)
@@ -114,6 +133,18 @@ class Follower:
             decide_capture(self.model.world, event.capture, at.timestamp)
         except Rejection as rejection:
             self._undue(event, at, rejection, f"order 0x{event.order_id.hex()} should not have been captured")
+        joined = self.joined.pop(event.order_id, NOTHING)
+        condition = self.model.world.condition_of(event.capture)
+        in_time = condition is not None and condition.is_in_time(at.timestamp)
+        if joined != (event.condition if in_time else NOTHING):
+            self.findings.report(
+                Code.CONDITION_INVALID,
+                f"order 0x{event.order_id.hex()} did not join its condition, or another one",
+                at,
+                order=event.order_id,
+                expected=event.condition,
+                found=joined,
+            )
 
     def _check_movable(
         self,
@@ -121,13 +152,13 @@ class Follower:
         kind: InstructionKind,
         at: Transaction,
     ) -> None:
-        """Nothing frozen moves, nothing before a hold ends; no split after an expiry, and no expiry before its time."""
+        """Nothing frozen moves, nothing before a hold ends or a condition is reached; no order ends before its time."""
         order = self.model.world.orders.get(event.order_id)
         if order is None:
             return  # reported with the record
         try:
-            if isinstance(event, OrderReleased) and event.by_expiry:
-                decide_expiry(self.model.world, event.order_id, at.timestamp)
+            if isinstance(event, OrderReleased | OrderRefunded) and event.by_expiry:
+                self._check_end(event, kind, at)
             else:
                 check_movable(self.model.world, order.capture, kind, at.timestamp)
             if isinstance(event, SplitReturned):
@@ -137,6 +168,21 @@ class Follower:
         except Rejection as rejection:
             what = f"{kind.name} of order 0x{event.order_id.hex()}"
             self._undue(event, at, rejection, f"{what} should not have settled")
+
+    def _check_end(
+        self, event: OrderReleased | OrderRefunded, kind: InstructionKind, at: Transaction
+    ) -> None:
+        """Raises the Rejection of an order that does not end yet."""
+        expected = decide_expiry(self.model.world, event.order_id, at.timestamp)
+        if expected.kind is not kind.record:
+            self.findings.report(
+                Code.DECISION_DIFFERS,
+                f"order 0x{event.order_id.hex()} should have ended by a {expected.kind.name}",
+                at,
+                order=event.order_id,
+                expected=expected,
+                found=event,
+            )
 
     def _undue(self, event: RecordEvent, at: Transaction, rejection: Rejection, what: str) -> None:
         self.findings.report(

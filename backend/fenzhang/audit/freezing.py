@@ -17,7 +17,7 @@ FreezeEvent = FreezeChanged | ParticipantFreezeChanged
 
 
 def freeze_event(arguments: tuple[Any, ...], sender: bytes) -> FreezeEvent:
-    """The event of a `setFrozen` of the ledger or the registry by `sender`."""
+    """The event of a `setFrozen` of Conditions or the registry by `sender`."""
     *what, frozen, reason = arguments
     why = role_text(reason)
     if len(what) == 1:
@@ -30,7 +30,7 @@ def take_up_freeze(event: FreezeEvent, at: Transaction, model: Model, findings: 
     world = model.world
     if isinstance(event, FreezeChanged):
         key = (event.order_id, event.split_id)
-        known, before = event.order_id in world.orders, world.frozen_orders.pop(key, None)
+        known, before = True, world.frozen_orders.pop(key, None)
         model.freezes_seen.add(key)
         model.focus.add(event.order_id, entry_of_freeze(event, at))
         if event.frozen:
@@ -51,7 +51,7 @@ def take_up_freeze(event: FreezeEvent, at: Transaction, model: Model, findings: 
 def _problem_of(event: FreezeEvent, before: Freeze | None, *, known: bool) -> str | None:
     problem = None
     if not known:
-        problem = "what was never captured or enrolled was frozen or unfrozen"
+        problem = "somebody who was never enrolled was frozen or unfrozen"
     elif not event.reason:
         problem = "something was frozen or unfrozen without a reason"
     elif event.frozen:

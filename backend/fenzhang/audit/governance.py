@@ -8,6 +8,8 @@ from functools import cache
 from typing import Any
 
 from fenzhang.audit.calls import Call
+from fenzhang.audit.conditions import CONTRACT as _CONDITIONS
+from fenzhang.audit.conditions import ConditionKeeper, condition_events, condition_signature
 from fenzhang.audit.differences import Code, Findings
 from fenzhang.audit.freezing import FreezeEvent, freeze_event, take_up_freeze
 from fenzhang.audit.model import Model
@@ -21,7 +23,7 @@ from fenzhang.audit.proposals import (
 )
 from fenzhang.audit.reading import Transaction
 from fenzhang.audit.resolving import resolution_event, take_up_heir, take_up_resolution
-from fenzhang.audit.signatures import SignatureChecker
+from fenzhang.audit.signatures import SignatureChecker, is_partys
 from fenzhang.audit.tape import NOWHERE
 from fenzhang.chain.abi import currency_text
 from fenzhang.chain.calldata import decode_proposal, decode_retirement
@@ -30,6 +32,7 @@ from fenzhang.chain.eip712 import retirement_digest
 from fenzhang.chain.eventtypes import (
     ApprovalLockChanged,
     AuthorityRotated,
+    ConditionEvent,
     ConsentChanged,
     CurrencyChanged,
     Event,
@@ -47,7 +50,6 @@ from fenzhang.chain.eventtypes import (
     SuspenseResolved,
 )
 from fenzhang.chain.schedules import decode_schedule
-from fenzhang.chain.wallets import WalletQuestion
 from fenzhang.domain.places import TOP
 from fenzhang.domain.records import ParticipantStatus
 from fenzhang.domain.rules import BASIS_POINTS
@@ -64,6 +66,7 @@ GovernanceEvent = (
     | RuleEvent
     | CurrencyChanged
     | FreezeEvent
+    | ConditionEvent
     | HeirNamed
     | SuspenseResolved
 )
@@ -76,7 +79,8 @@ _FUNCTIONS = {
         *("rotateAuthority", "setConsent", "setFrozen", "nameHeir"),
     ),
     _RULES: ("propose", "proposeSchedule", "approve", "retire", "veto", "setApprovalLock"),
-    _LEDGER: ("setCurrencies", "setFrozen", "resolve"),
+    _CONDITIONS: ("open", "confirm", "setFrozen"),
+    _LEDGER: ("setCurrencies", "resolve"),
 }
 _TOLD_AS_ASKED = {"setConsent": ConsentChanged, "setMaxShareOut": MaxShareOutChanged}
 _STATUS_FUNCTIONS = {
@@ -112,6 +116,9 @@ def expected_events(call: Call, model: Model) -> Iterator[GovernanceEvent]:
         return
     if contract == _RULES:
         yield _rule_event(function, call)
+        return
+    if function in {"open", "confirm"}:
+        yield from condition_events(call, model)
         return
     arguments = decode_arguments(contract, function, call.data)
     if function == "setFrozen":
@@ -171,7 +178,7 @@ def _rule_event(function: str, call: Call) -> GovernanceEvent:
 
 
 def signature_in(call: Call, model: Model) -> bytes | None:
-    """The platform's signature in a call that proposes or retires something, None in any other. Raises Undecodable."""
+    """The signature in a call that changes a rule or a condition, None in any other. Raises Undecodable."""
     contract = model.deployment.contracts[call.to]
     function = _selectors().get((contract, call.selector))
     match function:
@@ -181,6 +188,8 @@ def signature_in(call: Call, model: Model) -> bytes | None:
             return decode_schedule(call.data).signature
         case "retire":
             return decode_retirement(call.data).signature
+        case "open" | "confirm":
+            return condition_signature(call)
         case _:
             return None
 
@@ -223,11 +232,15 @@ class Governance:
             case CurrencyChanged():
                 self._currency_changed(event, at, actor)
             case _:
-                await self._apply_rule(event, at, actor, signature)
+                await self._apply_signed(event, at, actor, signature)
 
-    async def _apply_rule(
-        self, event: RuleEvent, at: Transaction, actor: bytes, signature: bytes | None
+    async def _apply_signed(
+        self, event: RuleEvent | ConditionEvent, at: Transaction, actor: bytes, signature: bytes | None
     ) -> None:
+        if isinstance(event, ConditionEvent):
+            keeper = ConditionKeeper(self.model, self.findings)
+            await keeper.apply(event, at, self.signatures, signature)
+            return
         match event:
             case RuleProposed() | ScheduleProposed():
                 await self._proposed(event, at, signature)
@@ -283,7 +296,7 @@ class Governance:
         (world.consents.add if event.granted else world.consents.discard)(pair)
 
     def _frozen(self, event: FreezeEvent, at: Transaction, actor: bytes) -> None:
-        contract = _LEDGER if isinstance(event, FreezeChanged) else _REGISTRY
+        contract = _CONDITIONS if isinstance(event, FreezeChanged) else _REGISTRY
         # What the AccessManager carries out was its actor's doing.
         hidden = event.guardian == self.model.deployment.access_manager
         self._check_role(contract, ("setFrozen",), at, actor if hidden else event.guardian)
@@ -441,22 +454,14 @@ class Governance:
         self, platform: bytes, rule_id: bytes, digest: bytes, signature: bytes | None, at: Transaction
     ) -> None:
         world = self.model.world
-        authority = world.authority_of(platform)
-        active = world.status_of(platform) is ParticipantStatus.ACTIVE and authority != NO_AUTHORITY
-        # Without the calldata the transaction was reported as not verifiable already.
-        if active and signature is None:
-            return
-        if active and signature is not None:
-            asked = WalletQuestion(authority, digest, signature)
-            active = await self.signatures.is_valid(asked, at, taken=True)
-        if not active:
+        if not await is_partys(self.signatures, world, platform, digest, signature, at):
             self.findings.report(
                 Code.SIGNATURE_INVALID,
                 f"a rule was changed without the signature of its platform 0x{platform.hex()}",
                 at,
                 participant=platform,
                 rule=rule_id,
-                expected=authority,
+                expected=world.authority_of(platform),
             )
 
     def _bad_rule(

@@ -66,6 +66,8 @@ class Model:
     """Orders (with 32 zero bytes) and splits that were ever frozen: by order and split id."""
     participant_freezes_seen: set[bytes] = field(default_factory=set)
     """Participants that were ever frozen."""
+    reached: set[tuple[bytes, bytes]] = field(default_factory=set)
+    """Conditions of which was told that they are reached: by platform and condition id."""
     paid: set[bytes] = field(default_factory=set)
     """Participants that were ever allocated or released money."""
     switched: set[str] = field(default_factory=set)
@@ -81,8 +83,7 @@ class Model:
         if order is None or trail is None:
             return 0
         # Negative after a split that should have been refused; no slot can hold that, so one will differ.
-        frozen = self.world.is_frozen(order_id)
-        return order_slot(trail.capture_hash, trail.head, max(order.held, 0), frozen=frozen)
+        return order_slot(trail.capture_hash, trail.head, max(order.held, 0))
 
     def orders_of(self, currency: str) -> Iterator[Order]:
         """Orders captured in a currency."""

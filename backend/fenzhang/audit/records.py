@@ -28,7 +28,6 @@ from fenzhang.chain.evidence import (
     content_of_return,
     content_of_split,
     held_of_slot,
-    is_frozen_slot,
     merkle_root,
     next_head,
     record_leaf,
@@ -370,9 +369,5 @@ def check_currencies(model: Model, findings: Findings) -> None:
 
 
 def slot_parts(slot: int) -> dict[str, object]:
-    """An order's slot as it is shown: commitment, whether it is frozen, held amount."""
-    return {
-        "commitment": f"0x{slot >> HELD_BITS:040x}",
-        "frozen": is_frozen_slot(slot),
-        "held": held_of_slot(slot),
-    }
+    """An order's slot as it is shown: commitment and held amount."""
+    return {"commitment": f"0x{slot >> HELD_BITS:040x}", "held": held_of_slot(slot)}

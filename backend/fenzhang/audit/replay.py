@@ -24,12 +24,18 @@ from fenzhang.chain.errors import Undecodable
 from fenzhang.chain.eventtypes import (
     AdministrationChanged,
     BatchSealed,
+    ConditionConfirmed,
+    ConditionOpened,
     Event,
     ExpiryPassedOver,
+    OrderRefunded,
     OrderReleased,
     RuleRetired,
 )
 from fenzhang.chain.node import NodeClient
+
+_SIGNED_FOR = SettlementEvent | Proposed | RuleRetired | ConditionOpened | ConditionConfirmed
+"""Events that somebody's signature brings about."""
 
 
 @dataclass(slots=True)
@@ -66,6 +72,7 @@ class Replay:
         else:
             await self._take_rest(tape, calls)
         self.records.finish(transaction)
+        self.follower.finish(transaction)
 
     async def _take_call(self, call: Call, tape: Tape) -> None:
         """Take up the events of one call. Raises OutOfStep."""
@@ -109,8 +116,7 @@ class Replay:
             await self._follow(tape, transaction.sender)
             return
         signed = any(
-            isinstance(each, SettlementEvent | Proposed | RuleRetired) and not _needs_no_signature(each)
-            for each in transaction.events
+            isinstance(each, _SIGNED_FOR) and not _needs_no_signature(each) for each in transaction.events
         )
         if signed and not _without_effect(transaction):
             self.findings.report(
@@ -149,7 +155,7 @@ class Replay:
 def _needs_no_signature(event: Event) -> bool:
     """Whether anybody may bring an event about, so that calldata need not show what was signed."""
     return isinstance(event, ExpiryPassedOver | BatchSealed) or (
-        isinstance(event, OrderReleased) and event.by_expiry
+        isinstance(event, OrderReleased | OrderRefunded) and event.by_expiry
     )
 
 

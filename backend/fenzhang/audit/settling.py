@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from fenzhang.audit.conditions import ConditionKeeper, joining_events
 from fenzhang.audit.differences import Code, Findings
 from fenzhang.audit.model import Model
 from fenzhang.audit.records import Records
@@ -18,6 +19,8 @@ from fenzhang.chain.eventtypes import (
     AuthorizationRejected,
     AuthorizationSkipped,
     BatchSealed,
+    ConditionJoined,
+    ConditionReached,
     InstructionRejected,
     OrderCaptured,
     OrderRefunded,
@@ -27,7 +30,7 @@ from fenzhang.chain.eventtypes import (
 )
 from fenzhang.chain.evidence import ZERO_HEAD, fold_past
 from fenzhang.chain.wallets import WalletQuestion
-from fenzhang.domain.errors import InvalidSignature, NonceUsed, Rejection
+from fenzhang.domain.errors import ConditionOpen, InvalidSignature, NonceUsed, Rejection
 from fenzhang.domain.records import (
     Attestation,
     Authorization,
@@ -41,6 +44,7 @@ from fenzhang.domain.settlement import (
     attestor_signer,
     check_attestation,
     check_authorization,
+    check_not_waiting,
     decide_capture,
     decide_instruction,
 )
@@ -145,10 +149,21 @@ class Settling:
                 condition=capture.condition,
             )
         message = f"the capture of order 0x{capture.order_id.hex()} was decided otherwise"
+        if isinstance(expected, OrderCaptured):
+            self._join(capture, message)
         event = self.tape.expect(expected, Code.DECISION_DIFFERS, message, order=capture.order_id)
         if isinstance(event, OrderCaptured | InstructionRejected):
             self.records.apply(event, at)
         cursor.known = isinstance(event, OrderCaptured)
+
+    def _join(self, capture: Capture, message: str) -> None:
+        at, keeper = self.tape.transaction, ConditionKeeper(self.model, self.findings)
+        for expected in joining_events(capture, self.model, at.timestamp):
+            event = self.tape.expect(
+                expected, Code.DECISION_DIFFERS, message, order=capture.order_id, participant=capture.platform
+            )
+            if isinstance(event, ConditionJoined | ConditionReached):
+                keeper.follow(event, at)
 
     # -------------------------------------------------------------------------- instructions
 
@@ -190,7 +205,10 @@ class Settling:
         return Cursor(witness.capture, is_known(self.model, witness), witness.head, witness)
 
     def _is_ready(self, instruction: Instruction, place: int) -> bool:
-        """Whether the call shows enough of an order to decide: its state or that it has none, and a past if needed."""
+        """Whether the call shows enough of an order to decide, and its condition is not open if that matters.
+
+        Enough is its state or that it has none, and a past if needed.
+        """
         never_captured = instruction.order_id not in self.model.world.orders
         if place >= len(self.cursors):
             return never_captured
@@ -199,6 +217,10 @@ class Settling:
             return False
         if not cursor.known:
             return never_captured
+        try:
+            check_not_waiting(self.model.world, instruction, self.tape.transaction.timestamp)
+        except ConditionOpen:
+            return False
         return not instruction.kind.opens_past or _opens(cursor)
 
     def _execute(self, platform: bytes, instruction: Instruction, place: int, settled: set[bytes]) -> None:

@@ -10,15 +10,37 @@ from fenzhang.chain.errors import RpcError
 from fenzhang.chain.node import BlockTag, NodeClient
 from fenzhang.chain.signer import recover
 from fenzhang.chain.wallets import WalletQuestion
+from fenzhang.domain.records import ParticipantStatus
+from fenzhang.domain.world import NO_AUTHORITY, World
 
 
 @dataclass(frozen=True, slots=True)
 class _Question:
-    """What a contract account is asked with `gas` at most: by `registry` for SplitLedger, or (None) by the RuleBook."""
+    """What a contract account is asked, `gas` at most: by `registry` for SplitLedger, or (None) by another contract."""
 
     asked: WalletQuestion
     registry: bytes | None
     gas: int
+
+
+async def is_partys(  # noqa: PLR0917 -- what is asked, of whom, and where
+    checker: SignatureChecker,
+    world: World,
+    party: bytes,
+    digest: bytes,
+    signature: bytes | None,
+    at: Transaction,
+) -> bool:
+    """Whether a change outside the ledger was its party's to sign, ACTIVE, and signed by it.
+
+    `signature` is None where calldata does not show it, which was reported as not verifiable; then it is believed.
+    """
+    authority = world.authority_of(party)
+    if world.status_of(party) is not ParticipantStatus.ACTIVE or authority == NO_AUTHORITY:
+        return False
+    if signature is None:
+        return True
+    return await checker.is_valid(WalletQuestion(authority, digest, signature), at, taken=True)
 
 
 @dataclass(slots=True)
@@ -33,7 +55,7 @@ class SignatureChecker:
     async def is_valid(
         self, asked: WalletQuestion, at: Transaction, *, registry: bytes | None = None, taken: bool
     ) -> bool:
-        """Whether a signature was its signer's when `at` brought it to SplitLedger (with `registry`) or to RuleBook.
+        """Whether a signature was its signer's when `at` brought it to SplitLedger (with `registry`) or elsewhere.
 
         `taken` is what the chain made of it. A contract account may change its mind within a block or be gone from
         the node's memory; where that leaves both answers possible, it is the chain's.

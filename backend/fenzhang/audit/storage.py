@@ -16,6 +16,7 @@ from fenzhang.chain.abi import currency_bytes, currency_text, role_text
 from fenzhang.chain.codec import legs_from_values
 from fenzhang.chain.evidence import held_of_slot, verify_proof
 from fenzhang.chain.schedules import entries_from_values
+from fenzhang.domain.conditions import ConditionState
 from fenzhang.domain.records import NOTHING, ParticipantStatus, RuleState
 from fenzhang.domain.rules import RuleTerms, roles_of
 from fenzhang.domain.schedules import SCHEDULE
@@ -63,6 +64,7 @@ class StorageCheck:
         await self._consents()
         await self._heirs()
         await self._freezes()
+        await self._conditions()
         await self._rules()
         await self._roles()
 
@@ -286,19 +288,19 @@ class StorageCheck:
     async def _freezes(self) -> None:
         world = self.model.world
         asked: tuple[tuple[str, list[tuple[bytes, ...]]], ...] = (
-            ("SplitLedger", sorted(self.model.freezes_seen)),
+            ("Conditions", sorted(self.model.freezes_seen)),
             ("ParticipantRegistry", [(each,) for each in sorted(self.model.participant_freezes_seen)]),
         )
         for contract, ids in asked:
             for key, (guardian, reason) in await self.state.ask(contract, "freezeOf", ids):
                 known = (
                     world.frozen_orders.get((key[0], key[1]))
-                    if contract == "SplitLedger"
+                    if contract == "Conditions"
                     else world.frozen_participants.get(key[0])
                 )
                 found = Freeze(guardian, role_text(reason)) if any(guardian) else None
                 if found != known:
-                    where = "order" if contract == "SplitLedger" else "participant"
+                    where = "order" if contract == "Conditions" else "participant"
                     self._differs(
                         Code.FREEZE, f"who froze {where} 0x{key[0].hex()}", known, found, **{where: key[0]}
                     )
@@ -313,9 +315,29 @@ class StorageCheck:
             if found != (participant in frozen):
                 what = f"whether participant 0x{participant.hex()} is frozen"
                 self._differs(Code.FREEZE, what, not found, found, participant=participant)
-        counted = await self.state.one("ParticipantRegistry", "frozenCount")
-        if counted is not None and counted[0] != len(frozen):
-            self._differs(Code.FREEZE, "how many participants are frozen", len(frozen), counted[0])
+        counts = (
+            ("ParticipantRegistry", "participants", len(frozen)),
+            ("Conditions", "orders and splits", len(self.model.world.frozen_orders)),
+        )
+        for contract, what, expected in counts:
+            counted = await self.state.one(contract, "frozenCount")
+            if counted is not None and counted[0] != expected:
+                self._differs(Code.FREEZE, f"how many {what} are frozen", expected, counted[0])
+
+    async def _conditions(self) -> None:
+        conditions = self.model.world.conditions
+        for key, (*found, state) in await self.state.ask("Conditions", "conditionOf", list(conditions)):
+            known = conditions[key]
+            expected = (known.needed, known.deadline, known.confirmer, known.count, known.confirmed)
+            reached = state == ConditionState.REACHED
+            if (*found, reached) != (*expected, known.is_complete):
+                self._differs(
+                    Code.CONDITION,
+                    f"condition 0x{key[1].hex()}",
+                    known,
+                    (*found, state),
+                    participant=key[0],
+                )
 
     async def _rules(self) -> None:
         rules = self.model.world.rules

@@ -227,6 +227,36 @@ def decode_retirement(calldata: bytes) -> SentRetirement:
     return SentRetirement(arguments.raw(0), arguments.raw(1), arguments.blob(2))
 
 
+@dataclass(frozen=True, slots=True)
+class SentCondition:
+    """A condition as it was sent to be opened: its fields in their order, and the platform's signature."""
+
+    terms: tuple[bytes, bytes, int, int, bytes]
+    signature: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class SentConfirmation:
+    """The confirmation of a condition as it was sent."""
+
+    platform: bytes
+    condition_id: bytes
+    signature: bytes
+
+
+def decode_condition(calldata: bytes) -> SentCondition:
+    """The arguments of Conditions' `open`. Raises Undecodable."""
+    sent = arguments_of(calldata, selector_of("Conditions", "open"), "open")
+    terms = (sent.raw(0), sent.raw(1), sent.uint(2, 32), sent.uint(3, 64), sent.raw(4))
+    return SentCondition(terms, sent.blob(5))
+
+
+def decode_confirmation(calldata: bytes) -> SentConfirmation:
+    """The arguments of Conditions' `confirm`. Raises Undecodable."""
+    sent = arguments_of(calldata, selector_of("Conditions", "confirm"), "confirm")
+    return SentConfirmation(sent.raw(0), sent.raw(1), sent.blob(2))
+
+
 def read_legs(reader: Reader, slot: int) -> tuple[Leg, ...]:
     """The Leg[] at `slot`. Raises Undecodable."""
     length, body = reader.array(slot, element_words=_LEG_WORDS)

@@ -21,7 +21,13 @@ from fenzhang.chain.keystore import refuse_dev_key
 from fenzhang.chain.node import NodeClient
 from fenzhang.chain.signer import LocalKey
 from fenzhang.chain.steps import Progress, StepRunner
-from fenzhang.chain.views import ATTESTOR_ROLE, GUARDIAN_ROLE, REGISTRAR_ROLE, RULE_APPROVER_ROLE
+from fenzhang.chain.views import (
+    ATTESTOR_ROLE,
+    GUARDIAN_ROLE,
+    LEDGER_ROLE,
+    REGISTRAR_ROLE,
+    RULE_APPROVER_ROLE,
+)
 from fenzhang.domain.money import CURRENCIES
 
 REGISTRAR_FUNCTIONS = (
@@ -40,14 +46,17 @@ APPROVER_FUNCTIONS = ("approve",)
 GUARDIAN_FUNCTIONS = {
     "RuleBook": ("veto",),
     "ParticipantRegistry": ("setMaxShareOut", "setFrozen", "nameHeir"),
-    "SplitLedger": ("setFrozen",),
+    "Conditions": ("setFrozen",),
 }
 """Functions of each contract for the guardian."""
+LEDGER_FUNCTIONS = ("join",)
+"""Functions of Conditions for the SplitLedger."""
 ROLE_LABELS = {
     REGISTRAR_ROLE: "registrar",
     RULE_APPROVER_ROLE: "rule-approver",
     ATTESTOR_ROLE: "attestor",
     GUARDIAN_ROLE: "guardian",
+    LEDGER_ROLE: "ledger",
 }
 CURRENCY_CHUNK = 60
 """Currencies opened in one transaction: about 25,000 gas each."""
@@ -164,10 +173,12 @@ async def _create_contracts(runner: StepRunner, admin: LocalKey) -> dict[str, by
         "AccessManager": lambda: (admin.address,),
         "ParticipantRegistry": lambda: (addresses["AccessManager"],),
         "RuleBook": lambda: (addresses["AccessManager"], addresses["ParticipantRegistry"]),
+        "Conditions": lambda: (addresses["AccessManager"], addresses["ParticipantRegistry"]),
         "SplitLedger": lambda: (
             addresses["AccessManager"],
             addresses["ParticipantRegistry"],
             addresses["RuleBook"],
+            addresses["Conditions"],
         ),
         "LedgerView": lambda: (addresses["SplitLedger"],),
     }
@@ -204,11 +215,14 @@ def _role_calls(plan: DeployPlan, addresses: dict[str, bytes]) -> list[bytes]:
     manager = "AccessManager"
     registrar = [selector_of("ParticipantRegistry", function) for function in REGISTRAR_FUNCTIONS]
     approver = [selector_of("RuleBook", function) for function in APPROVER_FUNCTIONS]
+    joining = [selector_of("Conditions", function) for function in LEDGER_FUNCTIONS]
     registry, rules = addresses["ParticipantRegistry"], addresses["RuleBook"]
     return [
         *(encode_call(manager, "labelRole", role, label) for role, label in ROLE_LABELS.items()),
         encode_call(manager, "setTargetFunctionRole", registry, registrar, REGISTRAR_ROLE),
         encode_call(manager, "setTargetFunctionRole", rules, approver, RULE_APPROVER_ROLE),
+        encode_call(manager, "setTargetFunctionRole", addresses["Conditions"], joining, LEDGER_ROLE),
+        encode_call(manager, "grantRole", LEDGER_ROLE, addresses["SplitLedger"], 0),
         *(
             encode_call(
                 manager,
@@ -241,6 +255,7 @@ async def _describe(
         access_manager=addresses["AccessManager"],
         participant_registry=addresses["ParticipantRegistry"],
         rule_book=addresses["RuleBook"],
+        conditions=addresses["Conditions"],
         split_ledger=addresses["SplitLedger"],
         ledger_view=addresses["LedgerView"],
         code_hashes=hashes,

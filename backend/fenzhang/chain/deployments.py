@@ -12,7 +12,7 @@ from typing import Any
 import orjson
 
 from fenzhang.chain.answers import address_of, hash_of
-from fenzhang.chain.eip712 import SigningDomain, rule_book_domain, split_ledger_domain
+from fenzhang.chain.eip712 import SigningDomain, conditions_domain, rule_book_domain, split_ledger_domain
 from fenzhang.chain.errors import DeploymentInvalid, DeploymentMismatch
 from fenzhang.chain.keccak import keccak
 from fenzhang.chain.node import NodeClient
@@ -24,6 +24,7 @@ _FIELDS = {
     "AccessManager": "access_manager",
     "ParticipantRegistry": "participant_registry",
     "RuleBook": "rule_book",
+    "Conditions": "conditions",
     "SplitLedger": "split_ledger",
     "LedgerView": "ledger_view",
 }
@@ -42,6 +43,7 @@ class Deployment:
     access_manager: bytes
     participant_registry: bytes
     rule_book: bytes
+    conditions: bytes
     split_ledger: bytes
     ledger_view: bytes
     code_hashes: Mapping[str, bytes]
@@ -64,6 +66,10 @@ class Deployment:
     def rule_domain(self) -> SigningDomain:
         """What rule proposals and retirements are signed for."""
         return rule_book_domain(self.chain_id, self.rule_book)
+
+    def condition_domain(self) -> SigningDomain:
+        """What conditions and their confirmations are signed for."""
+        return conditions_domain(self.chain_id, self.conditions)
 
 
 def deployment_path(chain_id: int, folder: Path = DEPLOYMENTS_FOLDER) -> Path:

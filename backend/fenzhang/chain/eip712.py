@@ -38,6 +38,10 @@ RULE_PROPOSAL_TYPE = (
     "RuleTerms terms)" + LEG_TYPE + RULE_TERMS_TYPE
 )
 RULE_RETIREMENT_TYPE = "RuleRetirement(bytes32 platform,bytes32 ruleId)"
+CONDITION_TYPE = (
+    "Condition(bytes32 platform,bytes32 conditionId,uint32 needed,uint64 deadline,bytes32 confirmer)"
+)
+CONFIRMATION_TYPE = "Confirmation(bytes32 platform,bytes32 conditionId)"
 
 _DOMAIN_HASH = keccak(DOMAIN_TYPE.encode())
 _CAPTURE_HASH = keccak(CAPTURE_TYPE.encode())
@@ -48,10 +52,13 @@ _LEG_HASH = keccak(LEG_TYPE.encode())
 _RULE_TERMS_HASH = keccak(RULE_TERMS_TYPE.encode())
 _RULE_PROPOSAL_HASH = keccak(RULE_PROPOSAL_TYPE.encode())
 _RULE_RETIREMENT_HASH = keccak(RULE_RETIREMENT_TYPE.encode())
+_CONDITION_HASH = keccak(CONDITION_TYPE.encode())
+_CONFIRMATION_HASH = keccak(CONFIRMATION_TYPE.encode())
 _EMPTY_HASH = keccak(b"")
 
 LEDGER_NAME = "fenzhang SplitLedger"
 RULE_BOOK_NAME = "fenzhang RuleBook"
+CONDITIONS_NAME = "fenzhang Conditions"
 DOMAIN_VERSION = "1"
 
 
@@ -86,6 +93,11 @@ def split_ledger_domain(chain_id: int, address: bytes) -> SigningDomain:
 def rule_book_domain(chain_id: int, address: bytes) -> SigningDomain:
     """Domain of rule proposals and retirements: RuleBook at `address` (20 bytes)."""
     return SigningDomain(RULE_BOOK_NAME, chain_id, address)
+
+
+def conditions_domain(chain_id: int, address: bytes) -> SigningDomain:
+    """Domain of conditions and confirmations: Conditions at `address` (20 bytes)."""
+    return SigningDomain(CONDITIONS_NAME, chain_id, address)
 
 
 def capture_hash(capture: Capture) -> bytes:
@@ -215,6 +227,19 @@ def proposal_digest(  # noqa: PLR0917 -- the fields of RuleProposal in its order
 ) -> bytes:
     """What the platform's authority signs to propose a rule version."""
     return domain.digest(proposal_hash(platform, rule_id, version, effective_from, legs, terms))
+
+
+def condition_digest(  # noqa: PLR0917 -- the fields of Condition in its order
+    domain: SigningDomain, platform: bytes, condition_id: bytes, needed: int, deadline: int, confirmer: bytes
+) -> bytes:
+    """What the platform's authority signs to open a condition."""
+    head = _CONDITION_HASH + platform + condition_id
+    return domain.digest(keccak(head + word(needed) + word(deadline) + confirmer))
+
+
+def confirmation_digest(domain: SigningDomain, platform: bytes, condition_id: bytes) -> bytes:
+    """What the confirmer's authority signs to confirm a condition."""
+    return domain.digest(keccak(_CONFIRMATION_HASH + platform + condition_id))
 
 
 def retirement_digest(domain: SigningDomain, platform: bytes, rule_id: bytes) -> bytes:

@@ -19,6 +19,11 @@ from fenzhang.chain.eventtypes import (
     AuthorizationRejected,
     AuthorizationSkipped,
     BatchSealed,
+    ConditionConfirmed,
+    ConditionEvent,
+    ConditionJoined,
+    ConditionOpened,
+    ConditionReached,
     ConsentChanged,
     CurrencyChanged,
     Event,
@@ -59,6 +64,11 @@ __all__ = [
     "AuthorizationRejected",
     "AuthorizationSkipped",
     "BatchSealed",
+    "ConditionConfirmed",
+    "ConditionEvent",
+    "ConditionJoined",
+    "ConditionOpened",
+    "ConditionReached",
     "ConsentChanged",
     "CurrencyChanged",
     "Event",
@@ -210,6 +220,19 @@ _EVENTS: dict[str, dict[str, _Decoder]] = {
         "ApprovalLockChanged(uint64)": lambda at, _, d: ApprovalLockChanged(at, d.uint(0, 64)),
         "RuleRetired(bytes32,bytes32)": lambda at, t, _: RuleRetired(at, t.raw(1), t.raw(2)),
     },
+    "Conditions": {
+        "ConditionOpened(bytes32,bytes32,uint32,uint64,bytes32)": lambda at, t, d: ConditionOpened(
+            at, t.raw(1), t.raw(2), d.uint(0, 32), d.uint(1, 64), t.raw(3)
+        ),
+        "ConditionJoined(bytes32,bytes32,bytes32,uint32)": lambda at, t, d: ConditionJoined(
+            at, t.raw(1), t.raw(2), t.raw(3), d.uint(0, 32)
+        ),
+        "ConditionConfirmed(bytes32,bytes32)": lambda at, t, _: ConditionConfirmed(at, t.raw(1), t.raw(2)),
+        "ConditionReached(bytes32,bytes32)": lambda at, t, _: ConditionReached(at, t.raw(1), t.raw(2)),
+        "FreezeChanged(bytes32,bytes32,address,bool,bytes32)": lambda at, t, d: FreezeChanged(
+            at, t.raw(1), t.raw(2), t.address(3), d.flag(0), role_text(d.raw(1))
+        ),
+    },
     "SplitLedger": {
         "OrderTerms(bytes32,uint64,uint64,bytes32,bytes32)": lambda at, t, d: OrderTerms(
             at, t.raw(1), d.uint(0, 64), d.uint(1, 64), d.raw(2), d.raw(3)
@@ -220,9 +243,6 @@ _EVENTS: dict[str, dict[str, _Decoder]] = {
         ),
         "OrderReleased(bytes32,bytes32,bytes32,uint96)": lambda at, t, d: OrderReleased(
             at, t.raw(1), t.raw(2), d.raw(0), d.uint(1, 96)
-        ),
-        "FreezeChanged(bytes32,bytes32,address,bool,bytes32)": lambda at, t, d: FreezeChanged(
-            at, t.raw(1), t.raw(2), t.address(3), d.flag(0), role_text(d.raw(1))
         ),
         "ExpiryPassedOver(bytes32,bytes)": lambda at, t, d: ExpiryPassedOver(at, t.raw(1), d.blob(0)),
         "SplitReturned(bytes32,bytes32,bytes32,uint96,(bytes32,uint96)[])": lambda at, t, d: SplitReturned(

@@ -272,6 +272,11 @@ class OrderRefunded:
     from_held: int
     takes: tuple[Allocation, ...]
 
+    @property
+    def by_expiry(self) -> bool:
+        """Whether it was refunded because its condition was missed, and not by its platform's instruction."""
+        return self.refund_id == self.order_id
+
 
 @dataclass(frozen=True, slots=True)
 class InstructionRejected:
@@ -299,13 +304,57 @@ class AuthorizationRejected:
 
 @dataclass(frozen=True, slots=True)
 class AuthorizationSkipped:
-    """An authorization was passed over because the witness of `order_id` did not match; it stays valid."""
+    """An authorization was passed over because the witness of `order_id` did not match, or its condition is open.
+
+    It stays valid.
+    """
 
     at: LogPosition
     signer: bytes
     digest: bytes
     nonce: int
     order_id: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class ConditionOpened:
+    """A platform opened a condition. `confirmer` is 32 zero bytes for nobody."""
+
+    at: LogPosition
+    platform: bytes
+    condition_id: bytes
+    needed: int
+    deadline: int
+    confirmer: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class ConditionJoined:
+    """An order was captured in time, the `count`-th one of the condition. Its capture follows."""
+
+    at: LogPosition
+    platform: bytes
+    condition_id: bytes
+    order_id: bytes
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class ConditionConfirmed:
+    """The confirmer of a condition confirmed it."""
+
+    at: LogPosition
+    platform: bytes
+    condition_id: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class ConditionReached:
+    """A condition is reached, for ever."""
+
+    at: LogPosition
+    platform: bytes
+    condition_id: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -400,7 +449,6 @@ LedgerEvent = (
     | OrderSplit
     | OrderReleased
     | ExpiryPassedOver
-    | FreezeChanged
     | SplitReturned
     | OrderRefunded
     | InstructionRejected
@@ -411,8 +459,12 @@ LedgerEvent = (
     | CurrencyChanged
 )
 """Events of SplitLedger."""
+ConditionEvent = ConditionOpened | ConditionJoined | ConditionConfirmed | ConditionReached
+"""Events of Conditions about conditions."""
 Event = (
     LedgerEvent
+    | ConditionEvent
+    | FreezeChanged
     | ParticipantEnrolled
     | ParticipantStatusChanged
     | AuthorityRotated

@@ -16,9 +16,8 @@ from fenzhang.domain.records import Capture, PastRecord, RecordKind
 ZERO_HEAD = bytes(32)
 """Head of an order that has only been captured."""
 HELD_BITS = 96
-"""Low bits of an order's slot that carry the held amount, and in the highest of them whether the order is frozen."""
-_FROZEN = 1 << HELD_BITS - 1
-_HELD_MASK = _FROZEN - 1
+"""Low bits of an order's slot that carry the held amount."""
+_HELD_MASK = (1 << HELD_BITS) - 1
 _COMMITMENT_MASK = (1 << 160) - 1
 _OFFSET_1 = word(0x20)
 _OFFSET_2 = word(0x40)
@@ -103,20 +102,15 @@ def fold_past(order_id: bytes, capture: Capture, past: Sequence[PastRecord]) -> 
     return head
 
 
-def order_slot(captured: bytes, head: bytes, held: int, *, frozen: bool = False) -> int:
-    """The storage slot of an order: commitment to capture hash `captured` and `head`, whether frozen, held amount."""
+def order_slot(captured: bytes, head: bytes, held: int) -> int:
+    """The storage slot of an order: commitment to capture hash `captured` and `head`, and held amount."""
     commitment = int.from_bytes(keccak(captured + head), "big") & _COMMITMENT_MASK
-    return commitment << HELD_BITS | frozen * _FROZEN | held
+    return commitment << HELD_BITS | held
 
 
 def held_of_slot(slot: int) -> int:
     """Held amount in an order's slot."""
     return slot & _HELD_MASK
-
-
-def is_frozen_slot(slot: int) -> bool:
-    """Whether an order's slot says that it is frozen."""
-    return bool(slot & _FROZEN)
 
 
 def _node(left: bytes, right: bytes) -> bytes:

@@ -63,13 +63,26 @@ def set_consent_call(recipient: bytes, platform: bytes, *, granted: bool) -> byt
 
 
 def set_order_frozen_call(order_id: bytes, split_id: bytes, reason: str, *, frozen: bool) -> bytes:
-    """SplitLedger.setFrozen of an order (`split_id` zero) or a split of it, a guardian's."""
-    return encode_call("SplitLedger", "setFrozen", order_id, split_id, frozen, role_bytes(reason))
+    """Conditions.setFrozen of an order (`split_id` zero) or a split of it, a guardian's."""
+    return encode_call("Conditions", "setFrozen", order_id, split_id, frozen, role_bytes(reason))
 
 
 def set_participant_frozen_call(participant: bytes, reason: str, *, frozen: bool) -> bytes:
     """ParticipantRegistry.setFrozen, a guardian's."""
     return encode_call("ParticipantRegistry", "setFrozen", participant, frozen, role_bytes(reason))
+
+
+def open_condition_call(  # noqa: PLR0917 -- the fields of Condition in its order
+    platform: bytes, condition_id: bytes, needed: int, deadline: int, confirmer: bytes, signature: bytes
+) -> bytes:
+    """Conditions.open; anyone may send it. `deadline` is Unix seconds, `confirmer` 32 zero bytes for nobody."""
+    condition = (platform, condition_id, needed, deadline, confirmer)
+    return encode_call("Conditions", "open", condition, signature)
+
+
+def confirm_condition_call(platform: bytes, condition_id: bytes, signature: bytes) -> bytes:
+    """Conditions.confirm; anyone may send it."""
+    return encode_call("Conditions", "confirm", platform, condition_id, signature)
 
 
 def set_max_share_out_call(platform: bytes, max_share_out: int) -> bytes:

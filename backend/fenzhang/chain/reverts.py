@@ -24,7 +24,14 @@ from fenzhang.chain.keccak import keccak
 from fenzhang.domain.errors import REJECTIONS, FenzhangError, Rejection
 from fenzhang.domain.records import RuleState
 
-CONTRACTS = ("AccessManager", "ParticipantRegistry", "RuleBook", "SplitLedger", "LedgerView")
+CONTRACTS = (
+    "AccessManager",
+    "ParticipantRegistry",
+    "RuleBook",
+    "Conditions",
+    "SplitLedger",
+    "LedgerView",
+)
 """The deployed contracts, in order of deployment."""
 
 _TYPES: dict[str, tuple[str, ...]] = {
@@ -57,6 +64,9 @@ _TYPES: dict[str, tuple[str, ...]] = {
     "SplitLedger_NothingHeld": ("bytes32",),
     "SplitLedger_OnHold": ("bytes32", "uint64"),
     "SplitLedger_OrderExpired": ("bytes32", "uint64"),
+    "SplitLedger_UnknownCondition": ("bytes32",),
+    "SplitLedger_ConditionOpen": ("bytes32", "bytes32"),
+    "SplitLedger_ConditionMissed": ("bytes32", "bytes32"),
     "SplitLedger_OrderFrozen": ("bytes32",),
     "SplitLedger_SplitFrozen": ("bytes32", "bytes32"),
     "SplitLedger_ParticipantFrozen": ("bytes32",),

@@ -12,6 +12,7 @@ from fenzhang.chain.deployments import Deployment
 from fenzhang.chain.errors import RpcError
 from fenzhang.chain.node import BlockTag, NodeClient
 from fenzhang.chain.schedules import entries_from_values
+from fenzhang.domain.conditions import Condition
 from fenzhang.domain.errors import FenzhangError
 from fenzhang.domain.records import ParticipantStatus, RuleState
 from fenzhang.domain.rules import Leg, RuleTerms
@@ -24,6 +25,8 @@ ATTESTOR_ROLE = 3
 REGISTRAR_ROLE = 1
 RULE_APPROVER_ROLE = 2
 GUARDIAN_ROLE = 4
+LEDGER_ROLE = 5
+"""The SplitLedger's, for what it tells Conditions."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,6 +198,16 @@ class ChainView:
         """Status of a recipient, and whether it agreed to receive from `platform`."""
         status, consented = await self._call("ParticipantRegistry", "standing", recipient, platform)
         return ParticipantStatus(status), bool(consented)
+
+    # -------------------------------------------------------------------------- Conditions
+
+    async def conditions_of(self, keys: Sequence[tuple[bytes, bytes]]) -> list[Condition]:
+        """Conditions by platform and id; one that was never opened has no deadline."""
+        results = await self._calls("Conditions", "conditionOf", keys)
+        return [
+            Condition(needed, deadline, confirmer, count, confirmed)
+            for needed, deadline, confirmer, count, confirmed, _ in results
+        ]
 
     # -------------------------------------------------------------------------- RuleBook
 

@@ -40,10 +40,12 @@ from fenzhang.client.ledger import (
 from fenzhang.client.levels import Level, Levels, Rung
 from fenzhang.client.models import (
     Completion,
+    ConditionView,
     FreezeView,
     FrozenThing,
     Instruction,
     InstructionType,
+    NewCondition,
     NewFreeze,
     NewInstruction,
     NewOrder,
@@ -70,6 +72,7 @@ __all__ = [
     "AsyncClient",
     "Client",
     "Completion",
+    "ConditionView",
     "Conflict",
     "Credentials",
     "Debt",
@@ -85,6 +88,7 @@ __all__ = [
     "InvalidRequest",
     "Level",
     "Levels",
+    "NewCondition",
     "NewEntry",
     "NewFreeze",
     "NewInstruction",

@@ -34,6 +34,8 @@ class InstructionType(StrEnum):
     UNFREEZE = "UNFREEZE"
     CONSENT = "CONSENT"
     CAP = "CAP"
+    CONDITION = "CONDITION"
+    CONFIRMATION = "CONFIRMATION"
     CLOSE = "CLOSE"
     HEIR = "HEIR"
     RESOLVE = "RESOLVE"
@@ -65,7 +67,8 @@ class NewOrder:
     """Capture an order. `rule_version` None takes the version in force; `bindings` is participant by role.
 
     `facts` are what the platform's schedule looks at; it says by which rule, so then `out_rule_no` may be left out.
-    Nothing may be done on it before `hold_until`; what it holds at `expires_at` is released to the merchant.
+    Nothing may be done on it before `hold_until`; what it holds at `expires_at` is released to the merchant. It is not
+    split or released before the condition `condition_no` is reached, and refunded if that is missed.
     """
 
     type: ClassVar[InstructionType] = InstructionType.CAPTURE
@@ -79,6 +82,7 @@ class NewOrder:
     rule_version: int | None = None
     hold_until: int | None = None
     expires_at: int | None = None
+    condition_no: str | None = None
     facts: Facts = NO_FACTS
 
     @property
@@ -186,6 +190,16 @@ class NewFreeze:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class NewCondition:
+    """Open a condition: `needed` captured orders, the confirmation of `confirmer`, or both, until `deadline`."""
+
+    out_condition_no: str
+    deadline: int
+    needed: int = 0
+    confirmer: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class NewRule:
     """Propose a rule version. `legs` name fixed recipients by reference in `recipients` (leg index to reference).
 
@@ -287,7 +301,10 @@ class SelectedEntry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Instruction:
-    """A write as it stands. `from_held` of a settled refund is what its order held, `allocations` what leaves gave."""
+    """A write as it stands. `from_held` of a settled refund is what its order held, `allocations` what leaves gave.
+
+    `waits_for` is the open condition that keeps a split or release from being sent.
+    """
 
     type: InstructionType
     id: str
@@ -305,11 +322,13 @@ class Instruction:
     out_participant_no: str | None = None
     out_rule_no: str | None = None
     out_request_no: str | None = None
+    out_condition_no: str | None = None
     amount: int | None = None
     currency: str | None = None
     from_held: int | None = None
     allocations: tuple[LeafAllocation, ...] | None = None
     frozen: FreezeView | None = None
+    waits_for: str | None = None
     rule_version: int | None = None
     schedule: SelectedEntry | None = None
 
@@ -329,9 +348,38 @@ class Instruction:
                 own = self.out_refund_no
             case InstructionType.ENROLL:
                 own = self.out_participant_no
+            case InstructionType.CONDITION:
+                own = self.out_condition_no
             case _:
                 own = self.out_request_no
         return own or ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConditionView:
+    """A condition: `state` is OPEN, REACHED or MISSED, and UNKNOWN while it is not on the chain.
+
+    `count` is how many orders were captured in time; `confirmer` a reference or 0x id. `opening` is the write.
+    """
+
+    condition_id: str
+    platform_id: str
+    state: str
+    needed: int
+    deadline: int
+    count: int
+    confirmed: bool
+    out_condition_no: str | None = None
+    confirmer: str | None = None
+    opening: Instruction | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConditionPage:
+    """A page of conditions; `next` is the cursor of the next one, None on the last."""
+
+    conditions: tuple[ConditionView, ...]
+    next: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -371,6 +419,8 @@ class OrderView:
     hold_until: int | None = None
     expires_at: int | None = None
     released_by_expiry: int = 0
+    refunded_as_missed: int = 0
+    condition: ConditionView | None = None
     frozen: FreezeView | None = None
     facts: Mapping[str, str] = field(default_factory=dict)
     schedule: SelectedEntry | None = None

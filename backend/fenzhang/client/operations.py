@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 from fenzhang.client import models
 from fenzhang.client.changes import RuleDiff, WhatIf
+from fenzhang.client.conditions import ConditionOperations
 from fenzhang.client.errors import ApiError, ApiUnreachable, NotFound, UnexpectedAnswer, WaitTimeout
 from fenzhang.client.files import LONGEST_WAIT_S, FileOperations
 from fenzhang.client.flow import Flow
@@ -64,7 +65,14 @@ _PATHS = {
 }
 
 
-class Operations(FileOperations, FreezeOperations, LedgerOperations, ScheduleOperations, SuspenseOperations):
+class Operations(
+    ConditionOperations,
+    FileOperations,
+    FreezeOperations,
+    LedgerOperations,
+    ScheduleOperations,
+    SuspenseOperations,
+):
     """The API as flows over one session. `key` signs for a platform; without one its keystore key does."""
 
     def __init__(self, session: Session, key: PlatformKey | None = None) -> None:

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 from fenzhang.client.errors import ApiError, WrongNetwork
 from fenzhang.client.flow import Flow
 from fenzhang.client.models import (
+    ConditionView,
     InstructionType,
+    NewCondition,
     NewInstruction,
     NewOrder,
     NewRefund,
@@ -23,7 +25,7 @@ from fenzhang.client.models import (
 from fenzhang.client.signing import PlatformKey, Signer, default_deadline, with_recipients
 from fenzhang.domain import identifiers
 from fenzhang.domain.errors import InvalidInput
-from fenzhang.domain.records import Instruction, InstructionKind
+from fenzhang.domain.records import NOTHING, Instruction, InstructionKind
 
 if TYPE_CHECKING:
     from fenzhang.client.operations import Operations
@@ -73,6 +75,20 @@ class Signatures:
         effective_from = rule.effective_from or 0
         signature = signer.propose(rule.out_rule_no, rule.version, effective_from, legs, rule.terms)
         return {"version": rule.version, "effective_from": effective_from, "signature": signature}
+
+    def condition(self, wanted: NewCondition) -> Flow[str]:
+        """The signature of a condition."""
+        signer = yield from self._ready()
+        confirmer = NOTHING
+        if wanted.confirmer is not None:
+            confirmer = identifiers.parse_id("confirmer", wanted.confirmer)
+        return signer.open(wanted.out_condition_no, wanted.needed, wanted.deadline, confirmer)
+
+    def confirmation(self, found: ConditionView) -> Flow[str]:
+        """The signature of a condition's confirmation."""
+        signer = yield from self._ready()
+        platform = identifiers.parse_id("platform_id", found.platform_id)
+        return signer.confirm(platform, identifiers.parse_id("condition_id", found.condition_id))
 
     def schedule(self, schedule: NewSchedule) -> Flow[dict[str, Any]]:
         """What a signed proposal of a schedule has beside its entries. Raises InvalidInput when it names no version."""

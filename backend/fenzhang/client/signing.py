@@ -15,6 +15,9 @@ from typing import Any
 from fenzhang.chain.eip712 import (
     SigningDomain,
     authorization_digest,
+    condition_digest,
+    conditions_domain,
+    confirmation_digest,
     instruction_hash,
     proposal_digest,
     retirement_digest,
@@ -71,16 +74,19 @@ class Signer:
     platform: bytes
     ledger: SigningDomain
     rules: SigningDomain
+    conditions: SigningDomain
 
     @classmethod
     def on(cls, network: Network, key: LocalKey, platform: bytes) -> Signer:
         """A signer for the contracts of `network`."""
-        ledger, rules = (_address(network.contracts[name]) for name in ("SplitLedger", "RuleBook"))
+        names = ("SplitLedger", "RuleBook", "Conditions")
+        ledger, rules, conditions = (_address(network.contracts[name]) for name in names)
         return cls(
             key,
             platform,
             split_ledger_domain(network.chain_id, ledger),
             rule_book_domain(network.chain_id, rules),
+            conditions_domain(network.chain_id, conditions),
         )
 
     def authorize(self, instructions: Sequence[Instruction], deadline: int) -> dict[str, Any]:
@@ -98,6 +104,16 @@ class Signer:
         rule_id = identifiers.rule_id(self.platform, rule)
         digest = proposal_digest(self.rules, self.platform, rule_id, version, effective_from, legs, terms)
         return _hex(self.key.sign_digest(digest))
+
+    def open(self, condition: str, needed: int, deadline: int, confirmer: bytes) -> str:
+        """The signature of a condition of the platform; `confirmer` is an id, 32 zero bytes for nobody."""
+        condition_id = identifiers.condition_id(self.platform, condition)
+        terms = (self.platform, condition_id, needed, deadline, confirmer)
+        return _hex(self.key.sign_digest(condition_digest(self.conditions, *terms)))
+
+    def confirm(self, platform: bytes, condition_id: bytes) -> str:
+        """The signature of the confirmation of a platform's condition."""
+        return _hex(self.key.sign_digest(confirmation_digest(self.conditions, platform, condition_id)))
 
     def propose_schedule(self, version: int, effective_from: int, entries: Sequence[Entry]) -> str:
         """The signature of a proposal of a schedule."""

@@ -341,6 +341,30 @@ class OrderExpired(Rejection):
     fields = ("order_id", "expires_at")
 
 
+class UnknownCondition(Rejection):
+    """The platform has opened no such condition."""
+
+    code = "unknown_condition"
+    contract_error = "SplitLedger_UnknownCondition"
+    fields = ("condition",)
+
+
+class ConditionOpen(Rejection):
+    """The order's condition is neither reached nor missed. An authorization waits for it: the chain skips it."""
+
+    code = "condition_open"
+    contract_error = "SplitLedger_ConditionOpen"
+    fields = ("order_id", "condition")
+
+
+class ConditionMissed(Rejection):
+    """The order's condition was missed: what it holds is its buyer's."""
+
+    code = "condition_missed"
+    contract_error = "SplitLedger_ConditionMissed"
+    fields = ("order_id", "condition")
+
+
 class OrderFrozen(Rejection):
     """A guardian has frozen the order."""
 

@@ -68,6 +68,11 @@ def refund_id(platform: bytes, reference: str) -> bytes:
     return _derive("refund", platform, reference)
 
 
+def condition_id(platform: bytes, reference: str) -> bytes:
+    """On-chain id of a platform's condition."""
+    return _derive("condition", platform, reference)
+
+
 def _derive(kind: str, platform: bytes, reference: str) -> bytes:
     digest = sha256(b"fenzhang\0" + kind.encode() + b"\0" + platform + reference.encode("ascii")).digest()
     return digest[:_DRAWN].ljust(ID_SIZE, b"\0")

@@ -25,6 +25,11 @@ class InstructionKind(IntEnum):
         return self >= InstructionKind.RETURN
 
     @property
+    def needs_condition(self) -> bool:
+        """Whether it waits for the order's condition: it lets recipients or the merchant have what is held."""
+        return self <= InstructionKind.RELEASE
+
+    @property
     def record(self) -> RecordKind:
         """Kind of the record that it makes when it settles."""
         return RecordKind[self.name]

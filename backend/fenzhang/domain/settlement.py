@@ -22,9 +22,12 @@ from fenzhang.domain.allocation import (
     spread_takes,
     take_back,
 )
+from fenzhang.domain.conditions import ConditionState
 from fenzhang.domain.errors import (
     AmountAboveLimit,
     BindingCount,
+    ConditionMissed,
+    ConditionOpen,
     CurrencyNotEnabled,
     DeadlinePassed,
     EmptyAuthorization,
@@ -54,6 +57,7 @@ from fenzhang.domain.errors import (
     RuleNotInForce,
     RuleNotSelected,
     SplitFrozen,
+    UnknownCondition,
     UnknownOrder,
     UnknownSplit,
     ZeroAmount,
@@ -61,6 +65,7 @@ from fenzhang.domain.errors import (
 from fenzhang.domain.money import MAX_AMOUNT
 from fenzhang.domain.past import held_change, order_leaves, returnable
 from fenzhang.domain.records import (
+    NOTHING,
     Attestation,
     Authorization,
     Capture,
@@ -154,7 +159,7 @@ def settle_attestation(world: World, attestation: Attestation, now: int, *, sign
         except Rejection as rejection:
             decisions.append(rejection)
         else:
-            apply_capture(world, capture)
+            apply_capture(world, capture, now)
             decisions.append(outcome)
     return decisions
 
@@ -164,9 +169,11 @@ def settle_authorization(
 ) -> list[Decision]:
     """Carry out an authorization at `now` (Unix seconds): one decision per instruction.
 
-    Raises the Rejection of the authorization as a whole, and then nothing has changed.
+    Raises the Rejection of the authorization as a whole, ConditionOpen if it must wait; then nothing has changed.
     """
     check_authorization(world, authorization, now, signed=signed)
+    for instruction in authorization.instructions:
+        check_not_waiting(world, instruction, now)
     world.nonces.add((authorization.platform, authorization.nonce))
     settled: set[bytes] = set()
     decisions: list[Decision] = []
@@ -205,6 +212,8 @@ def decide_capture(world: World, capture: Capture, now: int) -> Outcome:
     _check_capture_parties(world, capture)
     if 0 < capture.expires_at <= capture.hold_until:
         raise HoldBeyondExpiry(capture.hold_until, capture.expires_at)
+    if capture.condition != NOTHING and world.condition_of(capture) is None:
+        raise UnknownCondition(capture.condition)
     return Outcome(RecordKind.CAPTURE, capture.amount)
 
 
@@ -225,8 +234,11 @@ def _check_capture_parties(world: World, capture: Capture) -> None:
             _check_consenting(world, bound, capture.platform)
 
 
-def apply_capture(world: World, capture: Capture) -> None:
-    """Change the world by a capture that was decided."""
+def apply_capture(world: World, capture: Capture, now: int) -> None:
+    """Change the world by a capture that was decided at `now` (Unix seconds)."""
+    condition = world.condition_of(capture)
+    if condition is not None:
+        condition.join(now)
     world.orders[capture.order_id] = Order(capture, capture.amount)
     totals = world.totals[capture.currency]
     totals.captured += capture.amount
@@ -260,17 +272,36 @@ def decide_instruction(
             return _decide_refund(world, order, instruction, first=first)
 
 
-def check_movable(world: World, capture: Capture, kind: InstructionKind, now: int) -> None:
-    """Raise the Rejection of an instruction of this kind on an order that is frozen, on hold or expired.
+def check_not_waiting(world: World, instruction: Instruction, now: int) -> None:
+    """Raise ConditionOpen for an instruction that waits for its order's condition: its authorization waits."""
+    order = world.orders.get(instruction.order_id)
+    if order is None or not instruction.kind.needs_condition:
+        return
+    if world.condition_state(order.capture, now) is ConditionState.OPEN:
+        raise ConditionOpen(instruction.order_id, order.capture.condition)
 
-    A hold does not keep a refund back: it is there for the buyer.
+
+def check_movable(world: World, capture: Capture, kind: InstructionKind, now: int) -> None:
+    """Raise the Rejection of an instruction of this kind on an order that is stopped, on hold or expired.
+
+    Neither a condition nor a hold keeps a refund back: it is there for the buyer.
     """
-    if world.is_frozen(capture.order_id):
-        raise OrderFrozen(capture.order_id)
+    _check_not_stopped(world, capture, now, conditional=kind.needs_condition)
     if capture.is_on_hold(now) and kind is not InstructionKind.REFUND:
         raise OnHold(capture.order_id, capture.hold_until)
     if kind is InstructionKind.SPLIT and capture.has_expired(now):
         raise OrderExpired(capture.order_id, capture.expires_at)
+
+
+def _check_not_stopped(world: World, capture: Capture, now: int, *, conditional: bool) -> None:
+    """IConditions.obstacle: a condition that is open, a freeze, a condition that was missed."""
+    state = world.condition_state(capture, now) if conditional else ConditionState.REACHED
+    if state is ConditionState.OPEN:
+        raise ConditionOpen(capture.order_id, capture.condition)
+    if world.is_frozen(capture.order_id):
+        raise OrderFrozen(capture.order_id)
+    if state is ConditionState.MISSED:
+        raise ConditionMissed(capture.order_id, capture.condition)
 
 
 def _decide_split(world: World, order: Order, instruction: Instruction) -> Outcome:
@@ -329,23 +360,28 @@ def _decide_release_of_held(world: World, order: Order) -> Outcome:
 
 
 def decide_expiry(world: World, order_id: bytes, now: int) -> Outcome:
-    """What anybody's wish to release an expired order records at `now` (Unix seconds).
+    """What anybody's wish to end an order records at `now` (Unix seconds).
 
-    Raises the Rejection for which the order is passed over.
+    That is a REFUND when its condition was missed, and else a RELEASE when it has expired. Raises the Rejection for
+    which the order is passed over.
     """
     order = world.orders.get(order_id)
     if order is None:
         raise UnknownOrder(order_id)
+    try:
+        _check_not_stopped(world, order.capture, now, conditional=True)
+    except ConditionMissed:
+        if order.held == 0:
+            raise NothingHeld(order_id) from None
+        return Outcome(RecordKind.REFUND, order.held)
     if not order.capture.has_expired(now):
         raise OrderNotExpired(order_id, order.capture.expires_at)
-    if world.is_frozen(order_id):
-        raise OrderFrozen(order_id)
     return _decide_release_of_held(world, order)
 
 
-def expiry_of(order_id: bytes) -> Instruction:
-    """The instruction that a release by expiry is recorded as: its id is the order's."""
-    return Instruction(InstructionKind.RELEASE, order_id, order_id)
+def expiry_of(order_id: bytes, outcome: Outcome) -> Instruction:
+    """The instruction that the end of an order by `expire` is recorded as: its id is the order's."""
+    return Instruction(InstructionKind[outcome.kind.name], order_id, order_id)
 
 
 def _decide_return(world: World, order: Order, instruction: Instruction, *, first: bool) -> Outcome:

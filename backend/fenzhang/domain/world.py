@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import dataclass, field
 
+from fenzhang.domain.conditions import Condition, ConditionState
 from fenzhang.domain.places import Places
-from fenzhang.domain.records import Capture, ParticipantStatus, PastRecord, RuleState
+from fenzhang.domain.records import NOTHING, Capture, ParticipantStatus, PastRecord, RuleState
 from fenzhang.domain.rules import NO_TERMS, Leg, RuleTerms, smaller_cap
 from fenzhang.domain.schedules import SCHEDULE, Entry, Selection, select
 
@@ -149,6 +150,8 @@ class World:
     frozen_orders: dict[tuple[bytes, bytes], Freeze] = field(default_factory=dict)
     """Orders, with 32 zero bytes, and splits: by order and split id."""
     frozen_participants: dict[bytes, Freeze] = field(default_factory=dict)
+    conditions: dict[tuple[bytes, bytes], Condition] = field(default_factory=dict)
+    """By platform and condition id."""
     heirs: dict[bytes, bytes] = field(default_factory=dict)
     """Who gets what waits for closed participants."""
 
@@ -175,6 +178,17 @@ class World:
     def is_frozen(self, order_id: bytes) -> bool:
         """Whether a guardian has frozen an order as a whole."""
         return (order_id, WHOLE_ORDER) in self.frozen_orders
+
+    def condition_of(self, capture: Capture) -> Condition | None:
+        """The condition that an order is captured with, if its platform has opened it."""
+        return self.conditions.get((capture.platform, capture.condition))
+
+    def condition_state(self, capture: Capture, now: int) -> ConditionState:
+        """State of an order's condition at `now` (Unix seconds); an order without one has reached it."""
+        if capture.condition == NOTHING:
+            return ConditionState.REACHED
+        found = self.condition_of(capture)
+        return ConditionState.UNKNOWN if found is None else found.state_at(now)
 
     def cap_of(self, capture: Capture) -> int:
         """The cap that splits of an order are under now: the smaller of its rule version's and its platform's.

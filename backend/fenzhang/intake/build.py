@@ -88,6 +88,7 @@ def _capture(snapshot: Snapshot, request: CaptureRequest) -> Capture:
         bindings=snapshot.bind(shape, request.bindings),
         hold_until=request.hold_until,
         expires_at=request.expires_at,
+        condition=_NOBODY if request.condition is None else snapshot.condition(request.condition),
         facts=facts,
     )
 

@@ -28,6 +28,13 @@ class UnknownOrderReference(Unknown):
     what = "order"
 
 
+class UnknownConditionReference(Unknown):
+    """The platform has no such condition."""
+
+    code = "unknown_condition"
+    what = "condition"
+
+
 class UnknownParticipant(Unknown):
     """The platform knows no such participant."""
 
@@ -303,6 +310,36 @@ class SplitFrozen(Conflict):
     code = "split_frozen"
 
 
+class ConditionNotOpened(Conflict):
+    """The condition is not on the chain yet, or was refused there."""
+
+    code = "condition_not_opened"
+
+
+class ConditionMissed(Conflict):
+    """The deadline of the condition passed before it was reached."""
+
+    code = "condition_missed"
+
+
+class NoConfirmer(Conflict):
+    """The condition only counts orders: there is nothing to confirm."""
+
+    code = "no_confirmer"
+
+
+class ConditionAlreadyConfirmed(Conflict):
+    """The condition has been confirmed."""
+
+    code = "already_confirmed"
+
+
+class ConfirmerCannotSign(Conflict):
+    """Who is to confirm is not active, or has no key that the chain knows."""
+
+    code = "confirmer_cannot_sign"
+
+
 class AlreadyFrozen(Conflict):
     """A guardian has frozen it already."""
 
@@ -391,6 +428,12 @@ class GivenOutOfBounds(InvalidInput):
     """A given amount is not within what the rule lets its leg take."""
 
     code = "given_out_of_bounds"
+
+
+class DeadlineNotAhead(InvalidInput):
+    """The deadline of the condition is not ahead."""
+
+    code = "deadline_passed"
 
 
 class HoldBeyondExpiry(InvalidInput):

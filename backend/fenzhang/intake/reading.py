@@ -10,8 +10,9 @@ from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from fenzhang.domain import identifiers
-from fenzhang.domain.records import RecordKind
+from fenzhang.domain.records import NOTHING, RecordKind
 from fenzhang.domain.suspense import suspense_id
+from fenzhang.intake.conditions import ConditionReading, condition_with_id
 from fenzhang.intake.errors import Unknown, UnknownInstruction, UnknownOrderReference, UnknownSplitReference
 from fenzhang.intake.freezes import freezes_of
 from fenzhang.intake.once import find
@@ -53,8 +54,11 @@ class OrderReading:
     """Sum of the settled amounts per kind, minor units."""
     expired: int
     """What of it was released by expiry, minor units."""
+    missed: int
+    """What of it was refunded because its condition was missed, minor units."""
     freezes: dict[bytes, list[Freeze]]
     """What is frozen of the order and its splits, by id."""
+    condition: ConditionReading | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,7 +205,7 @@ async def order_named(session: AsyncSession, platform_id: bytes, reference: str)
         raise UnknownOrderReference(reference)
     by_order = (
         Record.instruction_id == Record.order_id
-    )  # a release by expiry has the order's id, as a capture has
+    )  # what nobody instructed, a release or refund by `expire`, has the order's id, as a capture has
     query = (
         select(Record.kind, by_order, *half_sums(Record.amount))
         .where(Record.order_id == order_id, Record.canonical.is_(True))
@@ -218,8 +222,21 @@ async def order_named(session: AsyncSession, platform_id: bytes, reference: str)
         leaves=await leaves_of(session, instructions),
         totals={kind: sums.get((kind, False), 0) + sums.get((kind, True), 0) for kind in RecordKind},
         expired=sums.get((RecordKind.RELEASE, True), 0),
+        missed=sums.get((RecordKind.REFUND, True), 0),
         freezes=await freezes_of(session, [order_id, *(i.id for i in instructions)]),
+        condition=await _condition(session, platform_id, order, capture),
     )
+
+
+async def _condition(
+    session: AsyncSession, platform_id: bytes, order: Order | None, capture: Instruction | None
+) -> ConditionReading | None:
+    """What the order waits for, or waited."""
+    if order is not None:
+        found = order.condition_id or NOTHING
+    else:
+        found = NOTHING if capture is None else capture_from(capture.payload).condition
+    return None if found == NOTHING else await condition_with_id(session, platform_id, found)
 
 
 async def share_out_of(session: AsyncSession, order_id: bytes, merchant: bytes) -> int:

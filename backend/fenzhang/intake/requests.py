@@ -23,6 +23,7 @@ REFERENCE_FIELDS = {
     InstructionType.RETURN: "out_return_no",
     InstructionType.REFUND: "out_refund_no",
     InstructionType.ENROLL: "out_participant_no",
+    InstructionType.CONDITION: "out_condition_no",
 }
 """Name of the client's reference per type; the other types have `out_request_no`."""
 
@@ -54,7 +55,7 @@ class CaptureRequest:
     """Capture an order of `amount` minor units. `rule` None takes the one that the platform's schedule selects.
 
     `rule_version` None takes the version in force. `facts` are what the schedule looks at. `hold_until` and
-    `expires_at` are Unix seconds, 0 for none.
+    `expires_at` are Unix seconds, 0 for none. `condition` is the reference of what it waits for.
     """
 
     type: ClassVar[InstructionType] = InstructionType.CAPTURE
@@ -68,6 +69,7 @@ class CaptureRequest:
     bindings: Mapping[str, str] = field(default_factory=dict)
     hold_until: int = 0
     expires_at: int = 0
+    condition: str | None = None
     facts: Facts = NO_FACTS
 
     @property
@@ -88,6 +90,7 @@ class CaptureRequest:
             bindings=dict(self.bindings) or None,
             hold_until=self.hold_until or None,
             expires_at=self.expires_at or None,
+            condition_no=self.condition,
             facts=self.facts.stated() or None,
         )
 

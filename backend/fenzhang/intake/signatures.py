@@ -12,6 +12,7 @@ from fenzhang.chain.eip712 import (
     SigningDomain,
     attestation_digest,
     authorization_digest,
+    conditions_domain,
     rule_book_domain,
     split_ledger_domain,
 )
@@ -34,6 +35,12 @@ class Network:
     split_ledger: bytes
     rule_book: bytes
     participant_registry: bytes
+    conditions: bytes
+
+    @property
+    def condition_domain(self) -> SigningDomain:
+        """Domain of conditions and confirmations."""
+        return conditions_domain(self.chain_id, self.conditions)
 
     @property
     def ledger_domain(self) -> SigningDomain:
@@ -50,7 +57,7 @@ class Network:
 class ContractSignature:
     """A signature that is no ECDSA signature of its authority. If that is a contract (ERC-1271), it can be asked.
 
-    `registry` is the ParticipantRegistry that will ask for SplitLedger, None for a signature that is for the RuleBook.
+    `registry` is the ParticipantRegistry that will ask for SplitLedger, None for what another contract asks itself.
     """
 
     asked: WalletQuestion

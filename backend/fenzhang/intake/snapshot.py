@@ -12,17 +12,20 @@ from sqlalchemy import exists, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from fenzhang.domain import identifiers, records
+from fenzhang.domain.conditions import Condition, ConditionState
 from fenzhang.domain.records import Capture, ParticipantStatus
 from fenzhang.domain.rules import Leg, given_indices, leaf_indices, roles_of
 from fenzhang.domain.schedules import SCHEDULE, Entry, Selection
 from fenzhang.domain.schedules import select as select_entry
 from fenzhang.intake import rulestate
 from fenzhang.intake.errors import (
+    ConditionMissed,
     OrderNotCaptured,
     ParticipantNotActive,
     PlatformNotActive,
     RecipientNotConsented,
     RoleNotInRule,
+    UnknownConditionReference,
     UnknownOrderReference,
     UnknownParticipant,
     UnknownPlatform,
@@ -36,8 +39,9 @@ from fenzhang.intake.requests import (
     SplitRequest,
 )
 from fenzhang.intake.rows import InstructionRow, NewInstruction
-from fenzhang.store import payloads
+from fenzhang.store import payloads, tables
 from fenzhang.store.bulk import chunks
+from fenzhang.store.conditions import condition_of
 from fenzhang.store.orders import bindings_of
 from fenzhang.store.tables import (
     Block,
@@ -168,6 +172,8 @@ class Snapshot:
     orders: dict[bytes, OrderFacts] = field(default_factory=dict)
     frozen: dict[tuple[bytes, bytes], str] = field(default_factory=dict)
     """What a guardian has frozen, with the reason: by order, and order again or split."""
+    conditions: dict[bytes, Condition] = field(default_factory=dict)
+    """Those on the chain, by id."""
     _bound: dict[tuple[object, ...], tuple[bytes, ...]] = field(default_factory=dict)
     _usable: dict[tuple[str, int | None], RuleVersion] = field(default_factory=dict)
     _schedule: Schedule | None = None
@@ -296,6 +302,21 @@ class Snapshot:
             raise OrderNotCaptured("the capture of the order was rejected", reference=reference)
         return facts
 
+    def condition(self, reference: str) -> bytes:
+        """Id of a condition that an order may join. Raises UnknownConditionReference or ConditionMissed."""
+        identifier = identifiers.condition_id(self.platform.id, reference)
+        found = self.conditions.get(identifier)
+        if found is None:
+            raise UnknownConditionReference(reference, "condition_no")
+        if found.state_at(self.block_time) is ConditionState.MISSED:
+            raise ConditionMissed(
+                f"condition {reference!r} was missed",
+                field="condition_no",
+                reference=reference,
+                deadline=found.deadline,
+            )
+        return identifier
+
     def split(self, reference: str) -> InstructionRow:
         """A split instruction. Raises UnknownSplitReference."""
         found = self.known.get((InstructionType.SPLIT, reference))
@@ -387,7 +408,18 @@ async def load(
         rule_ids.add(SCHEDULE)
     await load_rules(session, snapshot, rule_ids)
     await load_participants(session, snapshot, names)
+    named = {r.condition for r in requests if isinstance(r, CaptureRequest) and r.condition is not None}
+    await _load_conditions(session, snapshot, named)
     return snapshot
+
+
+async def _load_conditions(session: AsyncSession, snapshot: Snapshot, names: Iterable[str]) -> None:
+    platform = snapshot.platform.id
+    for name in names:
+        identifier = identifiers.condition_id(platform, name)
+        row = await session.get(tables.Condition, (identifier, platform))
+        if row is not None:
+            snapshot.conditions[identifier] = condition_of(row)
 
 
 async def load_rules(session: AsyncSession, snapshot: Snapshot, rule_ids: Iterable[bytes]) -> None:

@@ -18,6 +18,10 @@ from fenzhang.chain.abi import role_text
 from fenzhang.chain.events import (
     ApprovalLockChanged,
     AuthorityRotated,
+    ConditionConfirmed,
+    ConditionJoined,
+    ConditionOpened,
+    ConditionReached,
     ConsentChanged,
     MaxShareOutChanged,
     ParticipantEnrolled,
@@ -31,15 +35,18 @@ from fenzhang.chain.events import (
 )
 from fenzhang.chain.schedules import content_hash_of
 from fenzhang.chain.views import ChainView
+from fenzhang.domain.conditions import Condition
 from fenzhang.domain.identifiers import hex_id
 from fenzhang.domain.places import TOP
 from fenzhang.domain.records import ParticipantStatus, RuleState
 from fenzhang.domain.schedules import SCHEDULE
+from fenzhang.mirror.conditions import follow_conditions, look_up_conditions
 from fenzhang.mirror.freezes import follow_freezes
 from fenzhang.mirror.outcomes import Asked, Verdicts, instruction_columns
 from fenzhang.mirror.reading import GovernanceEvent
 from fenzhang.store import chainsettings, payloads
 from fenzhang.store.bulk import chunks, update_rows
+from fenzhang.store.conditions import Key
 from fenzhang.store.tables import (
     SCHEDULE_REFERENCE,
     TERMINAL_STATES,
@@ -62,6 +69,7 @@ async def follow(session: AsyncSession, events: Sequence[GovernanceEvent], verdi
     await _follow_participants(session, events)
     await _follow_rules(session, events)
     await follow_freezes(session, events)
+    await follow_conditions(session, events)
     await _settle(session, events, verdicts)
 
 
@@ -171,7 +179,9 @@ def _row_of(event: RuleProposed | RuleApproved | RuleVetoed) -> Update:
 
 
 async def _settle(session: AsyncSession, events: Sequence[GovernanceEvent], verdicts: Verdicts) -> None:
-    positions = {event.at.tx_hash: event.at for event in events}
+    # Orders join a condition where they are captured, and their transactions carry no request.
+    told = [event for event in events if not isinstance(event, ConditionJoined | ConditionReached)]
+    positions = {event.at.tx_hash: event.at for event in told}
     for chunk in chunks(sorted(positions)):
         # A governance instruction has a transaction of its own, so the transaction's event is its event.
         query = (
@@ -187,6 +197,27 @@ async def _settle(session: AsyncSession, events: Sequence[GovernanceEvent], verd
     for event in events:
         if isinstance(event, _Signed):
             await _settle_relayed(session, event, verdicts)
+        elif isinstance(event, ConditionOpened | ConditionConfirmed):
+            await _settle_condition(session, event, verdicts)
+
+
+async def _settle_condition(
+    session: AsyncSession, event: ConditionOpened | ConditionConfirmed, verdicts: Verdicts
+) -> None:
+    """Conditions and their confirmations are signed for: anybody may have brought them to the chain."""
+    is_opening = isinstance(event, ConditionOpened)
+    kind = InstructionType.CONDITION if is_opening else InstructionType.CONFIRMATION
+    query = instruction_columns().where(Instruction.id == event.condition_id, Instruction.type == kind.value)
+    for row in await session.execute(query):
+        asked = Asked._make(row)
+        if verdicts.state_of(asked) in TERMINAL_STATES or asked.platform_id != event.platform:
+            continue
+        if isinstance(event, ConditionOpened):
+            wanted = payloads.condition_opening_from(asked.payload)
+            terms = (wanted.needed, wanted.deadline, wanted.confirmer)
+            if terms != (event.needed, event.deadline, event.confirmer):
+                continue
+        verdicts.settle(asked, event.at)
 
 
 async def _settle_relayed(session: AsyncSession, event: _Signed, verdicts: Verdicts) -> None:
@@ -225,6 +256,8 @@ _GOVERNANCE = frozenset(
         InstructionType.VETO,
         InstructionType.FREEZE,
         InstructionType.UNFREEZE,
+        InstructionType.CONDITION,
+        InstructionType.CONFIRMATION,
     )
 )
 
@@ -239,6 +272,7 @@ class Standing:
     participants: list[dict[str, Any]]
     rules: list[tuple[bytes, bytes, int, dict[str, bool]]]
     approval_lock: int
+    conditions: dict[Key, Condition]
 
 
 async def look_up(session: AsyncSession, view: ChainView) -> Standing:
@@ -276,7 +310,8 @@ async def look_up(session: AsyncSession, view: ChainView) -> Standing:
             "retired": retired,
         }
         rules.append((rule.platform_id, rule.rule_id, rule.version, flags))
-    return Standing(participants, rules, await view.approval_lock())
+    conditions = await look_up_conditions(session, view)
+    return Standing(participants, rules, await view.approval_lock(), conditions)
 
 
 async def _state_of(view: ChainView, rule: RuleVersion) -> RuleState:

@@ -14,6 +14,11 @@ from fenzhang.chain.events import (
     AuthorityRotated,
     AuthorizationRejected,
     BatchSealed,
+    ConditionConfirmed,
+    ConditionEvent,
+    ConditionJoined,
+    ConditionOpened,
+    ConditionReached,
     ConsentChanged,
     Event,
     FreezeChanged,
@@ -72,10 +77,11 @@ GovernanceEvent = (
     | ApprovalLockChanged
     | FreezeChanged
     | ParticipantFreezeChanged
+    | ConditionEvent
     | HeirNamed
     | SuspenseResolved
 )
-"""Events that change who and what takes part."""
+"""Events that change who and what takes part, and what orders wait for."""
 
 
 @dataclass(slots=True)
@@ -183,6 +189,10 @@ class Reading:
                 | ApprovalLockChanged()
                 | FreezeChanged()
                 | ParticipantFreezeChanged()
+                | ConditionOpened()
+                | ConditionJoined()
+                | ConditionConfirmed()
+                | ConditionReached()
             ):
                 self.governance.append(event)
             case _:

@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from fenzhang.chain.node import NodeClient
 from fenzhang.ledger.posting import reverse_after
 from fenzhang.mirror import governance
+from fenzhang.mirror.conditions import rewind_conditions
 from fenzhang.mirror.errors import ReorgTooDeep
 from fenzhang.mirror.fetching import BlockRef
 from fenzhang.mirror.freezes import rewind_freezes
@@ -74,6 +75,7 @@ async def rewind(session: AsyncSession, ancestor: BlockRef, standing: governance
     )
     await governance.restore(session, standing)
     await rewind_freezes(session, ancestor.number)
+    await rewind_conditions(session, ancestor.number, standing.conditions)
     await _reopen_instructions(session, ancestor.number)
     return count
 

@@ -127,7 +127,7 @@ class Retirement:
 
 @dataclass(frozen=True, slots=True)
 class FreezeChange:
-    """FREEZE and UNFREEZE: setFrozen of SplitLedger, for an order or a split of it, or of ParticipantRegistry.
+    """FREEZE and UNFREEZE: setFrozen of Conditions, for an order or a split of it, or of ParticipantRegistry.
 
     `reason` is an ASCII name. Either `order_id` or `participant` is set; `split_id` is zero for the order itself.
     """
@@ -139,8 +139,38 @@ class FreezeChange:
     participant: bytes | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class ConditionOpening:
+    """CONDITION: Conditions.open. `confirmer` is 32 zero bytes for nobody.
+
+    An empty `signature` means that the platform's keystore key signs on submission.
+    """
+
+    platform: bytes
+    condition_id: bytes
+    needed: int
+    deadline: int
+    confirmer: bytes = NOTHING
+    signature: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class ConditionConfirmation:
+    """CONFIRMATION: Conditions.confirm, signed by `confirmer`.
+
+    An empty `signature` means that the confirmer's keystore key signs on submission.
+    """
+
+    platform: bytes
+    condition_id: bytes
+    confirmer: bytes
+    signature: bytes = b""
+
+
 Payload = (
     FreezeChange
+    | ConditionOpening
+    | ConditionConfirmation
     | Capture
     | Instruction
     | Enrollment
@@ -292,6 +322,24 @@ def freeze_change_from(data: dict[str, Any]) -> FreezeChange:
         for name in ("order_id", "split_id", "participant")
     }
     return FreezeChange(frozen=data["frozen"], reason=data["reason"], **ids)
+
+
+def condition_opening_from(data: dict[str, Any]) -> ConditionOpening:
+    """The call of a CONDITION."""
+    return ConditionOpening(
+        platform=_bytes(data["platform"]),
+        condition_id=_bytes(data["condition_id"]),
+        needed=data["needed"],
+        deadline=data["deadline"],
+        confirmer=_bytes(data["confirmer"]),
+        signature=_bytes(data["signature"]),
+    )
+
+
+def condition_confirmation_from(data: dict[str, Any]) -> ConditionConfirmation:
+    """The call of a CONFIRMATION."""
+    names = ("platform", "condition_id", "confirmer", "signature")
+    return ConditionConfirmation(*(_bytes(data[name]) for name in names))
 
 
 def approval_from(data: dict[str, Any]) -> Approval:

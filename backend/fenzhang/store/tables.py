@@ -65,6 +65,8 @@ class InstructionType(StrEnum):
     UNFREEZE = "UNFREEZE"
     CONSENT = "CONSENT"
     CAP = "CAP"
+    CONDITION = "CONDITION"
+    CONFIRMATION = "CONFIRMATION"
     CLOSE = "CLOSE"
     HEIR = "HEIR"
     RESOLVE = "RESOLVE"
@@ -467,6 +469,12 @@ class Order(Base):
             postgresql_where=text("expires_at > 0 AND held > 0"),
         ),
         Index(
+            "ix_orders_waiting",
+            "condition_id",
+            sqlite_where=text("condition_id IS NOT NULL AND held > 0"),
+            postgresql_where=text("condition_id IS NOT NULL AND held > 0"),
+        ),
+        Index(
             "ix_orders_condition",
             "condition_id",
             sqlite_where=text("condition_id IS NOT NULL"),
@@ -493,6 +501,32 @@ class Order(Base):
     """None for none, as are `facts`."""
 
 
+class Condition(Base):
+    """A condition as the mirror read it. Whether it is open or missed, its deadline and the chain's time tell."""
+
+    __tablename__ = "conditions"
+    __table_args__ = (
+        Index(
+            "ix_conditions_waiting",
+            "deadline",
+            sqlite_where=text("NOT reached"),
+            postgresql_where=text("NOT reached"),
+        ),
+    )
+    condition_id: Mapped[bytes] = mapped_column(primary_key=True)
+    platform_id: Mapped[bytes] = mapped_column(primary_key=True)
+    needed: Mapped[int]
+    deadline: Mapped[int]
+    confirmer: Mapped[bytes | None]
+    """None for one that only counts orders."""
+    count: Mapped[int]
+    """Orders captured in time."""
+    confirmed: Mapped[bool]
+    reached: Mapped[bool]
+    block_number: Mapped[int]
+    """Where it was opened."""
+
+
 class Freeze(Base):
     """A freeze by a guardian, as the mirror read it, and how it ended: `ended_…` are None while it lasts."""
 
@@ -513,7 +547,10 @@ class Freeze(Base):
 
 
 class Expiry(Base):
-    """The last try of this backend to release an expired order. A row stands for one try at a time."""
+    """The last try of this backend to end an order: one that expired, or whose condition was missed.
+
+    A row stands for one try at a time.
+    """
 
     __tablename__ = "expiries"
     order_id: Mapped[bytes] = mapped_column(primary_key=True)

@@ -1,8 +1,9 @@
-"""Expired orders that still hold money: submission releases them by itself, without an instruction.
+"""Orders that still hold money and have expired, or whose condition was missed: submission ends them by itself.
 
-What decides is the chain's time, as the newest mirrored block tells it: so they are released on time, and after any
-downtime. An order is in one transaction at a time (table `expiries`). One that a transaction passed over is tried again
-at once if the order has changed since, and otherwise after a pause that doubles.
+It releases or refunds them without an instruction. What decides is the chain's time, as the newest mirrored block
+tells it: so that happens on time, and after any downtime. An order is in one transaction at a time (table `expiries`).
+One that a transaction passed over is tried again at once if the order has changed since, and otherwise after a pause
+that doubles.
 """
 
 from __future__ import annotations
@@ -10,13 +11,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Select, exists, insert, or_, select, text, update
+from sqlalchemy import ColumnElement, Select, and_, exists, insert, or_, select, text, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from fenzhang.domain.records import Capture, OrderWitness, ParticipantStatus
 from fenzhang.store.orders import capture_of
 from fenzhang.store.tables import (
     Block,
+    Condition,
     Expiry,
     Freeze,
     Instruction,
@@ -93,7 +95,8 @@ class ExpiryPicker:
         if block is None or block.number == self._nothing_at:
             return None
         expired = select(Order.order_id).where(_EXPIRING, Order.expires_at <= block.timestamp)
-        if not (await session.execute(select(expired.exists()))).scalar_one():
+        missed = select(Order.order_id).where(_WAITING, _missed(block.timestamp))
+        if not (await session.execute(select(or_(expired.exists(), missed.exists())))).scalar_one():
             self._nothing_at = block.number
             return None
         return int(block.timestamp)
@@ -103,7 +106,11 @@ class ExpiryPicker:
         now = await self._due_since(session)
         if now is None:
             return []
-        found = [_try(*row) for row in await session.execute(_due(self._lane, now).limit(config.max_orders))]
+        found = [
+            _try(*row)
+            for due in (_due_expired(self._lane, now), _due_missed(self._lane, now))
+            for row in await session.execute(due.limit(config.max_orders))
+        ][: config.max_orders]
         if not found:
             self._nothing_at = await newest_block(session)
         together = _fitting([each for each in found if not each.alone], config)
@@ -113,16 +120,39 @@ class ExpiryPicker:
 
 _EXPIRING = text("orders.expires_at > 0 AND orders.held > 0")
 """Written out: the partial index on expiring orders serves only a query that names its condition literally."""
+_WAITING = text("orders.condition_id IS NOT NULL AND orders.held > 0")
+"""Written out, likewise."""
 
 
-def _due(lane: Lane, now: int) -> Select[Order, Expiry, str]:
-    """Expired orders that hold money, without those that would be passed over or that a transaction carries.
+def _condition_of_order() -> ColumnElement[bool]:
+    return and_(Condition.condition_id == Order.condition_id, Condition.platform_id == Order.platform_id)
 
-    With the last try and how its transaction ended, None for the first.
-    """
+
+def _missed(now: int) -> ColumnElement[bool]:
+    """Whether the condition of an order was missed."""
+    return exists().where(_condition_of_order(), Condition.reached.is_(False), Condition.deadline < now)
+
+
+def _due_expired(lane: Lane, now: int) -> Select[Order, Expiry, str]:
+    """Expired orders that hold money, if their condition was reached and their merchant can receive."""
     cannot_receive = exists().where(
         Participant.id == Order.merchant, Participant.status != int(ParticipantStatus.ACTIVE)
     )
+    waits = exists().where(_condition_of_order(), Condition.reached.is_(False))
+    due = _due(lane, now).where(_EXPIRING, Order.expires_at <= now, ~cannot_receive, ~waits)
+    return due.order_by(Order.expires_at)
+
+
+def _due_missed(lane: Lane, now: int) -> Select[Order, Expiry, str]:
+    """Orders that hold money and whose condition was missed."""
+    return _due(lane, now).where(_WAITING, _missed(now))
+
+
+def _due(lane: Lane, now: int) -> Select[Order, Expiry, str]:
+    """Orders without those that would be passed over or that a transaction carries.
+
+    With the last try and how its transaction ended, None for the first.
+    """
     # A row of a split has another target than the order.
     frozen = exists().where(Freeze.target_id == Order.order_id, Freeze.ended_block.is_(None))
     carried = exists().where(
@@ -133,16 +163,12 @@ def _due(lane: Lane, now: int) -> Select[Order, Expiry, str]:
         .outerjoin(Expiry, Expiry.order_id == Order.order_id)
         .outerjoin(Transaction, Transaction.id == Expiry.transaction_id)
         .where(
-            _EXPIRING,
-            Order.expires_at <= now,
             lane.carries_order(),
-            ~cannot_receive,
             ~frozen,
             ~carried,
             or_(Transaction.state.is_(None), Transaction.state.not_in(LIVE_STATES)),
             or_(Expiry.head.is_(None), Expiry.head != Order.head, Expiry.not_before <= now),
         )
-        .order_by(Order.expires_at)
     )
 
 

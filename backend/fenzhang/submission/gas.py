@@ -27,6 +27,10 @@ COLD_RULE_LEG = 3_000
 
 _CAPTURE = 32_300
 _TERMS = 3_000
+_JOIN = 13_000
+"""Under a condition: the order joins it, and perhaps reaches it. What is cold then is counted once, with standings."""
+_OBSTACLE = 6_000
+"""Whether the condition of an order stops an instruction, asked twice."""
 _SELECTION = 3_500
 """What the schedule of the platform selects, and for each of its entries:"""
 _PER_ENTRY = 250
@@ -53,7 +57,13 @@ def capture_gas(capture: Capture, entries: int = 0) -> int:
     words = capture.facts != NOTHING or capture.condition != NOTHING
     terms = _TERMS if capture.hold_until or capture.expires_at or words else 0
     selection = _SELECTION + _PER_ENTRY * entries if entries else 0
-    return _CAPTURE + _PER_BINDING * len(capture.bindings) + terms + selection
+    joining = _JOIN if capture.condition != NOTHING else 0
+    return _CAPTURE + _PER_BINDING * len(capture.bindings) + terms + selection + joining
+
+
+def condition_gas(capture: Capture) -> int:
+    """What the order's condition adds to an instruction or an expiry."""
+    return _OBSTACLE if capture.condition != NOTHING else 0
 
 
 def witness_gas(capture: Capture, past_records: int = 0, past_leaves: int = 0) -> int:
@@ -81,8 +91,9 @@ def instruction_gas(instruction: Instruction, leaves: int) -> int:
 
 
 def expiry_gas(capture: Capture) -> int:
-    """One order of an `expire`, with its merchant and platform looked at and paid for the first time."""
-    return witness_gas(capture) + _RELEASE + 2 * COLD_STANDING + COLD_POSITION
+    """One order of an `expire`, with its merchant and platform looked at and paid for the first time, or refunded."""
+    ending = _RELEASE + 2 * COLD_STANDING + COLD_POSITION
+    return witness_gas(capture) + ending + condition_gas(capture)
 
 
 def cap_gas(leaves: int) -> int:

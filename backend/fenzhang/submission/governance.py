@@ -15,8 +15,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from fenzhang.chain import governance as calls
 from fenzhang.chain.deployments import Deployment
-from fenzhang.chain.eip712 import retirement_digest
+from fenzhang.chain.eip712 import condition_digest, confirmation_digest, retirement_digest
 from fenzhang.chain.schedules import content_hash_of, propose_schedule_call
+from fenzhang.domain.records import NOTHING
 from fenzhang.store import keys, payloads
 from fenzhang.store.tables import Instruction, InstructionType, Transaction
 from fenzhang.submission.keyring import Keyring
@@ -39,8 +40,11 @@ SENDER = {
     InstructionType.RETIRE: keys.SUBMITTER,
     InstructionType.FREEZE: keys.GUARDIAN,
     InstructionType.UNFREEZE: keys.SECOND_GUARDIAN,
+    InstructionType.CONDITION: keys.SUBMITTER,
+    InstructionType.CONFIRMATION: keys.SUBMITTER,
 }
-"""Label of the key that sends each type. Proposals and retirements carry the platform's signature: any key may."""
+"""Label of the key that sends each type. Proposals and retirements carry the platform's signature: any key may. So do
+conditions, and confirmations that of their confirmer."""
 TYPES = [kind.value for kind in SENDER]
 
 
@@ -129,6 +133,11 @@ def _request(row: Any) -> Request:
             freeze = payloads.freeze_change_from(payload)
             changes = {freeze.participant or (freeze.order_id or b"") + (freeze.split_id or b"")}
             needs = {row.platform_id}
+        case InstructionType.CONDITION | InstructionType.CONFIRMATION:
+            platform, condition, confirmer = (
+                bytes.fromhex(payload[name][2:]) for name in ("platform", "condition_id", "confirmer")
+            )
+            changes, needs = {platform + condition}, {platform, confirmer} - {NOTHING}
         case InstructionType.PLACE | InstructionType.HEIR:
             # Both: what else happens to the other one may depend on the order of the two.
             other = "parent" if kind is InstructionType.PLACE else "heir"
@@ -158,8 +167,13 @@ async def call_of(
             return Call(deployment.rule_book, _decision_call(decision, payload))
         case InstructionType.RESOLVE | InstructionType.HEIR as about:
             return _suspense_call(deployment, about, payload)
-        case InstructionType.FREEZE | InstructionType.UNFREEZE:
-            return _freeze_call(deployment, payloads.freeze_change_from(payload))
+        case (
+            InstructionType.FREEZE
+            | InstructionType.UNFREEZE
+            | InstructionType.CONDITION
+            | InstructionType.CONFIRMATION
+        ) as what:
+            return await _stopping_call(session, keyring, deployment, what, payload)
         case other:
             return Call(deployment.participant_registry, _participant_call(other, payload))
 
@@ -180,13 +194,27 @@ def _suspense_call(deployment: Deployment, kind: InstructionType, payload: dict[
     return Call(deployment.split_ledger, calls.resolve_call(wanted.currency, wanted.participant))
 
 
+async def _stopping_call(
+    session: AsyncSession,
+    keyring: Keyring,
+    deployment: Deployment,
+    kind: InstructionType,
+    payload: dict[str, Any],
+) -> Call:
+    """What stops orders: freezes and conditions."""
+    if kind in {InstructionType.FREEZE, InstructionType.UNFREEZE}:
+        return _freeze_call(deployment, payloads.freeze_change_from(payload))
+    call = _open if kind is InstructionType.CONDITION else _confirm
+    return Call(deployment.conditions, await call(session, keyring, deployment, payload))
+
+
 def _freeze_call(deployment: Deployment, wanted: payloads.FreezeChange) -> Call:
     reason, frozen = wanted.reason, wanted.frozen
     if wanted.participant is not None:
         data = calls.set_participant_frozen_call(wanted.participant, reason, frozen=frozen)
         return Call(deployment.participant_registry, data)
     data = calls.set_order_frozen_call(wanted.order_id or b"", wanted.split_id or b"", reason, frozen=frozen)
-    return Call(deployment.split_ledger, data)
+    return Call(deployment.conditions, data)
 
 
 _STANDING_CALLS = {
@@ -216,6 +244,30 @@ def _participant_call(kind: InstructionType, payload: dict[str, Any]) -> bytes:
             return calls.set_max_share_out_call(cap.participant, cap.max_share_out)
         case _:
             raise ValueError(f"{kind} is settled by SplitLedger")
+
+
+async def _open(
+    session: AsyncSession, keyring: Keyring, deployment: Deployment, payload: dict[str, Any]
+) -> bytes:
+    opening = payloads.condition_opening_from(payload)
+    terms = (opening.platform, opening.condition_id, opening.needed, opening.deadline, opening.confirmer)
+    signature = opening.signature
+    if not signature:
+        key = await keyring.get(session, keys.platform_label(opening.platform))
+        signature = key.sign_digest(condition_digest(deployment.condition_domain(), *terms))
+    return calls.open_condition_call(*terms, signature)
+
+
+async def _confirm(
+    session: AsyncSession, keyring: Keyring, deployment: Deployment, payload: dict[str, Any]
+) -> bytes:
+    wanted = payloads.condition_confirmation_from(payload)
+    signature = wanted.signature
+    if not signature:
+        key = await keyring.get(session, keys.platform_label(wanted.confirmer))
+        domain = deployment.condition_domain()
+        signature = key.sign_digest(confirmation_digest(domain, wanted.platform, wanted.condition_id))
+    return calls.confirm_condition_call(wanted.platform, wanted.condition_id, signature)
 
 
 async def _propose(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from sqlalchemy import ColumnElement, Row, Select, literal_column, or_, select
@@ -13,7 +13,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from fenzhang.domain.records import Capture, Instruction
 from fenzhang.store import payloads, tables
 from fenzhang.store.bulk import chunks
+from fenzhang.store.conditions import WAITING_TYPES
 from fenzhang.store.tables import SETTLEMENT_TYPES, InstructionState, InstructionType, TransactionState
+from fenzhang.submission.conditions import OpenConditions, load_open
 from fenzhang.submission.lanes import Lane
 from fenzhang.submission.tracking import LIVE_STATES
 
@@ -72,10 +74,14 @@ class Unit:
 
 @dataclass(frozen=True, slots=True)
 class Queue:
-    """Units in order of acceptance. Orders in `busy` are in a transaction that is not mirrored yet: they wait."""
+    """Units in order of acceptance. Orders in `busy` are in a transaction that is not mirrored yet: they wait.
+
+    So do splits and releases of orders whose condition is `open`, unless captures in their transaction complete it.
+    """
 
     units: list[Unit]
     busy: set[bytes]
+    open: OpenConditions = field(default_factory=OpenConditions)
 
 
 async def is_anything_to_do(session: AsyncSession, lane: Lane, senders: Collection[bytes]) -> bool:
@@ -98,7 +104,9 @@ async def pick(
     Those of orders that are in flight, or `expiring` now, are passed over, so that they do not fill the limit.
     """
     in_flight = (await _orders_in_flight(session)).union(expiring)
-    rows, last_seq = await _pending_rows(session, lane, limit, in_flight)
+    conditions = await load_open(session)
+    rows, last_seq = await _pending_rows(session, lane, limit, in_flight, conditions)
+    rows += await _rows_about_to_go(session, rows, limit, in_flight, conditions)
     authorization_ids = sorted({row.authorization_id for row in rows if row.authorization_id is not None})
     signed = await _load_signed(session, authorization_ids)
     members = await _load_members(session, authorization_ids)
@@ -118,7 +126,34 @@ async def pick(
         for unit in units:
             if any(item.open and item.seq > last_seq for item in unit.items):
                 busy |= unit.order_ids
-    return Queue(await _suspect(session, units), busy)
+    return Queue(await _suspect(session, units), busy, conditions)
+
+
+async def _rows_about_to_go(
+    session: AsyncSession,
+    rows: Sequence[Row[Any]],
+    limit: int,
+    in_flight: set[bytes],
+    conditions: OpenConditions,
+) -> list[Row[Any]]:
+    """At most `limit` instructions that wait for conditions which the captures among `rows` complete."""
+    captures = [
+        payloads.capture_from(row.payload) for row in rows if row.type == _CAPTURE and conditions.by_key
+    ]
+    completed = conditions.completed_by(captures)
+    orders = {order for order, key in conditions.orders.items() if key in completed} - in_flight
+    instruction = tables.Instruction
+    found: list[Row[Any]] = []
+    for chunk in chunks(sorted(orders)):
+        query = (
+            _columns()
+            .where(instruction.order_id.in_(chunk), instruction.state == ACCEPTED)
+            .where(instruction.type.in_(WAITING_TYPES))
+            .order_by(instruction.seq)
+            .limit(limit)
+        )
+        found += (await session.execute(query)).all()
+    return sorted(found, key=lambda row: int(row.seq))[:limit]
 
 
 async def _orders_in_flight(session: AsyncSession) -> set[bytes]:
@@ -132,9 +167,11 @@ async def _orders_in_flight(session: AsyncSession) -> set[bytes]:
 
 
 async def _pending_rows(
-    session: AsyncSession, lane: Lane, limit: int, in_flight: set[bytes]
+    session: AsyncSession, lane: Lane, limit: int, in_flight: set[bytes], conditions: OpenConditions
 ) -> tuple[list[Row[Any]], int | None]:
     """At most `limit` pending instructions of orders that are not in flight, and how far was looked, None for all.
+
+    Without those that wait for the condition of a captured order.
 
     Not one query with a condition about other rows of the order: until PostgreSQL has counted a new table's rows, it
     may answer that one in quadratic time.
@@ -144,7 +181,11 @@ async def _pending_rows(
     while len(found) < limit:
         room = limit - len(found)
         rows = (await session.execute(_pending_query(lane, after, room))).all()
-        found += [row for row in rows if row.order_id not in in_flight]
+        found += [
+            row
+            for row in rows
+            if row.order_id not in in_flight and not conditions.waits(row.type, row.order_id)
+        ]
         if len(rows) < room:
             return found, None
         after = rows[-1].seq

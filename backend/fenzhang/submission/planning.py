@@ -10,7 +10,8 @@ from collections import defaultdict
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
-from fenzhang.domain.records import Capture, Instruction, InstructionKind
+from fenzhang.domain.records import NOTHING, Capture, Instruction, InstructionKind
+from fenzhang.store.conditions import Key
 from fenzhang.submission import gas as model
 from fenzhang.submission.config import SubmissionConfig
 from fenzhang.submission.facts import Facts, KnownOrder, RuleKey, rule_key
@@ -18,6 +19,8 @@ from fenzhang.submission.picking import Pending, Queue, Signed, Unit
 
 _LAST_PART = 16
 """In this part of a transaction's calldata it is looked at what stands behind a capture."""
+_CONDITIONS = b""
+"""Stands for the contract that keeps conditions among what is looked at for the first time."""
 _REFUNDED = b""
 """Stands for the total of refunds among the positions of a currency."""
 _CAPTURED_HERE = -1
@@ -224,6 +227,8 @@ class Plan:
         cost.size += model.capture_bytes(capture)
         cost.rules[rule_key(capture)] = self.facts.shape_of(capture).legs
         cost.standings |= {capture.platform, capture.merchant, *capture.bindings}
+        if capture.condition != NOTHING:
+            cost.standings |= {capture.condition, _CONDITIONS}
 
     def _cost_of_instruction(self, instruction: Instruction, capture: Capture | None, cost: _Cost) -> None:
         cost.size += model.instruction_bytes(instruction)
@@ -232,7 +237,7 @@ class Plan:
             cost.gas += model.instruction_gas(instruction, 1)
             return
         shape = self.facts.shape_of(capture)
-        cost.gas += model.instruction_gas(instruction, shape.leaves)
+        cost.gas += model.instruction_gas(instruction, shape.leaves) + model.condition_gas(capture)
         if instruction.kind is InstructionKind.RELEASE:
             paid = {capture.merchant}
         elif instruction.kind is InstructionKind.REFUND:
@@ -255,7 +260,7 @@ class Plan:
         # The rule is asked whether its recipients may owe.
         cost.rules[rule_key(known.capture)] = self.facts.shape_of(known.capture).legs
         leaves = known.leaves
-        cost.gas += model.instruction_gas(instruction, len(leaves))
+        cost.gas += model.instruction_gas(instruction, len(leaves)) + model.condition_gas(known.capture)
         cost.positions |= {(known.capture.currency, leaf.recipient) for leaf in leaves}
         cost.positions.add((known.capture.currency, _REFUNDED))
 
@@ -320,8 +325,18 @@ class _Planner:
         self._exclusive: dict[tuple[int, int], Plan] = {}
         self._owner: dict[bytes, Plan] = {}
         self._waiting: set[bytes] = set(queue.busy)
+        self._refused: set[bytes] = set(queue.busy)
+        """Orders that wait for something else than a condition."""
+        self._kept: list[tuple[Unit, set[Key]]] = []
+        """Units that wait for conditions, with those that are open."""
         self._nearly_full = config.max_calldata_bytes - config.max_calldata_bytes // _LAST_PART
         self._behind: dict[bytes, list[Instruction]] = defaultdict(list)
+        self._captures = {
+            item.order_id: item.what
+            for unit in (queue.units if queue.open.by_key else ())
+            for item in unit.items
+            if isinstance(item.what, Capture)
+        }
         for unit in queue.units:
             what = unit.items[0].what
             if unit.signed is None and isinstance(what, Instruction):
@@ -329,13 +344,60 @@ class _Planner:
 
     def run(self) -> list[Plan]:
         for unit in in_sequence(self._queue.units):
+            keys = self._waits_for(unit)
+            if keys:
+                self._kept.append((unit, keys))
+                self._waiting |= unit.order_ids - self._conditional(unit)
+                continue
             plan = self._plan_for(unit)
             if plan is None:
                 self._waiting |= unit.order_ids
+                self._refused |= unit.order_ids
                 continue
             plan.add(unit)
             self._owner |= dict.fromkeys(unit.order_ids, plan)
+        for unit, keys in self._kept:
+            if not self._add_to_completing(unit, keys):
+                self._refused |= unit.order_ids
         return [plan for plan in self._plans if plan.units]
+
+    def _waits_for(self, unit: Unit) -> set[Key]:
+        """The open conditions that keep a unit from being sent."""
+        return {key for order_id in self._conditional(unit) if (key := self._key_of(order_id)) is not None}
+
+    def _conditional(self, unit: Unit) -> set[bytes]:
+        """Orders of a unit with open conditions, if it splits or releases them."""
+        if not self._queue.open.by_key:
+            return set()
+        return {
+            item.order_id
+            for item in unit.items
+            if isinstance(item.what, Instruction)
+            and item.what.kind.needs_condition
+            and self._key_of(item.order_id) is not None
+        }
+
+    def _key_of(self, order_id: bytes) -> Key | None:
+        known = self._facts.orders.get(order_id)
+        capture = self._captures.get(order_id) if known is None else known.capture
+        return None if capture is None else self._queue.open.key_of(capture)
+
+    def _add_to_completing(self, unit: Unit, keys: set[Key]) -> bool:
+        """Whether a unit goes with the captures that complete its conditions: they are in one transaction."""
+        conditions, orders = self._queue.open, unit.order_ids
+        if not orders.isdisjoint(self._refused) or self._is_held_back(unit):
+            return False
+        for plan in self._plans:
+            fresh = [capture for order, capture in plan.captured.items() if order not in self._facts.orders]
+            if not keys <= conditions.completed_by(fresh):
+                continue
+            here = all(self._owner.get(order, plan) is plan for order in orders)
+            known = all(order in self._facts.orders or order in plan.captured for order in orders)
+            if here and known and not plan.exclusive and plan.accepts(unit) and plan.fits(unit):
+                plan.add(unit)
+                self._owner |= dict.fromkeys(orders, plan)
+                return True
+        return False
 
     def _is_held_back(self, unit: Unit) -> bool:
         return unit.signed is not None and unit.signed.id in self._held_back

@@ -178,7 +178,7 @@ class Preparer:
         signers = Signers(attestor, platforms)
         units = [unit for unit in queue.units if _can_sign(signers, unit)]
         busy = queue.busy.union(*(unit.order_ids for unit in queue.units if not _can_sign(signers, unit)))
-        return Queue(units, busy), signers
+        return Queue(units, busy, queue.open), signers
 
     async def _find_key(self, session: AsyncSession, label: str) -> LocalKey | None:
         key = await self._keyring.find(session, label)

@@ -89,6 +89,13 @@ def test_a_contract_that_was_not_compiled_is_named(tmp_path: Path, monkeypatch: 
 
 
 def test_every_artifact_says_which_compiler_made_it() -> None:
-    for name in ("AccessManager", "ParticipantRegistry", "RuleBook", "SplitLedger"):
+    for name in (
+        "AccessManager",
+        "ParticipantRegistry",
+        "RuleBook",
+        "Conditions",
+        "SplitLedger",
+        "LedgerView",
+    ):
         assert artifact(name).compiler.startswith("0.8.")
         assert len(artifact(name).deployed_bytecode) > 1_000

@@ -29,7 +29,14 @@ from fenzhang.chain.node import BlockTag, NodeClient
 from fenzhang.chain.reverts import CONTRACTS
 from fenzhang.chain.signer import LocalKey, TransactionRequest
 from fenzhang.chain.steps import suggested_fees
-from fenzhang.chain.views import ATTESTOR_ROLE, GUARDIAN_ROLE, REGISTRAR_ROLE, RULE_APPROVER_ROLE, ChainView
+from fenzhang.chain.views import (
+    ATTESTOR_ROLE,
+    GUARDIAN_ROLE,
+    LEDGER_ROLE,
+    REGISTRAR_ROLE,
+    RULE_APPROVER_ROLE,
+    ChainView,
+)
 from fenzhang.devnet import CHAIN_ID, RunningNode, dev_account, ephemeral_node
 from fenzhang.domain.money import CURRENCIES
 
@@ -84,14 +91,18 @@ async def test_everything_stands_where_the_file_says(chain: RunningNode, tmp_pat
         events = decode_logs(logs, deployment.contracts)
     assert {event.currency for event in events if isinstance(event, CurrencyChanged)} == set(CURRENCIES)
     granted = {(event.role_id, event.account) for event in events if isinstance(event, RoleGranted)}
-    assert granted == {(0, ADMIN.address), *((role, account) for role, account, _ in PLAN.members())}
+    assert granted == {
+        (0, ADMIN.address),
+        (LEDGER_ROLE, deployment.split_ledger),
+        *((role, account) for role, account, _ in PLAN.members()),
+    }
     assert min(event.at.block_number for event in events) == deployment.block_number
     labels = {
         event.values[1]
         for event in events
         if isinstance(event, AdministrationChanged) and event.name == "RoleLabel"
     }
-    assert labels == {"registrar", "rule-approver", "attestor", "guardian"}
+    assert labels == {"registrar", "rule-approver", "attestor", "guardian", "ledger"}
 
 
 async def test_a_second_run_finds_everything_done(chain: RunningNode, tmp_path: Path) -> None:
@@ -371,7 +382,7 @@ async def test_the_code_on_chain_is_what_was_compiled(chain: RunningNode, tmp_pa
 
 
 @pytest.mark.parametrize(
-    "content", ["", "{", "[]", "{}", '{"format": 2}', '{"format": 1, "contracts": {}}', "7", "null"]
+    "content", ["", "{", "[]", "{}", '{"format": 1}', '{"format": 2, "contracts": {}}', "7", "null"]
 )
 def test_what_is_no_deployment_file_is_named_so(tmp_path: Path, content: str) -> None:
     path = tmp_path / "d.json"

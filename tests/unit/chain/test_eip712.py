@@ -14,6 +14,9 @@ from fenzhang.chain.eip712 import (
     SigningDomain,
     attestation_digest,
     authorization_digest,
+    condition_digest,
+    conditions_domain,
+    confirmation_digest,
     proposal_digest,
     proposal_hash,
     retirement_digest,
@@ -27,6 +30,7 @@ from unit.chain import values
 
 LEDGER = split_ledger_domain(20261, bytes(range(20)))
 RULES = rule_book_domain(1, bytes(20))
+CONDITIONS = conditions_domain(7, bytes(range(20)))
 
 
 def _fields(type_string: str) -> list[dict[str, str]]:
@@ -45,6 +49,8 @@ TYPES = {
         eip712.RULE_TERMS_TYPE,
         eip712.RULE_PROPOSAL_TYPE,
         eip712.RULE_RETIREMENT_TYPE,
+        eip712.CONDITION_TYPE,
+        eip712.CONFIRMATION_TYPE,
         schedules.ENTRY_TYPE,
         schedules.PROPOSAL_TYPE,
     )
@@ -193,6 +199,18 @@ def test_the_digest_of_a_schedule_proposal_is_that_of_eip712(
 def test_the_digest_of_a_rule_retirement_is_that_of_eip712(platform: bytes, rule_id: bytes) -> None:
     message = {"platform": platform, "ruleId": rule_id}
     assert retirement_digest(RULES, platform, rule_id) == reference_digest(RULES, "RuleRetirement", message)
+
+
+@given(values.words, values.words, st.integers(0, 2**32 - 1), values.uint64, values.words)
+def test_the_digest_of_a_condition_is_that_of_eip712(
+    platform: bytes, condition: bytes, needed: int, deadline: int, confirmer: bytes
+) -> None:
+    message: dict[str, Any] = {"platform": platform, "conditionId": condition}
+    confirmed = confirmation_digest(CONDITIONS, platform, condition)
+    assert confirmed == reference_digest(CONDITIONS, "Confirmation", message)
+    message |= {"needed": needed, "deadline": deadline, "confirmer": confirmer}
+    opened = condition_digest(CONDITIONS, platform, condition, needed, deadline, confirmer)
+    assert opened == reference_digest(CONDITIONS, "Condition", message)
 
 
 @given(values.authorizations)

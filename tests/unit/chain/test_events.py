@@ -15,6 +15,10 @@ from fenzhang.chain.errors import Undecodable
 from fenzhang.chain.events import (
     AdministrationChanged,
     BatchSealed,
+    ConditionConfirmed,
+    ConditionJoined,
+    ConditionOpened,
+    ConditionReached,
     CurrencyChanged,
     Event,
     InstructionRejected,
@@ -37,7 +41,9 @@ from fenzhang.domain.schedules import SCHEDULE, Entry
 
 ADDRESSES = {
     name: bytes([number]) * 20
-    for number, name in enumerate(("AccessManager", "ParticipantRegistry", "RuleBook", "SplitLedger"))
+    for number, name in enumerate(
+        ("AccessManager", "ParticipantRegistry", "RuleBook", "Conditions", "SplitLedger")
+    )
 }
 CONTRACTS = {address: name for name, address in ADDRESSES.items()}
 A, B, C, D = (bytes([letter]) * 32 for letter in b"ABCD")
@@ -224,6 +230,16 @@ def test_a_proposed_rule_comes_with_its_legs_and_terms() -> None:
         Leg(-1, LegKind.REMAINDER, recipient=A),
     )
     assert found == RuleProposed(AT, A, B, 1, 99, C, expected, RuleTerms(2_500, may_owe=True, park=True))
+
+
+def test_conditions_tell_what_they_need_and_who_joined() -> None:
+    key = {"platform": A, "conditionId": B}
+    opened = decode_one("Conditions", "ConditionOpened", **key, needed=3, deadline=99, confirmer=C)
+    assert opened == ConditionOpened(AT, A, B, 3, 99, C)
+    joined = decode_one("Conditions", "ConditionJoined", **key, orderId=D, count=2)
+    assert joined == ConditionJoined(AT, A, B, D, 2)
+    assert decode_one("Conditions", "ConditionConfirmed", **key) == ConditionConfirmed(AT, A, B)
+    assert decode_one("Conditions", "ConditionReached", **key) == ConditionReached(AT, A, B)
 
 
 def test_a_proposed_schedule_comes_with_its_entries() -> None:

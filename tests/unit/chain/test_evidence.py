@@ -18,7 +18,6 @@ from fenzhang.chain.evidence import (
     content_of_split,
     fold_past,
     held_of_slot,
-    is_frozen_slot,
     merkle_proof,
     merkle_root,
     next_head,
@@ -109,17 +108,13 @@ def test_the_leaf_of_a_capture_names_the_order_twice(capture: Capture) -> None:
     assert capture_leaf(capture) == leaf
 
 
-@given(values.words, values.words, st.integers(0, MAX_AMOUNT), st.booleans())
+@given(values.words, values.words, st.integers(0, MAX_AMOUNT))
 def test_a_slot_commits_to_capture_and_head_and_carries_the_held_amount(
-    captured: bytes,
-    head: bytes,
-    held: int,
-    frozen: bool,  # noqa: FBT001 -- drawn
+    captured: bytes, head: bytes, held: int
 ) -> None:
-    slot = order_slot(captured, head, held, frozen=frozen)
+    slot = order_slot(captured, head, held)
     assert slot < 2**256
     assert held_of_slot(slot) == held
-    assert is_frozen_slot(slot) == frozen
     assert slot >> 96 == int.from_bytes(keccak(captured + head)[12:], "big")
 
 

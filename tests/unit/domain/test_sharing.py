@@ -33,7 +33,7 @@ def _world(amount: int, of_rule: int, of_platform: int) -> World:
         currencies={"CNY"},
     )
     world.participants[MALL].max_share_out = of_platform
-    apply_capture(world, Capture(ORDER, MALL, MERCHANT, RULE, 1, "CNY", amount, (PROMOTER, MERCHANT)))
+    apply_capture(world, Capture(ORDER, MALL, MERCHANT, RULE, 1, "CNY", amount, (PROMOTER, MERCHANT)), 0)
     return world
 
 

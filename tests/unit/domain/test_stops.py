@@ -82,7 +82,7 @@ def test_a_freeze_is_told_before_any_time(world: World, now: int) -> None:
 def test_an_expiry_gives_the_merchant_all_that_is_held(world: World) -> None:
     outcome = decide_expiry(world, ORDER, EXPIRY)
     assert outcome == Outcome(RecordKind.RELEASE, 400)
-    apply_instruction(world, expiry_of(ORDER), outcome)
+    apply_instruction(world, expiry_of(ORDER, outcome), outcome)
     assert world.positions["CNY", SHOP] == 400
     assert (world.orders[ORDER].held, world.totals["CNY"].held) == (0, 0)
     assert world.orders[ORDER].past[-1].id == ORDER
@@ -97,8 +97,8 @@ def test_why_an_order_does_not_expire_in_the_contract_s_order(world: World) -> N
     world.frozen_orders[ORDER, WHOLE_ORDER] = FREEZE
     found: list[Rejection] = []
     steps: tuple[tuple[int, Callable[[], None]], ...] = (
+        (EXPIRY - 1, world.frozen_orders.clear),
         (EXPIRY - 1, lambda: None),
-        (EXPIRY, world.frozen_orders.clear),
         (EXPIRY, lambda: setattr(world.orders[ORDER], "held", 5)),
         (EXPIRY, lambda: setattr(world.participants[SHOP], "status", ParticipantStatus.ACTIVE)),
     )
@@ -108,8 +108,8 @@ def test_why_an_order_does_not_expire_in_the_contract_s_order(world: World) -> N
         found.append(caught.value)
         mend()
     assert found == [
-        OrderNotExpired(ORDER, EXPIRY),
         OrderFrozen(ORDER),
+        OrderNotExpired(ORDER, EXPIRY),
         NothingHeld(ORDER),
         RecipientNotActive(SHOP),
     ]

@@ -34,6 +34,7 @@ async def network(request: Request, _actor: Anybody) -> OrjsonResponse:
         "domains": {
             "SplitLedger": _domain(signs_for.ledger_domain),
             "RuleBook": _domain(signs_for.rule_domain),
+            "Conditions": _domain(signs_for.condition_domain),
         },
     }
     return OrjsonResponse(answer)

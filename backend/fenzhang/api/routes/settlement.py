@@ -34,6 +34,7 @@ from fenzhang.domain.errors import FenzhangError
 from fenzhang.domain.rules import roles_of
 from fenzhang.intake import reading, settlement
 from fenzhang.intake.actor import Actor, Scope
+from fenzhang.intake.conditions import condition_of_order
 from fenzhang.intake.errors import UnknownOrderReference
 from fenzhang.intake.freezes import freezes_of
 from fenzhang.intake.requests import SettlementRequest
@@ -217,4 +218,5 @@ async def _get(
         recipients = [leaf.recipient for shares in leaves.values() for leaf in shares]
         names = await reading.references_of(session, actor.namespace, recipients)
         freezes = await freezes_of(session, [found.id] if kind is InstructionType.SPLIT else [])
-    return OrjsonResponse(with_leaves(found, leaves, names, freezes))
+        condition = await condition_of_order(session, found.order_id)
+    return OrjsonResponse(with_leaves(found, leaves, names, freezes, condition))

@@ -27,6 +27,8 @@ Type = Literal[
     "UNFREEZE",
     "CONSENT",
     "CAP",
+    "CONDITION",
+    "CONFIRMATION",
     "CLOSE",
     "HEIR",
     "RESOLVE",
@@ -140,6 +142,7 @@ class InstructionAnswer(BaseModel):
     out_participant_no: str | None = None
     out_rule_no: str | None = None
     out_request_no: str | None = None
+    out_condition_no: str | None = None
     amount: int | None = None
     currency: str | None = None
     from_held: int | None = Field(
@@ -150,6 +153,36 @@ class InstructionAnswer(BaseModel):
     schedule: SelectedAnswer | None = Field(
         default=None, description="Of an order: which entry of the platform's schedule said by which rule."
     )
+    waits_for: str | None = Field(
+        default=None,
+        description="Of a split or release: the open condition of its order, by reference or 0x id.",
+    )
+
+
+class ConditionAnswer(BaseModel):
+    """A condition: what was asked for, and how far it is. `state` is UNKNOWN while it is not on the chain.
+
+    `count` is how many orders were captured in time; `confirmer` a reference or 0x id. `opening` is the write that
+    opened it, null if that was not made here.
+    """
+
+    out_condition_no: str | None
+    condition_id: str
+    platform_id: str
+    state: Literal["UNKNOWN", "OPEN", "REACHED", "MISSED"]
+    needed: int
+    deadline: int
+    confirmer: str | None
+    count: int
+    confirmed: bool
+    opening: InstructionAnswer | None
+
+
+class ConditionList(BaseModel):
+    """Conditions, oldest first; `next` is the cursor of the next page, null on the last."""
+
+    conditions: list[ConditionAnswer]
+    next: int | None
 
 
 class BatchAnswer(BaseModel):
@@ -201,6 +234,8 @@ class OrderAnswer(BaseModel):
     released: Sum
     refunded: Sum
     released_by_expiry: Sum
+    refunded_as_missed: Sum
+    condition: ConditionAnswer | None = Field(description="What the order waits for, or waited.")
     frozen: FreezeAnswer | None = Field(description="While a guardian has frozen the order.")
     share_out: ShareOutAnswer | None
     instructions: list[InstructionAnswer]

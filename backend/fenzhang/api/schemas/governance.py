@@ -26,6 +26,7 @@ from fenzhang.api.types import (
 )
 from fenzhang.domain.rules import BASIS_POINTS, MAX_LEGS, Leg, LegKind, RuleTerms
 from fenzhang.intake.actor import Scope
+from fenzhang.intake.conditions import ConditionRequest
 from fenzhang.intake.freezes import FreezeRequest
 from fenzhang.intake.rules import NamedLeg
 
@@ -168,6 +169,55 @@ class ConsentBody(Model):
     model_config = examples({"out_request_no": "consent-000001", "granted": False})
     out_request_no: Reference
     granted: bool
+
+
+class ConditionBody(Model):
+    """What orders are to wait for, until `deadline`: so many of them captured, a confirmation, or both.
+
+    `confirmer` is a participant with an authority of its own. A `signature` is the platform authority's over Condition.
+    """
+
+    model_config = examples(
+        {"out_condition_no": "group-20261122-1", "needed": 3, "deadline": 4102444800},
+        {"out_condition_no": "delivery-000001", "confirmer": "shop", "deadline": 4102444800},
+        anyOf=[
+            {"required": ["needed"], "properties": {"needed": {"minimum": 1}}},
+            {"required": ["confirmer"], "properties": {"confirmer": {"type": "string"}}},
+        ],
+    )
+    out_condition_no: Reference
+    needed: Annotated[int, Field(ge=0, le=2**32 - 1, description="Captured orders; 0 for none.")] = 0
+    deadline: Timestamp
+    confirmer: ParticipantName | None = None
+    signature: SignatureBytes | None = None
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if not self.needed and self.confirmer is None:
+            raise ValueError("a condition needs orders or a confirmer")
+        return self
+
+    def request(self) -> ConditionRequest:
+        """What intake accepts."""
+        return ConditionRequest(
+            reference=self.out_condition_no,
+            needed=self.needed,
+            deadline=self.deadline,
+            confirmer=self.confirmer,
+            signature=self.signature,
+        )
+
+
+class ConfirmationBody(Model):
+    """Confirm a condition of `platform`. The `signature` is its confirmer's over Confirmation.
+
+    The confirmer's own app may leave it out: then the keystore key of the confirmer signs.
+    """
+
+    model_config = examples({"out_request_no": "delivered-000001", "platform": "mall"})
+    out_request_no: Reference
+    platform: Reference
+    signature: SignatureBytes | None = None
 
 
 class CapBody(Model):

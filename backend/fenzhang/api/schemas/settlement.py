@@ -146,6 +146,8 @@ class OrderItem(Model):
     """Nothing may be done on the order before this time; 0 for none."""
     expires_at: Timestamp = 0
     """What the order still holds at this time is released to its merchant; 0 for never."""
+    condition_no: Reference | None = None
+    """A condition of the platform: the order is not split or released before it is reached, and refunded if missed."""
     facts: FactsBody | None = None
 
     @model_validator(mode="after")
@@ -167,6 +169,7 @@ class OrderItem(Model):
             bindings=self.bindings,
             hold_until=self.hold_until,
             expires_at=self.expires_at,
+            condition=self.condition_no,
             facts=NO_FACTS if self.facts is None else self.facts.facts(),
         )
 

@@ -29,6 +29,7 @@ TEXTS = frozenset(
         "merchant",
         "currency",
         "channel",
+        "condition_no",
     }
 )
 NUMBERS = frozenset({"amount", "rule_version", "hold_until", "expires_at"})
