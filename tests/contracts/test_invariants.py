@@ -158,6 +158,9 @@ class Histories(RuleBasedStateMachine):
         self.world.put_in_force(PARKING)
         rules = [MARKET, PAIR, AGENCY, VENDING, LENIENT, LENIENT, LENIENT, PARKING]
         self.planner = Planner(self.world, rules, self.keys)
+        later = self.world.node.now + 1_000
+        self.planner.conditions.append(self.world.opened(3, later))
+        self.planner.conditions.append(self.world.opened(1, later, confirmer=STRANGER))
 
     def teardown(self) -> None:
         """Back to the beginning."""
