@@ -12,6 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, Tim
 from rich.progress import Progress as Bars
 from rich.table import Table
 
+from fenzhang.domain.facts import Facts
 from fenzhang.domain.money import format_amount
 from fenzhang.replay.day import outcome_text
 from fenzhang.replay.run import Progress, Replay
@@ -71,13 +72,21 @@ def print_acts(acts: list[Outcome], out: Console) -> None:
     before = ""
     for found in acts:
         act = found.act
-        shown = [value for value in act.values.values() if isinstance(value, str | int | tuple)]
-        of = " ".join(" ".join(value) if isinstance(value, tuple) else str(value) for value in shown)
+        told = (str(text) for value in act.values.values() for text in _flat(value))
         outcome = "answered" if act.kind.is_question else outcome_text(found.state, found.reason).lower()
         part = "" if found.part == before else found.part
-        table.add_row(part, act.platform, act.kind, escape(of), outcome)
+        table.add_row(part, act.platform, act.kind, escape(" ".join(told)), outcome)
         before = found.part
     out.print(table)
+
+
+def _flat(value: object) -> Iterator[str | int]:
+    """Texts and numbers of a field of an act; what is more than that would fill the table."""
+    if isinstance(value, Facts):
+        value = tuple(value.stated().values())
+    for each in value if isinstance(value, tuple) else (value,):
+        if isinstance(each, str | int):
+            yield each
 
 
 def print_findings(findings: Findings, out: Console) -> None:

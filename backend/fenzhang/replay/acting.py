@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Final, Self
 
 from fenzhang.client import (
@@ -14,10 +14,12 @@ from fenzhang.client import (
     AsyncClient,
     Instruction,
     InstructionType,
+    NewCondition,
     NewEntry,
     NewFreeze,
     NewSchedule,
     RetryPolicy,
+    State,
 )
 from fenzhang.replay.credentials import GUARDIANS, Apps
 from fenzhang.replay.day import REFUSED, Act, ActKind, Part, outcome_text
@@ -150,6 +152,10 @@ class Actor:
                     return Outcome(part.name, act, "SETTLED")
                 case ActKind.FREEZE | ActKind.UNFREEZE:
                     found = await self._freeze(act)
+                case ActKind.OPEN:
+                    found = await self._open(part, act)
+                case ActKind.CONFIRM:
+                    found = await self._confirm(act)
                 case _:
                     await self._ask(part, act)
                     client = self._client(act)
@@ -264,6 +270,27 @@ class Actor:
             found = await look(act.reference, act.platform, wait_s=30.0)
         return found
 
+    async def _open(self, part: Part, act: Act) -> Instruction:
+        values, client = act.values, self._client(act)
+        wanted = NewCondition(
+            out_condition_no=act.reference,
+            deadline=values["deadline"].at(self.begins[part.name]),
+            needed=values["needed"] or 0,
+            confirmer=values["confirmer"],
+        )
+        await client.open_condition(wanted)
+        return await client.wait_for(InstructionType.CONDITION, act.reference, timeout_s=_SETTLE_S)
+
+    async def _confirm(self, act: Act) -> Instruction:
+        condition, by = act.values["condition"], self._client(act, act.values["by"])
+        found = await by.confirm_condition(act.reference, act.platform, condition)
+
+        async def confirmed() -> bool:
+            return (await by.get_condition(condition, act.platform)).confirmed
+
+        await _until(confirmed, f"{act.place}: {condition} is confirmed")
+        return replace(found, state=State.SETTLED)
+
     async def _lock(self, act: Act) -> None:
         """Set the approval lock, and wait until the backend knows it."""
         if self.set_lock is None:
@@ -294,10 +321,12 @@ class Actor:
         asked = (values["rule"], values["version"], begin - _DAY_S, begin + _DAY_S)
         return asdict(await client.what_if(*asked))
 
-    def _client(self, act: Act) -> AsyncClient:
-        found = self.platforms.get(act.platform)
+    def _client(self, act: Act, platform: str | None = None) -> AsyncClient:
+        """That of the act's own platform, or of another one."""
+        name = platform or act.platform
+        found = self.platforms.get(name)
         if found is None:
-            raise ReplayFailed(f"{act.place}: the platform {act.platform} has no orders and is not played")
+            raise ReplayFailed(f"{act.place}: the platform {name} has no orders and is not played")
         return found.client
 
     def _guardian(self, name: str) -> AsyncClient:

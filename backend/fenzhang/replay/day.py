@@ -80,6 +80,8 @@ class ActKind(StrEnum):
     FREEZE = "freeze"
     UNFREEZE = "unfreeze"
     APPROVAL_LOCK = "approval_lock"
+    OPEN = "open"
+    CONFIRM = "confirm"
     EXPIRY = "expiry"
     PROPOSE_SCHEDULE = "propose_schedule"
     APPROVE_SCHEDULE = "approve_schedule"
@@ -318,6 +320,12 @@ _FIELDS: Final[dict[ActKind, dict[str, _Reader]]] = {
     ActKind.FREEZE: _FREEZE,
     ActKind.UNFREEZE: _FREEZE,
     ActKind.APPROVAL_LOCK: {"rule": (Fields.reference, _NEEDED), "seconds": (Fields.integer, _NEEDED)},
+    ActKind.OPEN: {
+        "needed": (Fields.integer, _OPTIONAL),
+        "confirmer": (Fields.reference, _OPTIONAL),
+        "deadline": (read_moment, _NEEDED),
+    },
+    ActKind.CONFIRM: {"condition": (Fields.reference, _NEEDED), "by": (Fields.reference, _NEEDED)},
     ActKind.EXPIRY: {"orders": (_references, _NEEDED)},
     ActKind.PROPOSE_SCHEDULE: {"entries": (_entries, _NEEDED), **_SCHEDULE},
     ActKind.APPROVE_SCHEDULE: _SCHEDULE,

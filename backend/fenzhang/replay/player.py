@@ -55,6 +55,7 @@ class Item:
     line: int
     new: NewInstruction
     expect: Expectation | None = None
+    waits: bool = False
 
     @property
     def key(self) -> Key:
@@ -119,6 +120,8 @@ class Player:
     """Stop following when nothing was decided for so long."""
     tally: Tally = field(default_factory=Tally)
     _read_to: int = 0
+    _waiting: set[Key] = field(default_factory=set)
+    """Writes that wait for conditions, whose end later parts do not wait for."""
 
     async def play(self, part: int, begin: int, *, over: bool = False) -> None:
         """Send everything of a part that began at `begin`, and follow until it is decided or nothing moves any more.
@@ -131,6 +134,7 @@ class Player:
         for order in orders:
             items = list(self._items(order, part, begin))
             self.tally.items += items
+            self._waiting.update(item.key for item in items if item.waits)
             if order.file is not None and order.part == part:
                 files[order.file] += items
                 continue
@@ -152,6 +156,13 @@ class Player:
             sending.cancel()
             await asyncio.gather(sending, return_exceptions=True)
 
+    async def finish(self) -> None:
+        """When all parts are played: follow what waited until it is decided as well."""
+        self._waiting.clear()
+        if self.tally.undecided():
+            self.tally.last_change = time.monotonic()
+            await self._follow(asyncio.ensure_future(together([])))
+
     # -------------------------------------------------------------------------- what is sent
 
     def _items(self, order: ScenarioOrder, part: int, begin: int) -> Iterator[Item]:
@@ -159,7 +170,7 @@ class Player:
             yield Item(order.line, self._capture(order, begin), order.expect)
         for step in order.steps:
             if step.part == part:
-                yield Item(order.line, _new_step(order, step), step.expect)
+                yield Item(order.line, _new_step(order, step), step.expect, step.waits)
 
     def _capture(self, order: ScenarioOrder, begin: int) -> NewOrder:
         bindings = order.bindings
@@ -178,6 +189,7 @@ class Player:
             channel=order.channel,
             bindings=bindings,
             facts=order.facts,
+            condition_no=order.condition,
             hold_until=None if order.hold_until is None else order.hold_until.at(begin),
             expires_at=None if order.expires_at is None else order.expires_at.at(begin),
         )
@@ -275,7 +287,7 @@ class Player:
     async def _follow(self, sending: asyncio.Future[list[None]]) -> None:
         """Read the feed until everything that was sent is decided."""
         wanted = {item.key for item in self.tally.items}
-        while not (sending.done() and not self.tally.undecided()):
+        while not (sending.done() and self._waiting.issuperset(self.tally.undecided())):
             if sending.done() and sending.exception() is not None:
                 return
             page = await self.platform.client.completions(self._read_to, wait_s=_POLL_S)

@@ -193,6 +193,7 @@ class Replay:
             over = memory.begin_of(day, following) is not None
             outcomes += await actor.carry_out(part, over=over)
             await together(player.play(number, begin, over=over) for player in players)
+        await together(player.finish() for player in players)
         if len(parts) > 1:
             memory.remember_begin(day, END, await actor.now())
         return outcomes

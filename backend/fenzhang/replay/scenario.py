@@ -38,14 +38,8 @@ ORDERS: Final = "orders.jsonl"
 _PARTICIPANTS_OF_ACTS: Final = ("participant", "below", "heir")
 _FILE_ENDINGS: Final = (".csv", ".jsonl")
 _ENDS: Final = (
-    "held",
-    "split",
-    "returned",
-    "released",
-    "refunded",
-    "released_by_expiry",
-    "rule_version",
-    "entry",
+    *("held", "split", "returned", "released", "released_by_expiry", "refunded", "refunded_as_missed"),
+    *("rule_version", "entry"),
 )
 """What can be said of an order at the end; `entry` is that of the schedule."""
 SHOWN_MISTAKES: Final = 20
@@ -77,7 +71,8 @@ class Operation(StrEnum):
 class Step:
     """One step of an order. `amount` is minor units, 0 for a release; `split` names the split a return is from.
 
-    `given` is what a split gives GIVEN legs, in leg order. `part` is the number of the part in which it is sent.
+    `given` is what a split gives GIVEN legs, in leg order. `part` is the number of the part in which it is sent; if it
+    `waits` for a condition, the parts after it do not wait for its end.
     """
 
     operation: Operation
@@ -88,6 +83,7 @@ class Step:
     bindings: Mapping[str, str] = field(default_factory=dict)
     given: tuple[int, ...] = ()
     part: int = 0
+    waits: bool = False
     expect: Expectation | None = None
 
 
@@ -116,6 +112,7 @@ class ScenarioOrder:
     part: int = 0
     file: str | None = None
     facts: Facts = NO_FACTS
+    condition: str | None = None
     expect: Expectation | None = None
     end: Mapping[str, int] = field(default_factory=dict)
 
@@ -313,6 +310,7 @@ def _read_order(line: int, fields: Fields, parties: _Parties) -> ScenarioOrder:
         part=part,
         file=_file(fields),
         facts=read_facts(fields.get("facts")) if "facts" in fields else NO_FACTS,
+        condition=fields.get("condition").reference() if "condition" in fields else None,
         expect=read_expectation(fields),
         end={name: _end(name, value) for name, value in fields.get("end").members()}
         if "end" in fields
@@ -322,7 +320,9 @@ def _read_order(line: int, fields: Fields, parties: _Parties) -> ScenarioOrder:
 
 def _read_step(fields: Fields, parties: _Parties, before: int) -> Step:
     part = _part(fields, parties, before)
-    return replace(_read_operation(fields, parties), part=part, expect=read_expectation(fields))
+    waits = "waits" in fields and fields.get("waits").boolean()
+    step = _read_operation(fields, parties)
+    return replace(step, part=part, waits=waits, expect=read_expectation(fields))
 
 
 def _read_operation(fields: Fields, parties: _Parties) -> Step:

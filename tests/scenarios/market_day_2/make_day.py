@@ -17,6 +17,7 @@ from scenarios.market_day_2.market import (
     AFTERNOON,
     BAZAAR,
     DAWN,
+    DEADLINE_S,
     EVENING,
     EVENING_S,
     EXPIRY_S,
@@ -296,6 +297,23 @@ def schedules(day: Day) -> None:
     plain_sale(day, 5_000, MIDNIGHT, facts={"category": "tea"}, refused="rule_not_selected")
 
 
+def conditions(day: Day) -> None:
+    """A group that is complete, one that is not, and a parcel that the portal delivers for the mall."""
+    day.act(OPENING, "open", TUAN, "group-1", needed=2, deadline="+600")
+    day.act(OPENING, "open", TUAN, "group-2", needed=3, deadline=f"+{DEADLINE_S}")
+    day.act(OPENING, "open", BAZAAR, "parcel-1", confirmer=PORTAL, deadline="+600")
+    for _ in range(2):
+        group_sale(day, OPENING, 12_000, condition="group-1").split(12_000)
+    alone = [group_sale(day, OPENING, 11_000 + number, condition="group-2") for number in range(2)]
+    for sale in alone:
+        sale.no_split(11_000, "REJECTED", "condition_missed", waits=True).missed()
+    day.act(EVENING, "expiry", TUAN, orders=[sale.ref for sale in alone])
+    group_sale(day, EVENING, 9_000, condition="group-2", refused="condition_missed")
+    group_sale(day, EVENING, 9_000, condition="group-9", refused="unknown_condition")
+    plain_sale(day, 20_000, condition="parcel-1").split(20_000, later=True)
+    day.act(MORNING, "confirm", BAZAAR, "delivered-1", condition="parcel-1", by=PORTAL)
+
+
 def levels(day: Day) -> None:
     """Who stands below whom in the supply chain."""
     for part, places in PLACES.items():
@@ -363,7 +381,7 @@ def make_day() -> Day:
             holds_and_expiry,
             disputes,
         ),
-        *(suspension, governance, levels, bulk_files, what_if, schedules),
+        *(suspension, governance, levels, bulk_files, what_if, schedules, conditions),
     ):
         happening(day)
     return day

@@ -19,6 +19,8 @@ OPENING, MORNING, NOON, AFTERNOON, EVENING, NIGHT, MIDNIGHT, DAWN = PARTS = (
 )
 HOLD_S, EXPIRY_S, EFFECT_S = 13, 15, 8
 """Seconds after the opening: when holds end, when orders expire, when the second version of `standard` takes effect."""
+DEADLINE_S = 11
+"""Of a group that stays too small, after the opening."""
 EVENING_S = 16
 LOCK_S = 60
 

@@ -144,13 +144,13 @@ class Sale:
         self.part = part
         return self
 
-    def split(self, amount: int, given: Sequence[int] = (), waits: str = "") -> Sale:
-        """A split that settles. The share of somebody who is suspended `waits`."""
+    def split(self, amount: int, given: Sequence[int] = (), waits: str = "", *, later: bool = False) -> Sale:
+        """A split that settles. The share of somebody who is suspended `waits`; `later` waits for a condition."""
         legs = legs_of(self.rule, self.version)
         names = [self.roles[role] for role in roles_of_leaves(legs)]
         names = [f"{name} (waits)" if name == waits else name for name in names]
         shares = divide(legs, amount, given)
-        more: Json = {"given": list(given)} if given else {}
+        more: Json = {**({"given": list(given)} if given else {}), **({"waits": True} if later else {})}
         ref = self._step("split", "S", settled=zip(names, shares, strict=True), amount=amount, **more)
         self.past[ref] = (names, shares.copy())
         self.splits.append(amount)
@@ -199,6 +199,13 @@ class Sale:
         """The rest goes to the merchant by itself."""
         self.sums["released_by_expiry"] += self.held
         self._close(f"expiry {len(self.past)}")
+        return self
+
+    def missed(self) -> Sale:
+        """Its condition was missed: all of it goes back to the buyer by itself."""
+        self.sums["refunded"] += self.held
+        self.ends["refunded_as_missed"] = self.held
+        self.held = 0
         return self
 
     def fails(self, state: str, reason: str, op: str, letter: str, **values: Any) -> Sale:
