@@ -1,0 +1,154 @@
+"""Sends prepared files to a bank and follows their payouts to an end, over crashes, silence and late answers."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from fenzhang import crashpoints
+from fenzhang.clearing import payments
+from fenzhang.clearing.banks.interface import Accepted, Bank, Refused
+from fenzhang.clearing.errors import BankUnavailable
+from fenzhang.clearing.model import PayoutState, PayoutStatus
+from fenzhang.clearing.states import Next, decide
+from fenzhang.clearing.vault import Vault
+from fenzhang.stageloop import run_stage
+from fenzhang.store.session import Database
+from fenzhang.store.tables import BankFile, BankFileState
+
+log = logging.getLogger("fenzhang.clearing")
+ASKED_AT_ONCE: Final = 1_000
+RESEND_AFTER_S: Final = 900
+"""How long after an attempt a file may still reach the bank. It must be longer than any attempt takes."""
+
+
+class PayoutSender:
+    """For the files of one bank. `clock` gives Unix seconds.
+
+    Several may run side by side: each attempt at a file is made by one of them.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        vault: Vault,
+        bank: Bank,
+        clock: Callable[[], float],
+        *,
+        resend_after_s: float = RESEND_AFTER_S,
+    ) -> None:
+        self._database = database
+        self._vault = vault
+        self._bank = bank
+        self._clock = clock
+        self._resend_after_s = resend_after_s
+
+    async def tick(self) -> None:
+        """Settle what is unknown, send what was never sent, ask about what is open.
+
+        Raises BankUnavailable, DocumentInvalid and DatabaseUnavailable; trying again later is all that they ask for.
+        """
+        silent: BankUnavailable | None = None
+        for state, work in ((BankFileState.UNKNOWN, self._resolve), (BankFileState.PREPARED, self._send)):
+            for file in await self._files(state):
+                try:
+                    await work(file)
+                except BankUnavailable as error:  # one file that nobody can tell about holds up no other
+                    silent = error
+        if silent is not None:
+            raise silent
+        await self._follow()
+
+    async def _files(self, state: BankFileState) -> list[BankFile]:
+        async with self._database.read() as session:
+            return list(await payments.files_in(session, self._bank.name, state))
+
+    async def _send(self, file: BankFile) -> None:
+        """One attempt. What happens before the commit never left; what happens after it is found out by asking."""
+        async with self._database.write() as session:
+            sending = await payments.begin_attempt(
+                session, self._vault, file.id, file.attempts + 1, now=self._now()
+            )
+        if sending is None:
+            return
+        crashpoints.passed(crashpoints.BEFORE_BANK)
+        answer = await self._bank.submit(sending.message_id, sending.content)
+        crashpoints.passed(crashpoints.AFTER_BANK)
+        if isinstance(answer, Accepted):
+            async with self._database.write() as session:
+                await payments.accept(session, file.id, now=self._now())
+        elif isinstance(answer, Refused):
+            await self._confirm_refusal(file, answer.reason)
+        else:
+            log.warning("whether %s has %s is not known: %s", self._bank.name, file.message_id, answer.why)
+
+    async def _confirm_refusal(self, file: BankFile, reason: str) -> None:
+        """A bank may refuse what it has already. Only one that knows none of the payouts has refused them."""
+        if decide(await self._ask(file), quiet=False) is Next.IT_IS_THERE:
+            return
+        async with self._database.write() as session:
+            await payments.refuse(session, file.id, reason, now=self._now())
+        log.warning("%s refused %s: %s", self._bank.name, file.message_id, reason)
+
+    async def _resolve(self, file: BankFile) -> None:
+        """Ask about a file that was perhaps sent."""
+        quiet = self._now() - (file.attempted_at or 0) >= self._resend_after_s
+        if decide(await self._ask(file), quiet=quiet) is Next.SEND_AGAIN:
+            log.warning("%s knows nothing of %s: it is sent again", self._bank.name, file.message_id)
+            await self._send(file)
+
+    async def _ask(self, file: BankFile) -> list[PayoutState]:
+        """What the bank says of the payouts of a file. If it knows any, the file is there, and that is stored."""
+        async with self._database.read() as session:
+            ids = await payments.ids_of(session, file.id)
+        said = await self._bank.statuses(ids)
+        answers = [status.state for status in said.values()]
+        if decide(answers, quiet=False) is Next.IT_IS_THERE:
+            strange = [each for each, status in said.items() if status.state is PayoutState.NOT_KNOWN]
+            if strange:
+                log.error("%s has %s, and does not know %s", self._bank.name, file.message_id, strange[0])
+            async with self._database.write() as session:
+                await payments.accept(session, file.id, now=self._now())
+                await self._store(session, said)
+        return answers
+
+    async def _store(self, session: AsyncSession, said: Mapping[str, PayoutStatus]) -> None:
+        await payments.apply(session, {each: [status] for each, status in said.items()}, now=self._now())
+
+    async def _follow(self) -> None:
+        """Ask about all payouts that the bank has not decided."""
+        behind = ""
+        while True:
+            async with self._database.read() as session:
+                ids = await payments.followed(session, self._bank.name, behind, ASKED_AT_ONCE)
+            if not ids:
+                return
+            said = await self._bank.statuses(ids)
+            async with self._database.write() as session:
+                await self._store(session, said)
+            behind = ids[-1]
+
+    async def run(self, stop: asyncio.Event, *, interval_s: float = 1.0) -> None:
+        """Tick until `stop` is set. A bank or a database that does not answer is waited for; other errors end it."""
+        silent = False
+
+        async def tick() -> bool:
+            nonlocal silent
+            try:
+                await self.tick()
+            except BankUnavailable as error:
+                if not silent:
+                    log.warning("payouts wait: %s", error.message)
+                silent = True
+            else:
+                silent = False
+            return False
+
+        await run_stage("payouts", tick, stop, interval_s=interval_s)
+
+    def _now(self) -> int:
+        return int(self._clock())
