@@ -208,8 +208,8 @@ class Books:
                 ):  # it was answered as taken, so this is the only place where that can be said
                     self._add_payments(file, "FAILED", refused, now)
             due = sql.execute(
-                "SELECT number, end_to_end_id, message_id, debtor, creditor, creditor_name, currency, amount FROM payments"
-                " WHERE state = 'PENDING' AND due_at <= ? ORDER BY number",
+                "SELECT number, end_to_end_id, message_id, debtor, creditor, creditor_name, currency, amount"
+                " FROM payments WHERE state = 'PENDING' AND due_at <= ? ORDER BY number",
                 (now,),
             ).fetchall()
             for payment in due:
