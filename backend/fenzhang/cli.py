@@ -15,6 +15,7 @@ from fenzhang import __version__
 from fenzhang.commands import app as apps
 from fenzhang.commands import (
     approvallock,
+    bank,
     bench,
     db,
     demo,
@@ -47,6 +48,7 @@ app.add_typer(devnet.app, name="devnet")
 app.add_typer(serve.app, name="serve")
 app.add_typer(apps.app, name="app")
 app.add_typer(key.app, name="key")
+app.add_typer(bank.app, name="bank")
 app.add_typer(journal.app, name="journal")
 app.add_typer(db.app, name="db")
 
