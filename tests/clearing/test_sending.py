@@ -392,3 +392,21 @@ async def test_a_payout_of_a_future_day_is_pending_until_then(system: System) ->
     system.now = datetime(2026, 11, 23, tzinfo=UTC).timestamp()
     await system.tick()
     assert await system.states() == {"E1": State.PAID}
+
+
+async def test_a_statement_that_cannot_be_read_holds_up_no_other(
+    system: System, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await system.prepare("M1", order("E1"))
+    system.network.fates.append("answer lost")
+    await system.tick()
+    given = system.bank.documents
+
+    async def documents(since: date) -> list[bytes]:
+        return [b"<Document/>", *await given(since)]
+
+    monkeypatch.setattr(system.bank, "documents", documents)
+    findings = await system.sender.read_statements(date(2026, 11, 1))
+
+    assert [finding.problem for finding in findings] == [Problem.UNREADABLE, Problem.NO_REFERENCE]
+    assert await system.states() == {"E1": State.PAID}

@@ -17,6 +17,7 @@ from typing import Any, Final, TypeVar
 from fenzhang.clearing.amounts import parse_amount, parse_signed
 from fenzhang.clearing.errors import DocumentInvalid
 from fenzhang.clearing.model import (
+    MAX_BYTES,
     AccountNumber,
     AccountScheme,
     BankAccount,
@@ -45,7 +46,6 @@ REPORT_COLUMNS: Final = (
 )
 """Records: OPENING, then a LINE per movement with a PART behind it per payment, CLOSING. A notification has NOTICE and
 END instead of the balances."""
-MAX_BYTES: Final = 64 * 2**20
 _FILE_COLUMNS: Final = (*PAYOUT_COLUMNS[:8], "rows", "total")
 _REPORT_HEAD: Final = REPORT_COLUMNS[:5]
 _MOMENT: Final = "%Y-%m-%dT%H:%M:%SZ"

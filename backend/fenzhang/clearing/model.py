@@ -18,8 +18,10 @@ from fenzhang.domain.money import check_amount, check_currency
 
 MAX_BANK_AMOUNT: Final = 10**18 - 1
 """Largest amount and largest total of a file, minor units: ISO 20022 has 18 digits for both."""
-MAX_PAYOUTS: Final = 100_000
+MAX_PAYOUTS: Final = 50_000
 """In one file."""
+MAX_BYTES: Final = 128 * 2**20
+"""Of a document, more than the longest names let a file of MAX_PAYOUTS have."""
 END_TO_END_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9.\-]{0,34}")
 """End-to-end and message ids that this system makes: what every bank takes, and what needs no quoting in a URL."""
 _IBAN: Final = re.compile(r"[A-Z]{2}[0-9]{2}[A-Z0-9]{1,30}")

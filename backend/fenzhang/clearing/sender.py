@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from datetime import UTC, date, datetime, timedelta
 from typing import Final
 
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -12,8 +13,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from fenzhang import crashpoints
 from fenzhang.clearing import payments
 from fenzhang.clearing.banks.interface import Accepted, Bank, Refused
-from fenzhang.clearing.errors import BankUnavailable
+from fenzhang.clearing.errors import BankUnavailable, DocumentInvalid
 from fenzhang.clearing.model import PayoutState, PayoutStatus
+from fenzhang.clearing.statements import Finding, Problem, apply_report
 from fenzhang.clearing.states import Next, decide
 from fenzhang.clearing.vault import Vault
 from fenzhang.stageloop import run_stage
@@ -24,6 +26,8 @@ log = logging.getLogger("fenzhang.clearing")
 ASKED_AT_ONCE: Final = 1_000
 RESEND_AFTER_S: Final = 900
 """How long after an attempt a file may still reach the bank. It must be longer than any attempt takes."""
+STATEMENT_DAYS: Final = timedelta(days=7)
+"""How far back statements are read again: what came late is found, what was read before changes nothing."""
 
 
 class PayoutSender:
@@ -50,7 +54,7 @@ class PayoutSender:
     async def tick(self) -> None:
         """Settle what is unknown, send what was never sent, ask about what is open.
 
-        Raises BankUnavailable, DocumentInvalid and DatabaseUnavailable; trying again later is all that they ask for.
+        Raises BankUnavailable and DatabaseUnavailable; trying again later is all that they ask for.
         """
         silent: BankUnavailable | None = None
         for state, work in ((BankFileState.UNKNOWN, self._resolve), (BankFileState.PREPARED, self._send)):
@@ -132,14 +136,43 @@ class PayoutSender:
                 await self._store(session, said)
             behind = ids[-1]
 
-    async def run(self, stop: asyncio.Event, *, interval_s: float = 1.0) -> None:
-        """Tick until `stop` is set. A bank or a database that does not answer is waited for; other errors end it."""
+    async def read_statements(self, since: date) -> list[Finding]:
+        """Apply the bank's statements from a day on; what in them nobody can explain, or read.
+
+        Raises BankUnavailable and DatabaseUnavailable.
+        """
+        found: list[Finding] = []
+        for document in await self._bank.documents(since):
+            try:
+                reports = self._bank.format.read_reports(document)
+            except DocumentInvalid as error:  # one bad document holds up no other, and no payout
+                found.append(Finding(Problem.UNREADABLE, 0, reference=error.message))
+                continue
+            for report in reports:
+                async with self._database.write() as session:
+                    found += await apply_report(session, report, now=self._now())
+        return found
+
+    async def run(self, stop: asyncio.Event, *, interval_s: float = 1.0, statements_s: float = 60.0) -> None:
+        """Tick until `stop` is set, and read the statements of the last days every `statements_s`.
+
+        A bank or a database that does not answer is waited for; other errors end it. What a statement does not explain
+        is logged once.
+        """
         silent = False
+        logged: set[Finding] = set()
+        read_at = -statements_s
 
         async def tick() -> bool:
-            nonlocal silent
+            nonlocal silent, read_at
             try:
                 await self.tick()
+                if self._clock() - read_at >= statements_s:
+                    since = datetime.fromtimestamp(self._clock(), UTC).date() - STATEMENT_DAYS
+                    findings = set(await self.read_statements(since)) - logged
+                    read_at = self._clock()
+                    _report(findings)
+                    logged.update(findings)
             except BankUnavailable as error:
                 if not silent:
                     log.warning("payouts wait: %s", error.message)
@@ -152,3 +185,11 @@ class PayoutSender:
 
     def _now(self) -> int:
         return int(self._clock())
+
+
+def _report(findings: Iterable[Finding]) -> None:
+    """Money that came in without a reference is no matter of payouts; all else is."""
+    for finding in findings:
+        if finding.amount < 0 or finding.problem is not Problem.NO_REFERENCE:
+            told = {"end_to_end_id": finding.end_to_end_id, "reference": finding.reference}
+            log.warning("a statement needs explaining: %s", finding.problem, extra={"fields": told})

@@ -28,6 +28,8 @@ class Problem(StrEnum):
     OTHER_AMOUNT = "OTHER_AMOUNT"
     """The lines of an end-to-end id add up to something that is not its payout."""
     OTHER_CURRENCY = "OTHER_CURRENCY"
+    UNREADABLE = "UNREADABLE"
+    """The document is not what it claims to be; `reference` is what is wrong."""
 
 
 @dataclass(frozen=True, slots=True)

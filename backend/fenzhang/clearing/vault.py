@@ -49,13 +49,18 @@ class Vault:
         """Decrypt. Raises AccountUnreadable."""
         identity, nonce = sealed[:_ID_SIZE], sealed[_ID_SIZE : _ID_SIZE + _NONCE_SIZE]
         if identity not in self._keys:
-            raise AccountUnreadable("there is no key for it", key_id=identity.hex())
+            raise AccountUnreadable(
+                f"what is stored is encrypted with the key {identity.hex()}, which is not here",
+                key_id=identity.hex(),
+            )
         try:
             return self._cipher(identity, nonce, context).decrypt_and_verify(
                 sealed[_ID_SIZE + _NONCE_SIZE : -_TAG_SIZE], sealed[-_TAG_SIZE:]
             )
         except ValueError:
-            raise AccountUnreadable("it is not what was written", key_id=identity.hex()) from None
+            raise AccountUnreadable(
+                "what is stored is not what was written there", key_id=identity.hex()
+            ) from None
 
     def is_current(self, sealed: bytes) -> bool:
         """Whether it was sealed with the newest key."""

@@ -236,6 +236,11 @@ class Books:
             ).fetchall()
         return {row[0]: PayoutStatus(PayoutState(row[1]), row[2]) for row in rows}
 
+    def changes(self) -> int:
+        """Grows with everything that is written."""
+        with self._lock:
+            return self._connection.total_changes
+
     def outcomes(self) -> list[Outcome]:
         """Of all files that were looked at, in the order in which they were."""
         with self._lock:

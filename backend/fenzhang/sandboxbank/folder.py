@@ -27,6 +27,8 @@ class FolderDesk:
     def __init__(self, bank: SandboxBank, folder: Path) -> None:
         self._bank = bank
         self._outbox, self._inbox = folder / "outbox", folder / "inbox"
+        self._told_at = -1
+        """Changes of the books when everything was told last."""
         for each in (self._outbox, self._inbox):
             each.mkdir(parents=True, exist_ok=True)
 
@@ -50,6 +52,12 @@ class FolderDesk:
                     self._tell(self._bank.status_report(answer.outcome))
                 path.unlink()
         self._bank.advance()
+        changes = self._bank.books.changes()
+        if changes != self._told_at or self._bank.books.faults().delay_statements_s:
+            self._tell_all()
+        self._told_at = changes
+
+    def _tell_all(self) -> None:
         for outcome in self._bank.books.outcomes():
             self._tell(self._bank.status_report(outcome))
         for customer in self._bank.books.customers():

@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from datetime import date
 from pathlib import Path
+from typing import NamedTuple, TypeVar
 
 from fenzhang.clearing.banks.interface import Submission, Unknown
 from fenzhang.clearing.errors import BankUnavailable, DocumentInvalid
@@ -22,6 +24,16 @@ from fenzhang.clearing.iso20022.pain002 import read_report
 from fenzhang.clearing.model import PayoutState, PayoutStatus, Statement, StatusReport
 
 _MARKED = "utf-8"
+_Asked = TypeVar("_Asked")
+_Found = TypeVar("_Found")
+
+
+class _Period(NamedTuple):
+    """What a statement is about."""
+
+    number: str
+    first_day: date
+    last_day: date
 
 
 class FolderBank:
@@ -34,6 +46,9 @@ class FolderBank:
         self._drafts, self._dropped = root / "drafts", root / "dropped"
         for each in (self._outbox, self._inbox, self._drafts, self._dropped):
             each.mkdir(parents=True, exist_ok=True)
+        # What was read once, by file name.
+        self._ids: dict[str, list[str]] = {}
+        self._read: dict[str, StatusReport | _Period | None] = {}
 
     async def submit(self, message_id: str, content: bytes) -> Submission:
         """Drop the file. What the bank makes of it, its reports say."""
@@ -48,11 +63,17 @@ class FolderBank:
 
         Raises BankUnavailable while there is no report on a file that was dropped.
         """
-        return await asyncio.to_thread(self._statuses, end_to_end_ids)
+        return await self._reading(self._statuses, end_to_end_ids)
 
     async def documents(self, since: date) -> Sequence[bytes]:
         """The statements in the inbox whose last day is not before `since`, by account and day."""
-        return await asyncio.to_thread(self._statements, since)
+        return await self._reading(self._statements, since)
+
+    async def _reading(self, read: Callable[[_Asked], _Found], asked: _Asked) -> _Found:
+        try:
+            return await asyncio.to_thread(read, asked)
+        except OSError as error:
+            raise BankUnavailable(f"the folder of {self.name} cannot be read: {error.strerror}") from None
 
     def _drop(self, message_id: str, content: bytes) -> bool:
         """Whether it was dropped now, and not before."""
@@ -85,31 +106,43 @@ class FolderBank:
     def _files_dropped(self) -> Iterator[tuple[str, list[str]]]:
         for marker in self._dropped.glob(f"*{self.format.suffix}"):
             if not (self._drafts / marker.name).exists():
-                yield marker.stem, marker.read_text(_MARKED).split("\n")
+                if marker.name not in self._ids:
+                    self._ids[marker.name] = marker.read_text(_MARKED).split("\n")
+                yield marker.stem, self._ids[marker.name]
 
     def _reports(self) -> Iterator[StatusReport]:
-        """All status reports, the oldest first. Documents of other kinds are passed over."""
-        for content in self._documents():
-            try:
-                yield read_report(content)
-            except DocumentInvalid:
-                continue
+        """All status reports, the oldest first."""
+        for path in self._documents():
+            read = self._read[path.name]
+            if isinstance(read, StatusReport):
+                yield read
 
     def _statements(self, since: date) -> list[bytes]:
-        found: list[tuple[str, date, bytes]] = []
-        for content in self._documents():
-            try:
-                told = [each for each in read_reports(content) if isinstance(each, Statement)]
-            except DocumentInvalid:
-                continue
-            if told and told[-1].last_day >= since:
-                found.append((told[0].account.number, told[0].first_day, content))
-        return [content for _, _, content in sorted(found, key=lambda each: each[:2])]
+        found: list[tuple[_Period, Path]] = []
+        for path in self._documents():
+            read = self._read[path.name]
+            if isinstance(read, _Period) and read.last_day >= since:
+                found.append((read, path))
+        return [path.read_bytes() for _, path in sorted(found, key=lambda each: each[0])]
 
-    def _documents(self) -> Iterator[bytes]:
-        names = [path for path in self._inbox.glob("*.xml") if not path.name.startswith(".")]
-        for path in sorted(names, key=lambda path: (path.stat().st_mtime_ns, path.name)):
-            yield path.read_bytes()
+    def _documents(self) -> list[Path]:
+        """All that was put into the inbox, the oldest first. A document never changes, so each is read once."""
+        paths = [path for path in self._inbox.glob("*.xml") if not path.name.startswith(".")]
+        for path in paths:
+            if path.name not in self._read:
+                self._read[path.name] = _parsed(path.read_bytes())
+        return sorted(paths, key=lambda path: (path.stat().st_mtime_ns, path.name))
+
+
+def _parsed(content: bytes) -> StatusReport | _Period | None:
+    """None for what is neither a status report nor a statement."""
+    with suppress(DocumentInvalid):
+        return read_report(content)
+    with suppress(DocumentInvalid):
+        told = [each for each in read_reports(content) if isinstance(each, Statement)]
+        if told:
+            return _Period(told[0].account.number, told[0].first_day, told[-1].last_day)
+    return None
 
 
 def _told(reports: Sequence[StatusReport], ids: Sequence[str]) -> dict[str, PayoutStatus] | None:

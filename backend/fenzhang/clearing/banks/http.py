@@ -11,7 +11,7 @@ from urllib.parse import quote
 import httpx
 
 from fenzhang.clearing.banks.interface import Accepted, Refused, Submission, Unknown
-from fenzhang.clearing.errors import BankUnavailable, DocumentInvalid
+from fenzhang.clearing.errors import BankUnavailable
 from fenzhang.clearing.formats import Format
 from fenzhang.clearing.model import PayoutState, PayoutStatus
 
@@ -60,7 +60,10 @@ class HttpBank:
             asked = end_to_end_ids[start : start + ASKED_AT_ONCE]
             answer = await self._ask("POST", "/payments/query", json={"end_to_end_ids": asked})
             for each in asked:
-                found[each] = _status(answer, each)
+                status = _status(answer.get(each))
+                if status is None:
+                    raise BankUnavailable(f"{self.name} does not answer about {each}")
+                found[each] = status
         return found
 
     async def documents(self, since: date) -> Sequence[bytes]:
@@ -69,7 +72,7 @@ class HttpBank:
         answer = await self._ask("GET", path, params={"since": since.isoformat(), "format": self.format.name})
         told = answer.get("documents")
         if not isinstance(told, list) or not all(isinstance(each, str) for each in told):
-            raise DocumentInvalid("documents", "is not a list of documents")
+            raise BankUnavailable(f"{self.name} does not answer with documents")
         return [each.encode() for each in told]
 
     async def close(self) -> None:
@@ -102,10 +105,9 @@ def _object(answer: httpx.Response) -> dict[str, Any]:
     return told if isinstance(told, dict) else {}
 
 
-def _status(answer: dict[str, Any], end_to_end_id: str) -> PayoutStatus:
-    told = answer.get(end_to_end_id)
-    state = told.get("state") if isinstance(told, dict) else None
-    if not isinstance(told, dict) or state not in set(PayoutState):
-        raise DocumentInvalid(end_to_end_id, "is not answered")
+def _status(told: object) -> PayoutStatus | None:
+    """What the answer says of a payout, None if it says nothing that is known here."""
+    if not isinstance(told, dict) or told.get("state") not in set(PayoutState):
+        return None
     reason = told.get("reason")
-    return PayoutStatus(PayoutState(state), reason if isinstance(reason, str) else None)
+    return PayoutStatus(PayoutState(told["state"]), reason if isinstance(reason, str) else None)

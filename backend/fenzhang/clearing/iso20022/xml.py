@@ -15,12 +15,11 @@ from typing import Final, TypeVar
 from lxml import etree
 
 from fenzhang.clearing.errors import DocumentInvalid
-from fenzhang.clearing.model import check_text
+from fenzhang.clearing.model import MAX_BYTES, check_text
 from fenzhang.domain.errors import FenzhangError
 
 NAMESPACE: Final = "urn:iso:std:iso:20022:tech:xsd:"
 """Of every message, before its name."""
-MAX_BYTES: Final = 64 * 2**20
 _DATE: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _MOMENT: Final = re.compile(
     r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]+)?(Z|[+-][0-9]{2}:[0-9]{2})?"
