@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Final, Literal
+from typing import Final, Literal, get_args
 
 import httpx
 
@@ -55,8 +55,9 @@ class Died(BaseException):
     """The process was killed here."""
 
 
-Fate = Literal["arrives", "lost", "answer lost", "late", "dies before", "dies after"]
-FATES: Final[tuple[Fate, ...]] = ("arrives", "lost", "answer lost", "late", "dies before", "dies after")
+Fate = Literal["arrives", "doubled", "lost", "answer lost", "late", "dies before", "dies after"]
+"""A doubled file arrives twice, at a bank that refuses what it has already; only the second answer comes back."""
+FATES: Final[tuple[Fate, ...]] = get_args(Fate)
 
 
 @dataclass
@@ -91,6 +92,8 @@ class Network(httpx.AsyncBaseTransport):
         answer = await self.inner.handle_async_request(request)
         if fate == "dies after":
             raise Died
+        if fate == "doubled" and answer.is_success:
+            return httpx.Response(409, json={"reason": "DU01"}, request=request)
         if fate == "answer lost":
             raise httpx.ReadTimeout("answer lost", request=request)
         return answer

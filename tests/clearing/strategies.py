@@ -90,10 +90,11 @@ parts = st.builds(
 @st.composite
 def lines(draw: st.DrawFn) -> StatementLine:
     made = tuple(draw(st.lists(parts, max_size=3)))
+    status = draw(st.sampled_from(LineStatus))
     return StatementLine(
         amount=sum(part.amount for part in made) if made else draw(signed),
-        status=draw(st.sampled_from(LineStatus)),
-        booked_on=draw(days),
+        status=status,
+        booked_on=draw(days if status is LineStatus.BOOKED else st.none() | days),
         reference=draw(st.none() | texts(35)),
         parts=made,
         reversal=draw(st.booleans()),

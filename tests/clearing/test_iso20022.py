@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, date, datetime
 
 import pytest
@@ -146,6 +147,7 @@ _STMT = "/Document/BkToCstmrStmt/Stmt[1]"
     ("before", "after", "path"),
     [
         ("<Cd>OPBD<", "<Cd>XPCD<", f"{_STMT}/Bal"),
+        ("<BookgDt>\n          <Dt>2026-11-23</Dt>\n        </BookgDt>", "", f"{_STMT}/Ntry[1]"),
         ("<Cd>BOOK<", "<Cd>BOKO<", f"{_STMT}/Ntry[1]/Sts/Cd"),
         (">1234.56<", ">1234.57<", f"{_STMT}/Ntry[1]"),
         ("<CdtDbtInd>DBIT<", "<CdtDbtInd>CRDT<", _STMT),
@@ -184,11 +186,16 @@ def test_a_bank_may_leave_out_what_is_optional_and_add_what_is_not_read() -> Non
     text = text.replace("<EndToEndId>NOTPROVIDED</EndToEndId>", "", 1)
     text = text.replace("<Id>S1</Id>", "<Id>S1</Id><ElctrncSeqNb>7</ElctrncSeqNb>", 1)
     text = text.replace("<Dt>\n          <Dt>2026-11-23</Dt>", "<Dt><DtTm>2026-11-23T23:00:00+08:00</DtTm>")
-    text = text.replace("<Cd>OPBD<", "<Cd>PRCD<")
+    text = text.replace("<Cd>OPBD<", "<Cd>PRCD<").replace(">B1<", "> B1\n<").replace(">0.02<", ">\n0.02<")
+    text = text.replace(
+        "<BookgDt>\n          <Dt>2026-11-23</Dt>\n        </BookgDt>\n        <AcctSvcrRef>B3",
+        "<AcctSvcrRef>B3",
+    )
     content = text.encode()
     check_schema(camt.STATEMENT, content)
 
-    assert camt.read_reports(content) == (STATEMENT,)
+    pending = replace(LINES[2], booked_on=None)
+    assert camt.read_reports(content) == (replace(STATEMENT, lines=(*LINES[:2], pending)),)
 
 
 @given(st.data())

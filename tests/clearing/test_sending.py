@@ -16,7 +16,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from clearing.bankside import (
     CUSTOMER,
@@ -274,7 +274,6 @@ async def test_a_payout_that_came_back_is_returned_and_a_statement_may_be_the_fi
 
     assert findings == [Finding(Problem.NO_REFERENCE, 10**12, reference="D-1")]
     assert await system.states() == {"E1": State.RETURNED}
-    assert await system.file_states() == {"M1": BankFileState.UNKNOWN}
     await system.tick()
     assert await system.file_states() == {"M1": BankFileState.ACCEPTED}
     assert await system.states() == {"E1": State.RETURNED}
@@ -323,11 +322,24 @@ async def test_a_refused_file_fails_its_payouts_only_when_the_bank_knows_none(sy
 
 async def test_a_refusal_of_what_the_bank_has_is_no_refusal(system: System) -> None:
     await system.prepare("M1", order("E1"))
-    other = system.bank.format.write_payouts(payout_file("M0", order("E1"), at=system.now))
-    assert system.sandbox.receive(other, system.bank.format).outcome is not None
+    system.network.fates.append("doubled")
 
-    await system.tick()  # refused: the bank has the end-to-end id from elsewhere
+    await system.tick()
 
+    assert await system.states() == {"E1": State.PAID}
+    assert await system.file_states() == {"M1": BankFileState.ACCEPTED}
+
+
+async def test_an_old_copy_of_the_database_sends_nothing_again(system: System) -> None:
+    await system.prepare("M1", order("E1"))
+    await system.tick()
+    async with system.database.write() as session:
+        await session.execute(update(BankFile).values(state="PREPARED", attempts=0, attempted_at=None))
+        await session.execute(update(BankPayment).values(state="PREPARED"))
+
+    await system.tick()
+
+    assert system.network.sent == 1
     assert await system.states() == {"E1": State.PAID}
     assert await system.file_states() == {"M1": BankFileState.ACCEPTED}
 
@@ -376,7 +388,7 @@ def test_nothing_that_is_known_becomes_unknown_again() -> None:
 
 def test_a_file_is_sent_again_only_when_the_bank_knows_none_of_it_for_long() -> None:
     unknown = [PayoutState.NOT_KNOWN] * 2
-    assert decide(unknown, quiet=True) is Next.SEND_AGAIN
+    assert decide(unknown, quiet=True) is Next.SEND
     assert decide(unknown, quiet=False) is Next.WAIT
     for known in (PayoutState.PENDING, PayoutState.PAID, PayoutState.FAILED):
         assert decide([PayoutState.NOT_KNOWN, known], quiet=True) is Next.IT_IS_THERE

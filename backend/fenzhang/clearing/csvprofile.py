@@ -224,7 +224,7 @@ def _lines(rows: Sequence[_Row], currency: str) -> tuple[StatementLine, ...]:
             StatementLine,
             amount=row.amount("amount", currency),
             status=row.read("status", LineStatus),
-            booked_on=row.read("date", _day),
+            booked_on=row.read("date", _day) if row.cells["date"] else None,
             reference=row.cells["reference"] or None,
             parts=tuple(parts),
             reversal=row.read("reversal", _yes_or_no),

@@ -25,7 +25,7 @@ MAX_BYTES: Final = 128 * 2**20
 END_TO_END_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9.\-]{0,34}")
 """End-to-end and message ids that this system makes: what every bank takes, and what needs no quoting in a URL."""
 _IBAN: Final = re.compile(r"[A-Z]{2}[0-9]{2}[A-Z0-9]{1,30}")
-_OTHER: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9./\-]{0,33}")
+_OTHER: Final = re.compile(r"[A-Za-z0-9]([A-Za-z0-9 ./\-]{0,32}[A-Za-z0-9])?")
 _BIC: Final = re.compile(r"[A-Z0-9]{4}[A-Z]{2}[A-Z0-9]{2}([A-Z0-9]{3})?")
 _CNAPS: Final = re.compile(r"[0-9]{12}")
 _NOT_TEXT: Final = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\ufffe\uffff]")
@@ -159,7 +159,8 @@ class StatementLine:
     amount: int
     """Minor units; above zero is money in, below zero money out."""
     status: LineStatus
-    booked_on: date
+    booked_on: date | None
+    """None only while it is not booked."""
     reference: str | None = None
     """The bank's own name for the movement."""
     parts: tuple[LinePart, ...] = ()
@@ -169,6 +170,8 @@ class StatementLine:
 
     def __post_init__(self) -> None:
         _check_signed("amount", self.amount)
+        if self.status is LineStatus.BOOKED and self.booked_on is None:
+            raise InvalidInput("booked_on", "a booked line has a day")
         if self.reference is not None:
             check_text("reference", self.reference, 35)
         if self.parts and sum(part.amount for part in self.parts) != self.amount:

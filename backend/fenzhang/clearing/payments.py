@@ -94,10 +94,15 @@ async def payments(session: AsyncSession, end_to_end_ids: Sequence[str]) -> dict
     return found
 
 
-async def files_in(session: AsyncSession, bank: str, state: BankFileState) -> Sequence[BankFile]:
-    """A bank's files in a state, the oldest first, without their content."""
-    query = select(BankFile).where(BankFile.state == state, BankFile.bank == bank).order_by(BankFile.id)
-    query = query.limit(_FILES).options(defer(BankFile.content, raiseload=True))
+async def undecided(session: AsyncSession, bank: str, behind: int) -> Sequence[BankFile]:
+    """Some of a bank's files of which is not known that they have arrived, by id, those behind `behind`.
+
+    Without their content.
+    """
+    query = select(BankFile).where(
+        BankFile.state.in_(_SENDABLE_FILE), BankFile.bank == bank, BankFile.id > behind
+    )
+    query = query.order_by(BankFile.id).limit(_FILES).options(defer(BankFile.content, raiseload=True))
     return (await session.execute(query)).scalars().all()
 
 
@@ -162,10 +167,14 @@ async def begin_attempt(
 
 
 async def accept(session: AsyncSession, file_id: int, *, now: int) -> None:
-    """The bank has the file."""
-    await _decide(session, file_id, BankFileState.ACCEPTED, None)
-    ids = await ids_of(session, file_id)
-    await apply(session, {each: [PayoutStatus(PayoutState.PENDING)] for each in ids}, now=now)
+    """The bank has the file. Nothing happens if that was known."""
+    if await _decide(session, file_id, BankFileState.ACCEPTED, None):
+        await session.execute(
+            update(BankPayment)
+            .where(BankPayment.file_id == file_id, BankPayment.state.in_(sorted(SENDABLE)))
+            .values(state=BankPaymentState.SENT, changed_at=now)
+            .execution_options(synchronize_session=False)
+        )
 
 
 async def refuse(session: AsyncSession, file_id: int, reason: str, *, now: int) -> None:
@@ -178,8 +187,9 @@ async def refuse(session: AsyncSession, file_id: int, reason: str, *, now: int) 
 async def apply(session: AsyncSession, said: Mapping[str, Sequence[PayoutStatus]], *, now: int) -> int:
     """Change states by what the bank said of payouts, in the order in which it happened; how many changed.
 
-    Payouts that nobody prepared are passed over.
+    Where it knows one payout it has the file. Payouts that nobody prepared are passed over.
     """
+    files: set[int] = set()
     changes: list[dict[str, Any]] = []
     for row in (await payments(session, sorted(said))).values():
         before, statuses = BankPaymentState(row.state), said[row.end_to_end_id]
@@ -189,6 +199,7 @@ async def apply(session: AsyncSession, said: Mapping[str, Sequence[PayoutStatus]
         if state is BankPaymentState.DISPUTED:
             log.error("the bank paid %s after it had said that it failed", row.end_to_end_id)
         reasons = [status.reason for status in statuses if status.state is PayoutState.FAILED]
+        files.add(row.file_id)
         changes.append(
             {
                 "b_id": row.end_to_end_id,
@@ -207,17 +218,21 @@ async def apply(session: AsyncSession, said: Mapping[str, Sequence[PayoutStatus]
             .values(state=bindparam("b_state"), reason=bindparam("b_reason"), changed_at=bindparam("b_now"))
         )
         await (await session.connection()).execute(statement, changes)
+        for file_id in sorted(files):
+            await accept(session, file_id, now=now)
         session.expire_all()  # or a second call in this transaction would see the states before the first
     return len(changes)
 
 
-async def _decide(session: AsyncSession, file_id: int, state: BankFileState, reason: str | None) -> None:
-    await session.execute(
+async def _decide(session: AsyncSession, file_id: int, state: BankFileState, reason: str | None) -> bool:
+    """Whether the file was not decided before."""
+    decided = await session.execute(
         update(BankFile)
         .where(BankFile.id == file_id, BankFile.state.in_(_SENDABLE_FILE))
         .values(state=state, reason=reason)
         .execution_options(synchronize_session=False)
     )
+    return _count(decided) == 1
 
 
 def _count(result: Any) -> int:

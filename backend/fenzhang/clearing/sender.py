@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from typing import Final
 
@@ -20,7 +20,7 @@ from fenzhang.clearing.states import Next, decide
 from fenzhang.clearing.vault import Vault
 from fenzhang.stageloop import run_stage
 from fenzhang.store.session import Database
-from fenzhang.store.tables import BankFile, BankFileState
+from fenzhang.store.tables import BankFile
 
 log = logging.getLogger("fenzhang.clearing")
 ASKED_AT_ONCE: Final = 1_000
@@ -52,24 +52,26 @@ class PayoutSender:
         self._resend_after_s = resend_after_s
 
     async def tick(self) -> None:
-        """Settle what is unknown, send what was never sent, ask about what is open.
+        """Ask about what is unknown, send what the bank does not have, ask about what is open.
 
         Raises BankUnavailable and DatabaseUnavailable; trying again later is all that they ask for.
         """
         silent: BankUnavailable | None = None
-        for state, work in ((BankFileState.UNKNOWN, self._resolve), (BankFileState.PREPARED, self._send)):
-            for file in await self._files(state):
+        behind = 0
+        while files := await self._undecided(behind):
+            behind = files[-1].id
+            for file in files:
                 try:
-                    await work(file)
+                    await self._resolve(file)
                 except BankUnavailable as error:  # one file that nobody can tell about holds up no other
                     silent = error
+        await self._follow()
         if silent is not None:
             raise silent
-        await self._follow()
 
-    async def _files(self, state: BankFileState) -> list[BankFile]:
+    async def _undecided(self, behind: int) -> Sequence[BankFile]:
         async with self._database.read() as session:
-            return list(await payments.files_in(session, self._bank.name, state))
+            return await payments.undecided(session, self._bank.name, behind)
 
     async def _send(self, file: BankFile) -> None:
         """One attempt. What happens before the commit never left; what happens after it is found out by asking."""
@@ -99,10 +101,11 @@ class PayoutSender:
         log.warning("%s refused %s: %s", self._bank.name, file.message_id, reason)
 
     async def _resolve(self, file: BankFile) -> None:
-        """Ask about a file that was perhaps sent."""
-        quiet = self._now() - (file.attempted_at or 0) >= self._resend_after_s
-        if decide(await self._ask(file), quiet=quiet) is Next.SEND_AGAIN:
-            log.warning("%s knows nothing of %s: it is sent again", self._bank.name, file.message_id)
+        """Send a file if the bank, asked, knows nothing of it: also the first time, for the database may be a copy."""
+        quiet = file.attempted_at is None or self._now() - file.attempted_at >= self._resend_after_s
+        if decide(await self._ask(file), quiet=quiet) is Next.SEND:
+            if file.attempts:
+                log.warning("%s knows nothing of %s: it is sent again", self._bank.name, file.message_id)
             await self._send(file)
 
     async def _ask(self, file: BankFile) -> list[PayoutState]:
@@ -166,13 +169,13 @@ class PayoutSender:
         async def tick() -> bool:
             nonlocal silent, read_at
             try:
-                await self.tick()
                 if self._clock() - read_at >= statements_s:
-                    since = datetime.fromtimestamp(self._clock(), UTC).date() - STATEMENT_DAYS
-                    findings = set(await self.read_statements(since)) - logged
                     read_at = self._clock()
+                    since = datetime.fromtimestamp(read_at, UTC).date() - STATEMENT_DAYS
+                    findings = set(await self.read_statements(since)) - logged
                     _report(findings)
                     logged.update(findings)
+                await self.tick()
             except BankUnavailable as error:
                 if not silent:
                     log.warning("payouts wait: %s", error.message)

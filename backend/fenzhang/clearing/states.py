@@ -38,18 +38,18 @@ def after(state: State, said: PayoutState) -> State:
 
 
 class Next(Enum):
-    """What to do about a file that was perhaps sent."""
+    """What to do about a file that is not known to have arrived."""
 
     IT_IS_THERE = auto()
-    SEND_AGAIN = auto()
+    SEND = auto()
     WAIT = auto()
 
 
 def decide(answers: Collection[PayoutState], *, quiet: bool) -> Next:
-    """By what the bank says of all payouts of the file, and whether the last attempt is `quiet`: long enough ago.
+    """By what the bank says of all payouts of the file, and whether all is `quiet`: the last attempt long enough ago.
 
     Until then the file may still be on its way, whatever the bank says.
     """
     if any(answer is not PayoutState.NOT_KNOWN for answer in answers):
         return Next.IT_IS_THERE
-    return Next.SEND_AGAIN if quiet else Next.WAIT
+    return Next.SEND if quiet else Next.WAIT

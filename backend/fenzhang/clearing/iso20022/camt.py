@@ -114,7 +114,8 @@ def _add_lines(told: etree._Element, lines: Sequence[StatementLine], currency: s
         if line.reversal:
             add(entry, "RvslInd", "true")
         add(entry, "Sts/Cd", line.status)
-        add(entry, "BookgDt/Dt", line.booked_on.isoformat())
+        if line.booked_on is not None:
+            add(entry, "BookgDt/Dt", line.booked_on.isoformat())
         if line.reference is not None:
             add(entry, "AcctSvcrRef", line.reference)
         kind = add(entry, "BkTxCd/Domn")
@@ -213,13 +214,14 @@ def _signed(node: Node, currency: str) -> int:
 def _line(entry: Node, currency: str) -> StatementLine:
     reversal = entry.optional("RvslInd")
     reference = entry.optional("AcctSvcrRef") or entry.optional("NtryRef")
+    booked_on = entry.optional("BookgDt")
     details = [told for group in entry.children("NtryDtls") for told in group.children("TxDtls")]
     amount = _signed(entry, currency)
     return entry.checked(
         StatementLine,
         amount=amount,
         status=LineStatus(entry.child("Sts/Cd").one_of(tuple(LineStatus))),
-        booked_on=entry.child("BookgDt").chosen_day(),
+        booked_on=booked_on.chosen_day() if booked_on is not None else None,
         reference=reference.text() if reference is not None else None,
         parts=tuple(_part(told, amount, currency, alone=len(details) == 1) for told in details),
         reversal=reversal is not None and reversal.one_of(("true", "false", "1", "0")) in {"true", "1"},
@@ -232,17 +234,18 @@ def _part(told: Node, line_amount: int, currency: str, *, alone: bool) -> LinePa
     named = end_to_end_id.text() if end_to_end_id is not None else _NOT_PROVIDED
     return told.checked(
         LinePart,
-        amount=line_amount
-        if alone and told.optional("Amt") is None
-        else _part_amount(told, line_amount, currency),
+        amount=_part_amount(told, line_amount, currency, alone=alone),
         end_to_end_id=None if named == _NOT_PROVIDED else named,
         reason=reason.text() if reason is not None else None,
     )
 
 
-def _part_amount(told: Node, line_amount: int, currency: str) -> int:
-    """With the direction of its line, unless it has one of its own."""
-    amount = read_money(told.child("Amt"), currency)
+def _part_amount(told: Node, line_amount: int, currency: str, *, alone: bool) -> int:
+    """With the direction of its line, unless it has one of its own. A payment that is alone may leave it out."""
+    stated = told.optional("Amt") or told.optional("AmtDtls/TxAmt/Amt")
+    if stated is None and alone:
+        return line_amount
+    amount = read_money(stated or told.child("Amt"), currency)
     direction = told.optional("CdtDbtInd")
     if direction is None:
         return -amount if line_amount < 0 else amount

@@ -20,6 +20,7 @@ from fenzhang.domain.errors import FenzhangError
 
 NAMESPACE: Final = "urn:iso:std:iso:20022:tech:xsd:"
 """Of every message, before its name."""
+_WHITE_SPACE: Final = " \t\r\n"
 _DATE: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _MOMENT: Final = re.compile(
     r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]+)?(Z|[+-][0-9]{2}:[0-9]{2})?"
@@ -62,10 +63,10 @@ class Node:
         return [Node(element, f"{self.path}/{name}[{number}]") for number, element in enumerate(found, 1)]
 
     def text(self, longest: int = 35) -> str:
-        """What stands in it: 1 to `longest` characters and no elements."""
+        """What stands in it: 1 to `longest` characters, white space around them left out, and no elements."""
         if len(self.element):
             raise DocumentInvalid(self.path, "holds elements instead of text")
-        return self.checked(check_text, "text", self.element.text or "", longest)
+        return self.checked(check_text, "text", (self.element.text or "").strip(_WHITE_SPACE), longest)
 
     def one_of(self, values: Collection[str]) -> str:
         """What stands in it, one of `values`."""
@@ -110,7 +111,7 @@ class Node:
             return chosen.day()
         moment = self.child("DtTm")
         moment.moment()
-        return date.fromisoformat((moment.element.text or "")[:10])
+        return date.fromisoformat(moment.text()[:10])
 
     def number(self) -> int:
         """A count."""
