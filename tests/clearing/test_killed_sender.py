@@ -6,8 +6,10 @@ import os
 import subprocess
 import sys
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import httpx
@@ -162,4 +164,24 @@ async def test_a_bank_that_is_killed_and_comes_back_pays_once(bank: Bank, databa
     out, _ = running.communicate(timeout=60)
 
     assert running.returncode == 0, out
+    await check_paid_once(bank, database_url)
+
+
+@pytest.mark.parametrize("database_kind", ["sqlite"], indirect=True)
+async def test_senders_that_are_killed_at_any_moment_leave_nothing_paid_twice(
+    bank: Bank, way: str, database_url: str
+) -> None:
+    random = Random(way.split(maxsplit=1)[0])
+    await bank.ask("PUT", "/sandbox/faults", {"lose_answers": 1, "take_after_s": 0.5, "pay_after_s": 0.5})
+    for _ in range(5):
+        killed = sending(database_url, way)
+        with suppress(subprocess.TimeoutExpired):
+            killed.communicate(timeout=random.uniform(0.8, 2.5))
+        killed.kill()
+        killed.communicate()
+
+    last = sending(database_url, way)
+    out, _ = last.communicate(timeout=60)
+
+    assert last.returncode == 0, out
     await check_paid_once(bank, database_url)

@@ -24,6 +24,10 @@ MAX_BYTES: Final = 128 * 2**20
 """Of a document, more than the longest names let a file of MAX_PAYOUTS have."""
 END_TO_END_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9.\-]{0,34}")
 """End-to-end and message ids that this system makes: what every bank takes, and what needs no quoting in a URL."""
+REASON: Final = re.compile(r"[A-Za-z0-9]{1,35}")
+"""A reason code of ISO 20022 or of a bank."""
+UNEXPLAINED: Final = "NARR"
+"""ISO 20022's reason for "see the text", used where a bank gives none."""
 _IBAN: Final = re.compile(r"[A-Z]{2}[0-9]{2}[A-Z0-9]{1,30}")
 _OTHER: Final = re.compile(r"[A-Za-z0-9]([A-Za-z0-9 ./\-]{0,32}[A-Za-z0-9])?")
 _BIC: Final = re.compile(r"[A-Z0-9]{4}[A-Z]{2}[A-Z0-9]{2}([A-Z0-9]{3})?")

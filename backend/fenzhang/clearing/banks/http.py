@@ -13,7 +13,7 @@ import httpx
 from fenzhang.clearing.banks.interface import Accepted, Refused, Submission, Unknown
 from fenzhang.clearing.errors import BankUnavailable
 from fenzhang.clearing.formats import Format
-from fenzhang.clearing.model import PayoutState, PayoutStatus
+from fenzhang.clearing.model import REASON, UNEXPLAINED, PayoutState, PayoutStatus
 
 ASKED_AT_ONCE: Final = 1_000
 """Payouts in one question."""
@@ -48,9 +48,9 @@ class HttpBank:
             return Unknown(type(error).__name__)
         if answer.status_code == httpx.codes.ACCEPTED and _object(answer).get("message_id") == message_id:
             return Accepted()
-        reason = _object(answer).get("reason")
-        if answer.is_client_error and answer.status_code not in _PERHAPS_LATER and isinstance(reason, str):
-            return Refused(reason)
+        told = _object(answer)
+        if answer.is_client_error and answer.status_code not in _PERHAPS_LATER and "reason" in told:
+            return Refused(_reason(told["reason"]))
         return Unknown(f"HTTP {answer.status_code}")
 
     async def statuses(self, end_to_end_ids: Sequence[str]) -> Mapping[str, PayoutStatus]:
@@ -107,7 +107,12 @@ def _object(answer: httpx.Response) -> dict[str, Any]:
 
 def _status(told: object) -> PayoutStatus | None:
     """What the answer says of a payout, None if it says nothing that is known here."""
-    if not isinstance(told, dict) or told.get("state") not in set(PayoutState):
+    if not isinstance(told, dict) or told.get("state") not in list(PayoutState):
         return None
-    reason = told.get("reason")
-    return PayoutStatus(PayoutState(told["state"]), reason if isinstance(reason, str) else None)
+    state = PayoutState(told["state"])
+    return PayoutStatus(state, _reason(told.get("reason")) if state is PayoutState.FAILED else None)
+
+
+def _reason(told: object) -> str:
+    """A reason code; ISO 20022's NARR where the bank tells what is none."""
+    return told if isinstance(told, str) and REASON.fullmatch(told) else UNEXPLAINED

@@ -9,12 +9,10 @@ from typing import Final
 
 from fenzhang.clearing.iso20022 import pain001
 from fenzhang.clearing.iso20022.xml import Node, add, document, moment_text, read, written
-from fenzhang.clearing.model import PayoutState, PayoutStatus, StatusReport
+from fenzhang.clearing.model import UNEXPLAINED, PayoutState, PayoutStatus, StatusReport
 
 MESSAGE: Final = "pain.002.001.12"
 MESSAGES: Final = tuple(f"pain.002.001.{version}" for version in range(10, 15))
-_UNEXPLAINED: Final = "NARR"
-"""ISO 20022's reason for "see the text", used where a bank gives none."""
 _STATES: Final = {
     "RCVD": PayoutState.PENDING,
     "ACTC": PayoutState.PENDING,
@@ -91,4 +89,4 @@ def _reason(node: Node) -> str:
         code = given.optional("Rsn/Cd") or given.optional("Rsn/Prtry")
         if code is not None:
             return code.text()
-    return _UNEXPLAINED
+    return UNEXPLAINED
