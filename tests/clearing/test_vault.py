@@ -9,7 +9,7 @@ from sqlalchemy import select, update
 
 from clearing.bankside import HONEST, SHOP, order, payout_file
 from fenzhang.clearing import accounts, payments
-from fenzhang.clearing.errors import AccountUnreadable, UnknownAccount
+from fenzhang.clearing.errors import BankDataUnreadable, UnknownAccount
 from fenzhang.clearing.formats import ISO20022
 from fenzhang.clearing.vault import Vault
 from fenzhang.domain.errors import InvalidInput, UnknownCurrency
@@ -42,9 +42,9 @@ def test_nothing_else_opens(data: st.DataObject) -> None:
         (sealed[:-1], b"context"),
         (b"", b""),
     ):
-        with pytest.raises(AccountUnreadable):
+        with pytest.raises(BankDataUnreadable):
             vault.open(content, context)
-    with pytest.raises(AccountUnreadable):
+    with pytest.raises(BankDataUnreadable):
         Vault([OLD]).open(sealed, b"context")
 
 
@@ -92,7 +92,7 @@ async def test_an_account_that_was_moved_to_somebody_else_cannot_be_read(databas
         await session.execute(update(BankAccountRow).values(participant_id=OTHER))
 
     async with database.read() as session:
-        with pytest.raises(AccountUnreadable) as refusal:
+        with pytest.raises(BankDataUnreadable) as refusal:
             await accounts.account_of(session, vault, OTHER, "CNY")
     assert HONEST.account.number not in str(refusal.value)
 
@@ -115,7 +115,7 @@ async def test_accounts_and_files_move_to_a_new_key(database: Database) -> None:
     assert total == 151
     async with database.write() as session:
         assert await accounts.account_of(session, Vault([NEW]), bytes(32), "CNY") == HONEST
-        with pytest.raises(AccountUnreadable):
+        with pytest.raises(BankDataUnreadable):
             await accounts.account_of(session, Vault([OLD]), bytes(32), "CNY")
         sending = await payments.begin_attempt(session, Vault([NEW]), file_id, 1, now=2)
         assert sending is not None

@@ -11,7 +11,7 @@ from typing import Final
 from sqlalchemy import func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from fenzhang.clearing.errors import AccountUnreadable, UnknownAccount
+from fenzhang.clearing.errors import BankDataUnreadable, UnknownAccount
 from fenzhang.clearing.model import AccountNumber, AccountScheme, BankAccount
 from fenzhang.clearing.payments import file_context
 from fenzhang.clearing.vault import Vault
@@ -47,7 +47,7 @@ async def store_account(
 async def account_of(
     session: AsyncSession, vault: Vault, participant_id: bytes, currency: str
 ) -> BankAccount:
-    """Where a participant is paid in a currency. Raises UnknownAccount, AccountUnreadable."""
+    """Where a participant is paid in a currency. Raises UnknownAccount, BankDataUnreadable."""
     row = await session.get(BankAccountRow, (participant_id, currency))
     if row is None:
         raise UnknownAccount(f"no bank account for {currency} is stored for 0x{participant_id.hex()}")
@@ -56,13 +56,13 @@ async def account_of(
         scheme, number, holder, bank = json.loads(plain)
         return BankAccount(AccountNumber(AccountScheme(scheme), number), holder, bank)
     except ValueError:
-        raise AccountUnreadable("it is not an account") from None
+        raise BankDataUnreadable("it is not an account") from None
 
 
 async def reencrypt(session: AsyncSession, vault: Vault) -> int:
     """Encrypt some accounts and stored bank files with the vault's newest key; how many. 0 when all are.
 
-    Only then the older keys may be thrown away. Raises AccountUnreadable.
+    Only then the older keys may be thrown away. Raises BankDataUnreadable.
     """
     others = func.substr(BankAccountRow.sealed, 1, _ID_SIZE) != vault.current
     accounts = (await session.execute(select(BankAccountRow).where(others).limit(_AT_ONCE))).scalars().all()

@@ -93,6 +93,7 @@ class _Row:
 
 def write_payouts(file: PayoutFile) -> bytes:
     """The file as a bank takes it."""
+    total = format_amount(file.total, file.currency)
     rows = (
         (
             file.message_id,
@@ -102,7 +103,7 @@ def write_payouts(file: PayoutFile) -> bytes:
             *_party_cells(file.debtor),
             number,
             len(file.payouts),
-            format_amount(file.total, file.currency),
+            total,
             payout.end_to_end_id,
             format_amount(payout.amount, file.currency),
             *_party_cells(payout.creditor),

@@ -28,10 +28,10 @@ class DuplicatePayout(FenzhangError):
     code = "duplicate_payout"
 
 
-class AccountUnreadable(FenzhangError):
-    """A stored bank account cannot be decrypted: its key is not there, or the row is not what was written."""
+class BankDataUnreadable(FenzhangError):
+    """A stored account or file cannot be decrypted: its key is not there, or the row is not what was written."""
 
-    code = "bank_account_unreadable"
+    code = "bank_data_unreadable"
 
 
 class UnknownAccount(FenzhangError):

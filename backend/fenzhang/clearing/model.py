@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime
+from datetime import date, datetime, timedelta
 from enum import StrEnum
 from typing import Final
 
@@ -229,7 +229,7 @@ class PayoutState(StrEnum):
     """What a bank says of a payout when it is asked."""
 
     NOT_KNOWN = "NOT_KNOWN"
-    """It never saw this end-to-end id, and nothing that it has taken and not looked at yet can contain it."""
+    """It does not know this end-to-end id, now: what is on its way, or not looked at yet, may still hold it."""
     PENDING = "PENDING"
     PAID = "PAID"
     FAILED = "FAILED"
@@ -281,7 +281,7 @@ def check_id(field_name: str, value: str) -> str:
 
 def check_moment(field_name: str, value: datetime) -> datetime:
     """Return `value` if it is UTC and whole seconds. Raises InvalidInput."""
-    if value.tzinfo is not UTC or value.microsecond:
+    if value.utcoffset() != timedelta(0) or value.microsecond:
         raise InvalidInput(field_name, "a moment is UTC, in whole seconds")
     return value
 

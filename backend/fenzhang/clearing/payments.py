@@ -18,7 +18,7 @@ from sqlalchemy import CursorResult, bindparam, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import defer
 
-from fenzhang.clearing.errors import DuplicatePayout
+from fenzhang.clearing.errors import BankDataUnreadable, DuplicatePayout
 from fenzhang.clearing.formats import Format
 from fenzhang.clearing.model import PayoutFile, PayoutState, PayoutStatus
 from fenzhang.clearing.states import FOLLOWED, SENDABLE, after
@@ -45,7 +45,10 @@ class ToSend:
 async def prepare(
     session: AsyncSession, vault: Vault, bank: str, bank_format: Format, file: PayoutFile, *, now: int
 ) -> int:
-    """Store a file and its payouts; its id. Raises DuplicatePayout if any of its ids was ever used before."""
+    """Store a file and its payouts; its id. Raises DuplicatePayout if any of its ids was ever used before.
+
+    Two that prepare the same id at the same moment: one gets an IntegrityError.
+    """
     ids = [payout.end_to_end_id for payout in file.payouts]
     known = await payments(session, ids)
     if known:
@@ -132,6 +135,7 @@ async def begin_attempt(
     """Mark a file as perhaps sent, for the attempt of this number. To be committed before a byte leaves.
 
     None if another process made this attempt, or if the bank has decided about the file or any of its payouts.
+    Raises BankDataUnreadable.
     """
     others = select(BankPayment.end_to_end_id).where(
         BankPayment.file_id == file_id, BankPayment.state.not_in(sorted(SENDABLE))
@@ -162,7 +166,7 @@ async def begin_attempt(
     ).one()
     content = vault.open(row.content, file_context(row.message_id))
     if sha256(content).digest() != row.sha256:
-        raise ValueError(f"the stored file {row.message_id} is not what was prepared")
+        raise BankDataUnreadable(f"the stored file {row.message_id} is not what was prepared")
     return ToSend(file_id, row.message_id, content, attempt)
 
 

@@ -14,7 +14,7 @@ from typing import Final
 from Crypto.Cipher import AES
 from Crypto.Cipher._mode_gcm import GcmMode
 
-from fenzhang.clearing.errors import AccountUnreadable
+from fenzhang.clearing.errors import BankDataUnreadable
 from fenzhang.domain.errors import InvalidInput
 
 KEY_SIZE: Final = 32
@@ -46,10 +46,10 @@ class Vault:
         return self.current + nonce + sealed + tag
 
     def open(self, sealed: bytes, context: bytes) -> bytes:
-        """Decrypt. Raises AccountUnreadable."""
+        """Decrypt. Raises BankDataUnreadable."""
         identity, nonce = sealed[:_ID_SIZE], sealed[_ID_SIZE : _ID_SIZE + _NONCE_SIZE]
         if identity not in self._keys:
-            raise AccountUnreadable(
+            raise BankDataUnreadable(
                 f"what is stored is encrypted with the key {identity.hex()}, which is not here",
                 key_id=identity.hex(),
             )
@@ -58,7 +58,7 @@ class Vault:
                 sealed[_ID_SIZE + _NONCE_SIZE : -_TAG_SIZE], sealed[-_TAG_SIZE:]
             )
         except ValueError:
-            raise AccountUnreadable(
+            raise BankDataUnreadable(
                 "what is stored is not what was written there", key_id=identity.hex()
             ) from None
 

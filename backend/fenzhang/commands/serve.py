@@ -64,7 +64,7 @@ def payouts(
         str, typer.Option("--format", help="iso20022 or csv, for a bank over HTTP.")
     ] = "iso20022",
     resend_after_s: Annotated[
-        float, typer.Option(help="How long a file may still be on its way to the bank.", min=1)
+        float, typer.Option(help="Seconds that a file may still be on its way to the bank.", min=60)
     ] = 900.0,
 ) -> None:
     """Send stored files of payouts to one bank, follow them, and read its statements."""
