@@ -22,6 +22,8 @@ from fenzhang.clearing.model import (
     Notification,
     PayoutFile,
     PayoutOrder,
+    PayoutState,
+    PayoutStatus,
     Statement,
     StatementLine,
     StatusReport,
@@ -61,6 +63,16 @@ def test_a_status_report_is_valid_and_reads_back_the_same(report: StatusReport) 
     content = pain002.write_report(report)
 
     check_schema(pain002.MESSAGE, content)
+    assert pain002.read_report(content) == report
+
+
+@pytest.mark.parametrize("version", ["10", "11", "12", "13", "14"])
+def test_status_reports_of_other_versions_are_read(version: str) -> None:
+    report = StatusReport(
+        "R1", FILE.created_at, "C1", None, (("C1-1", PayoutStatus(PayoutState.FAILED, "AC04")),)
+    )
+    content = _changed(pain002.write_report(report), "pain.002.001.12", f"pain.002.001.{version}")
+
     assert pain002.read_report(content) == report
 
 

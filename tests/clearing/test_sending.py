@@ -39,7 +39,7 @@ from fenzhang.clearing.formats import CSV, ISO20022, Format
 from fenzhang.clearing.model import PayoutState
 from fenzhang.clearing.sender import PayoutSender
 from fenzhang.clearing.statements import Finding, Problem, apply_report
-from fenzhang.clearing.states import OPEN, Next, after, decide
+from fenzhang.clearing.states import OPEN, Arrival, after, arrival
 from fenzhang.sandboxbank.app import create_app
 from fenzhang.sandboxbank.bank import SandboxBank
 from fenzhang.sandboxbank.faults import Faults
@@ -315,16 +315,25 @@ async def test_a_refused_file_fails_its_payouts_only_when_the_bank_knows_none(sy
     system.sandbox.books.open_account(payout_file("X", order("X")).debtor, "CNY", customer="")
     await system.prepare("M1", order("E1"))
     await system.tick()
+    assert await system.file_states() == {"M1": BankFileState.UNKNOWN}
 
+    system.now += RESEND_AFTER_S
+    await system.tick()
+
+    assert system.network.sent == 1
     assert await system.file_states() == {"M1": BankFileState.REFUSED}
     assert await system.states() == {"E1": State.FAILED}
 
 
-async def test_a_refusal_of_what_the_bank_has_is_no_refusal(system: System) -> None:
+@pytest.mark.parametrize("take_after_s", [0, 10, 2 * RESEND_AFTER_S])
+async def test_a_refusal_of_what_the_bank_has_is_no_refusal(system: System, take_after_s: int) -> None:
+    system.sandbox.books.set_faults(Faults(take_after_s=take_after_s))
     await system.prepare("M1", order("E1"))
     system.network.fates.append("doubled")
 
-    await system.tick()
+    for _ in range(4):
+        await system.tick()
+        system.now += RESEND_AFTER_S
 
     assert await system.states() == {"E1": State.PAID}
     assert await system.file_states() == {"M1": BankFileState.ACCEPTED}
@@ -386,12 +395,11 @@ def test_nothing_that_is_known_becomes_unknown_again() -> None:
     assert after(State.PAID, PayoutState.FAILED) is State.RETURNED
 
 
-def test_a_file_is_sent_again_only_when_the_bank_knows_none_of_it_for_long() -> None:
-    unknown = [PayoutState.NOT_KNOWN] * 2
-    assert decide(unknown, quiet=True) is Next.SEND
-    assert decide(unknown, quiet=False) is Next.WAIT
+def test_a_file_is_not_there_only_when_the_bank_says_so_of_all_its_payouts() -> None:
+    assert arrival([PayoutState.NOT_KNOWN] * 2, 2) is Arrival.NOT_THERE
+    assert arrival([PayoutState.NOT_KNOWN], 2) is Arrival.NOT_SAID
     for known in (PayoutState.PENDING, PayoutState.PAID, PayoutState.FAILED):
-        assert decide([PayoutState.NOT_KNOWN, known], quiet=True) is Next.IT_IS_THERE
+        assert arrival([PayoutState.NOT_KNOWN, known], 2) is Arrival.THERE
 
 
 async def test_a_payout_of_a_future_day_is_pending_until_then(system: System) -> None:

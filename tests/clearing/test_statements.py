@@ -115,7 +115,7 @@ async def test_money_that_left_after_it_was_said_to_have_failed_is_disputed(
         file_id = await payments.prepare(
             session, VAULT, "bank", ISO20022, payout_file("M1", order("E1", 100)), now=1
         )
-        await payments.refuse(session, file_id, "AC02", now=2)
+        await payments.refuse(session, file_id, 0, "AC02", now=2)
 
     assert (await told(database, line(PAID)))[1] == {"E1": ("DISPUTED", None)}
     assert "the bank paid E1 after it had said that it failed" in caplog.text

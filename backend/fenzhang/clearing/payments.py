@@ -148,7 +148,7 @@ async def begin_attempt(
             BankFile.state.in_(_SENDABLE_FILE),
             ~others.exists(),
         )
-        .values(state=BankFileState.UNKNOWN, attempts=attempt, attempted_at=now)
+        .values(state=BankFileState.UNKNOWN, reason=None, attempts=attempt, attempted_at=now)
         .execution_options(synchronize_session=False)
     )
     if _count(marked) != 1:
@@ -181,11 +181,21 @@ async def accept(session: AsyncSession, file_id: int, *, now: int) -> None:
         )
 
 
-async def refuse(session: AsyncSession, file_id: int, reason: str, *, now: int) -> None:
-    """The bank does not take the file, and was asked: it knows none of its payouts."""
-    await _decide(session, file_id, BankFileState.REFUSED, reason)
-    ids = await ids_of(session, file_id)
-    await apply(session, {each: [PayoutStatus(PayoutState.FAILED, reason)] for each in ids}, now=now)
+async def note_refusal(session: AsyncSession, file_id: int, attempt: int, reason: str) -> None:
+    """The bank said at this attempt that it does not take the file. Whether that counts is seen by asking."""
+    await session.execute(
+        update(BankFile)
+        .where(BankFile.id == file_id, BankFile.attempts == attempt, BankFile.state == BankFileState.UNKNOWN)
+        .values(reason=reason)
+        .execution_options(synchronize_session=False)
+    )
+
+
+async def refuse(session: AsyncSession, file_id: int, attempt: int, reason: str, *, now: int) -> None:
+    """The bank refused the last attempt, and was asked long after: it knows none of the payouts."""
+    if await _decide(session, file_id, BankFileState.REFUSED, reason, attempt=attempt):
+        ids = await ids_of(session, file_id)
+        await apply(session, {each: [PayoutStatus(PayoutState.FAILED, reason)] for each in ids}, now=now)
 
 
 async def apply(session: AsyncSession, said: Mapping[str, Sequence[PayoutStatus]], *, now: int) -> int:
@@ -228,13 +238,20 @@ async def apply(session: AsyncSession, said: Mapping[str, Sequence[PayoutStatus]
     return len(changes)
 
 
-async def _decide(session: AsyncSession, file_id: int, state: BankFileState, reason: str | None) -> bool:
-    """Whether the file was not decided before."""
+async def _decide(
+    session: AsyncSession,
+    file_id: int,
+    state: BankFileState,
+    reason: str | None,
+    *,
+    attempt: int | None = None,
+) -> bool:
+    """Whether the file was not decided before, and `attempt` is the last one if it is given."""
+    statement = update(BankFile).where(BankFile.id == file_id, BankFile.state.in_(_SENDABLE_FILE))
+    if attempt is not None:
+        statement = statement.where(BankFile.attempts == attempt)
     decided = await session.execute(
-        update(BankFile)
-        .where(BankFile.id == file_id, BankFile.state.in_(_SENDABLE_FILE))
-        .values(state=state, reason=reason)
-        .execution_options(synchronize_session=False)
+        statement.values(state=state, reason=reason).execution_options(synchronize_session=False)
     )
     return _count(decided) == 1
 

@@ -16,7 +16,7 @@ from fenzhang.clearing.banks.interface import Accepted, Bank, Refused
 from fenzhang.clearing.errors import BankUnavailable, DocumentInvalid
 from fenzhang.clearing.model import PayoutState, PayoutStatus
 from fenzhang.clearing.statements import Finding, Problem, apply_report
-from fenzhang.clearing.states import Next, decide
+from fenzhang.clearing.states import DUPLICATE, Arrival, arrival
 from fenzhang.clearing.vault import Vault
 from fenzhang.stageloop import run_stage
 from fenzhang.store.session import Database
@@ -25,7 +25,7 @@ from fenzhang.store.tables import BankFile
 log = logging.getLogger("fenzhang.clearing")
 ASKED_AT_ONCE: Final = 1_000
 RESEND_AFTER_S: Final = 900
-"""How long after an attempt a file may still reach the bank. It must be longer than any attempt takes."""
+"""How long after an attempt a bank may still not know what came of it. It must be longer than any attempt takes."""
 STATEMENT_DAYS: Final = timedelta(days=7)
 """How far back statements are read again: what came late is found, what was read before changes nothing."""
 
@@ -88,40 +88,51 @@ class PayoutSender:
             async with self._database.write() as session:
                 await payments.accept(session, file.id, now=self._now())
         elif isinstance(answer, Refused):
-            await self._confirm_refusal(file, answer.reason)
+            await self._note_refusal(file, answer.reason)
         else:
             log.warning("whether %s has %s is not known: %s", self._bank.name, file.message_id, answer.why)
 
-    async def _confirm_refusal(self, file: BankFile, reason: str) -> None:
-        """A bank may refuse what it has already. Only one that knows none of the payouts has refused them."""
-        if decide(await self._ask(file), quiet=False) is Next.IT_IS_THERE:
-            return
-        async with self._database.write() as session:
-            await payments.refuse(session, file.id, reason, now=self._now())
-        log.warning("%s refused %s: %s", self._bank.name, file.message_id, reason)
+    async def _note_refusal(self, file: BankFile, reason: str) -> None:
+        """It counts later, if the bank then still knows none of the payouts: banks refuse what they have already.
+
+        A refusal that says so itself never counts.
+        """
+        log.warning("%s refuses %s: %s", self._bank.name, file.message_id, reason)
+        if reason not in DUPLICATE:
+            async with self._database.write() as session:
+                await payments.note_refusal(session, file.id, file.attempts + 1, reason)
 
     async def _resolve(self, file: BankFile) -> None:
-        """Send a file if the bank, asked, knows nothing of it: also the first time, for the database may be a copy."""
-        quiet = file.attempted_at is None or self._now() - file.attempted_at >= self._resend_after_s
-        if decide(await self._ask(file), quiet=quiet) is Next.SEND:
-            if file.attempts:
-                log.warning("%s knows nothing of %s: it is sent again", self._bank.name, file.message_id)
-            await self._send(file)
+        """Send a file if the bank, asked, knows nothing of it: also the first time, for the database may be a copy.
 
-    async def _ask(self, file: BankFile) -> list[PayoutState]:
-        """What the bank says of the payouts of a file. If it knows any, the file is there, and that is stored."""
+        Or give it up if the bank refused it. Neither happens before the last attempt is so long ago that the bank
+        must know what came of it.
+        """
+        waiting = file.attempted_at is not None and self._now() - file.attempted_at < self._resend_after_s
+        if await self._ask(file) is not Arrival.NOT_THERE or waiting:
+            return
+        if file.reason is not None:
+            async with self._database.write() as session:
+                await payments.refuse(session, file.id, file.attempts, file.reason, now=self._now())
+            return
+        if file.attempts:
+            log.warning("%s knows nothing of %s: it is sent again", self._bank.name, file.message_id)
+        await self._send(file)
+
+    async def _ask(self, file: BankFile) -> Arrival:
+        """Whether the bank has a file. If so, that is stored with what it says of the payouts."""
         async with self._database.read() as session:
             ids = await payments.ids_of(session, file.id)
         said = await self._bank.statuses(ids)
-        answers = [status.state for status in said.values()]
-        if decide(answers, quiet=False) is Next.IT_IS_THERE:
+        found = arrival([status.state for status in said.values()], len(ids))
+        if found is Arrival.THERE:
             strange = [each for each, status in said.items() if status.state is PayoutState.NOT_KNOWN]
             if strange:
                 log.error("%s has %s, and does not know %s", self._bank.name, file.message_id, strange[0])
             async with self._database.write() as session:
                 await payments.accept(session, file.id, now=self._now())
                 await self._store(session, said)
-        return answers
+        return found
 
     async def _store(self, session: AsyncSession, said: Mapping[str, PayoutStatus]) -> None:
         await payments.apply(session, {each: [status] for each, status in said.items()}, now=self._now())

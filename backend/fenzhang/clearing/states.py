@@ -37,19 +37,21 @@ def after(state: State, said: PayoutState) -> State:
             return State.RETURNED if state in {State.PAID, State.DISPUTED} else state
 
 
-class Next(Enum):
-    """What to do about a file that is not known to have arrived."""
-
-    IT_IS_THERE = auto()
-    SEND = auto()
-    WAIT = auto()
+DUPLICATE: Final = frozenset({"AM05", "DU01", "DU02", "DU03", "DU04", "DU05"})
+"""ISO 20022's reasons for refusing what the bank has already."""
 
 
-def decide(answers: Collection[PayoutState], *, quiet: bool) -> Next:
-    """By what the bank says of all payouts of the file, and whether all is `quiet`: the last attempt long enough ago.
+class Arrival(Enum):
+    """Whether a bank has a file."""
 
-    Until then the file may still be on its way, whatever the bank says.
-    """
+    THERE = auto()
+    NOT_THERE = auto()
+    """It knows none of the payouts, now. What is on its way may still arrive."""
+    NOT_SAID = auto()
+
+
+def arrival(answers: Collection[PayoutState], payouts: int) -> Arrival:
+    """By what the bank says of a file's payouts, of which there are so many. One that it knows is enough."""
     if any(answer is not PayoutState.NOT_KNOWN for answer in answers):
-        return Next.IT_IS_THERE
-    return Next.SEND if quiet else Next.WAIT
+        return Arrival.THERE
+    return Arrival.NOT_THERE if len(answers) == payouts else Arrival.NOT_SAID

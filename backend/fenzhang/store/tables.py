@@ -587,6 +587,7 @@ class BankFile(Base):
     """Of the bytes that are sent."""
     state: Mapped[str] = mapped_column(String(16), index=True)
     reason: Mapped[str | None] = mapped_column(String(35))
+    """Why the bank refused it; while it is UNKNOWN, at the last attempt."""
     attempts: Mapped[int] = mapped_column(default=0)
     attempted_at: Mapped[int | None]
     created_at: Mapped[int]

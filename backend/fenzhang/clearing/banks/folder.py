@@ -61,7 +61,7 @@ class FolderBank:
     async def statuses(self, end_to_end_ids: Sequence[str]) -> Mapping[str, PayoutStatus]:
         """By the bank's reports. A payout of a file that was never dropped is not known to the bank.
 
-        Raises BankUnavailable while there is no report on a file that was dropped.
+        Left out are those of a file that was dropped and is not reported on.
         """
         return await self._reading(self._statuses, end_to_end_ids)
 
@@ -98,9 +98,11 @@ class FolderBank:
             mine = [each for each in ids if each in found]
             if mine:
                 told = _told(reports.get(message_id, []), ids)
-                if told is None:
-                    raise BankUnavailable(f"{self.name} has not reported on the file {message_id}")
-                found |= {each: told.get(each, PayoutStatus(PayoutState.PENDING)) for each in mine}
+                for each in mine:
+                    if told is None:
+                        del found[each]
+                    else:
+                        found[each] = told.get(each, PayoutStatus(PayoutState.PENDING))
         return found
 
     def _files_dropped(self) -> Iterator[tuple[str, list[str]]]:

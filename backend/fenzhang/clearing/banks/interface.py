@@ -48,7 +48,10 @@ class Bank(Protocol):
         """Hand over a file, once. Whatever goes wrong on the way is Unknown, never an exception."""
 
     async def statuses(self, end_to_end_ids: Sequence[str]) -> Mapping[str, PayoutStatus]:
-        """What the bank says of payouts, for each of them. Raises BankUnavailable, also for an answer that is none."""
+        """What the bank says of payouts. Those that it says nothing about, not even NOT_KNOWN, are left out.
+
+        Raises BankUnavailable, also for an answer that is none.
+        """
 
     async def documents(self, since: date) -> Sequence[bytes]:
         """Its statements from a day on. Raises BankUnavailable."""
