@@ -23,9 +23,10 @@ setup: $(INSTALL_STAMP) $(NODE_STAMP) ## Python environment and the local chain'
 $(BIN)/python:
 	@.ci/make-venv "$(PYTHON)" "$(VENV)"
 
+# --no-deps: the lock file is the whole set, and less than what the packages with the test schemas would ask for.
 $(PYTHON_STAMP): requirements.lock | $(BIN)/python
 	@echo "setup: Python packages from requirements.lock"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements.lock
 	@touch $@
 
 $(INSTALL_STAMP): pyproject.toml $(PYTHON_STAMP)

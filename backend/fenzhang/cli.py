@@ -15,6 +15,7 @@ from fenzhang import __version__
 from fenzhang.commands import app as apps
 from fenzhang.commands import (
     approvallock,
+    bank,
     bench,
     db,
     demo,
@@ -25,6 +26,7 @@ from fenzhang.commands import (
     quote,
     reconcile,
     replay,
+    sandboxbank,
     serve,
     up,
     verify,
@@ -40,12 +42,13 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Split rules and settlement records on a consortium chain, clearing off it.",
 )
-for command in (up, demo, replay, quote, whatif, verify, reconcile, deploy, approvallock, bench):
+for command in (up, demo, replay, quote, whatif, verify, reconcile, deploy, approvallock, bench, sandboxbank):
     command.register(app)
 app.add_typer(devnet.app, name="devnet")
 app.add_typer(serve.app, name="serve")
 app.add_typer(apps.app, name="app")
 app.add_typer(key.app, name="key")
+app.add_typer(bank.app, name="bank")
 app.add_typer(journal.app, name="journal")
 app.add_typer(db.app, name="db")
 

@@ -26,6 +26,12 @@ AFTER_MINE: Final = "after-mine"
 """Submission: its receipt is here, its end not stored."""
 IN_MIRROR: Final = "in-mirror"
 """Mirror: records and postings are written, states and checkpoint are not, nothing is committed."""
+BEFORE_BANK: Final = "before-bank"
+"""Clearing: a file is marked as perhaps sent, and no byte has left."""
+AFTER_BANK: Final = "after-bank"
+"""Clearing: the bank has answered, and the database does not know."""
+BANK_POINTS: Final = (BEFORE_BANK, AFTER_BANK)
+"""Of the sender of payouts, which the fault campaign's system does not run."""
 POINTS: Final = (AFTER_ACCEPT, AFTER_SIGN, AFTER_STORE, AFTER_BROADCAST, AFTER_MINE, IN_MIRROR)
 
 
@@ -41,7 +47,7 @@ _armed = _Armed()
 def arm(chain_id: int) -> None:
     """Read the variable. Called once by a process that knows which chain it works on."""
     point, _, number = os.environ.get(VARIABLE, "").partition(":")
-    if chain_id == DEVNET_CHAIN_ID and point in POINTS:
+    if chain_id == DEVNET_CHAIN_ID and point in (*POINTS, *BANK_POINTS):
         _armed.point, _armed.left = point, int(number or 1)
 
 

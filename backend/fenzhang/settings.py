@@ -45,6 +45,8 @@ class Settings(BaseSettings):
     """Key that signs access tokens; the same for all API processes."""
     keystore_password: SecretStr | None = None
     """Opens the keys in the keystore; the same for API and submission."""
+    bank_keys: SecretStr | None = None
+    """Encrypt bank accounts and bank files in the database: 64 hexadecimal digits each, the newest first."""
     keystore_work_factor: int = 1 << 18
     """scrypt's n for keys that are made here, a power of two. Less than the standard suits keys of a devnet only."""
     api_host: str = "127.0.0.1"
@@ -100,6 +102,10 @@ class Settings(BaseSettings):
     def keystore_secret(self) -> str:
         """The password of the keystore. Raises SecretUnreadable."""
         return self._secret(self.keystore_password, "keystore_password")
+
+    def bank_secret(self) -> str:
+        """The keys for bank accounts and bank files. Raises SecretUnreadable."""
+        return self._secret(self.bank_keys, "bank_keys")
 
     def prepared(self) -> Self:
         """These settings, with the folder they name made. Raises SecretUnreadable."""

@@ -18,7 +18,9 @@ import fenzhang
 PACKAGE: Final = Path(fenzhang.__file__).parent
 
 STAGES: Final = frozenset({"intake", "submission", "mirror", "ledger", "clearing", "audit"})
-TOP: Final = frozenset({"__main__", "api", "bench", "cli", "commands", "health", "local", "testing"})
+TOP: Final = frozenset(
+    {"__main__", "api", "bench", "cli", "commands", "health", "local", "sandboxbank", "testing"}
+)
 BELOW_STAGES: Final = frozenset({"domain", "chain", "store"})
 BELOW_LOOPS: Final = BELOW_STAGES | {"stageloop", "telemetry", "crashpoints"}
 EVERYTHING: Final = STAGES | TOP | BELOW_LOOPS | {"client", "devnet", "replay", "settings", "privatefile"}

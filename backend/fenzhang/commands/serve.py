@@ -51,6 +51,28 @@ def submission(
     serve_submission(lane or [])
 
 
+@app.command("payouts")
+def payouts(
+    *,
+    url: Annotated[str | None, typer.Option(help="Bank over HTTP, as the sandbox bank speaks it.")] = None,
+    folder: Annotated[
+        Path | None, typer.Option(help="Bank by folders: DIR/outbox and DIR/inbox.", metavar="DIR")
+    ] = None,
+    name: Annotated[str, typer.Option(help="Name of the bank, as its files have it.")] = "sandbox",
+    customer: Annotated[str, typer.Option(help="Who this system is to a bank over HTTP.")] = "fenzhang",
+    file_format: Annotated[
+        str, typer.Option("--format", help="iso20022 or csv, for a bank over HTTP.")
+    ] = "iso20022",
+    resend_after_s: Annotated[
+        float, typer.Option(help="Seconds that a file may still be on its way to the bank.", min=60)
+    ] = 900.0,
+) -> None:
+    """Send stored files of payouts to one bank, follow them, and read its statements."""
+    from fenzhang.commands.serve_payouts import ServedBank, serve_payouts
+
+    serve_payouts(ServedBank(name, url, folder, customer, file_format), resend_after_s)
+
+
 @app.command("all")
 def all_() -> None:
     """API, submission and mirror side by side, restarted when they crash, until SIGINT or SIGTERM."""
