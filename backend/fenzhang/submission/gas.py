@@ -45,7 +45,7 @@ _CAPPED = 25_000
 """Under a cap: the sum of what left the merchant, from zero; and for each leaf, also of a return's opened past:"""
 _PER_CAPPED_LEAF = 400
 _RELEASE = 8_500
-_RETURN = 16_600
+_RETURN = 18_800
 _REFUND = 16_000
 _PER_RETURNED_LEAF = 1_500
 _PER_WORD = 700
