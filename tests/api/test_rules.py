@@ -68,14 +68,16 @@ async def test_proposal_is_the_next_version_with_the_hash_that_its_approver_name
 
 
 async def test_terms_are_proposed_shown_and_part_of_the_hash(api: Api) -> None:
-    terms = {"max_share_out": 3_000, "may_owe": True}
+    terms = {"max_share_out": 3_000, "may_owe": True, "park": True}
     answer = await api.mall.post("/v1/rules", json=proposal(terms=terms))
     assert answer.status_code == 202, answer.text
     version = (await api.mall.get("/v1/rules/new/versions/1")).json()
     assert version["terms"] == terms
-    content = proposal_hash(MALL, rule_id(MALL, "new"), 1, 0, SIMPLE, RuleTerms(3_000, may_owe=True))
+    content = proposal_hash(
+        MALL, rule_id(MALL, "new"), 1, 0, SIMPLE, RuleTerms(3_000, may_owe=True, park=True)
+    )
     assert version["content_hash"] == "0x" + content.hex()
-    assert (await _stored(api, "p-1")).terms == RuleTerms(3_000, may_owe=True)
+    assert (await _stored(api, "p-1")).terms == RuleTerms(3_000, may_owe=True, park=True)
     conflict = await api.mall.post("/v1/rules", json=proposal(terms=terms | {"may_owe": False}))
     assert (conflict.status_code, conflict.json()["code"]) == (409, "reference_conflict")
 

@@ -6,7 +6,7 @@ so each test of the contracts is also one of the specification.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import count, zip_longest
 from typing import Any, TypeVar
@@ -498,9 +498,13 @@ class World:
         """Mine a `settle` and compare what the chain told, or its error, with what the twin expected."""
         data = encode_settle(call.attestations, call.authorizations, call.witnesses, call.order_index)
         mined = self.node.transact(sender.address, self.system.deployment.split_ledger, data)
+        return self._compared(mined, lambda: self.twin.settle(call, mined.timestamp))
+
+    def _compared(self, mined: Mined, expect: Callable[[], list[Event]]) -> Settled | FenzhangError:
+        """What the chain told, or its error, after comparing it with what the twin expects."""
         expected: list[Event] | FenzhangError
         try:
-            expected = self.twin.settle(call, mined.timestamp)
+            expected = expect()
         except FenzhangError as error:
             expected = error
         if isinstance(expected, FenzhangError) or mined.error is not None:
@@ -541,18 +545,7 @@ class World:
 
     def _resolve(self, who: Party, currency: str) -> Settled | FenzhangError:
         mined = self.system.transact(OUTSIDER, "SplitLedger", "resolve", currency.encode(), who.id)
-        expected: list[Event] | FenzhangError
-        try:
-            expected = self.twin.resolve(currency, who.id)
-        except FenzhangError as error:
-            expected = error
-        if isinstance(expected, FenzhangError) or mined.error is not None:
-            assert _same(mined.error, expected), f"chain: {mined.error!r}, specification: {expected!r:.500}"
-            assert mined.error is not None
-            return mined.error
-        events = self.system.events(mined)
-        _check_equal(placeless(events), expected)
-        return Settled(mined, events)
+        return self._compared(mined, lambda: self.twin.resolve(currency, who.id))
 
     def captured(self, amount: int = 1_000, **terms: Any) -> Capture:
         """An order that the chain has captured; arguments as `capture`."""

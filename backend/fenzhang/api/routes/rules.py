@@ -8,6 +8,7 @@ from fastapi import APIRouter, Depends, Path, Query, Request
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from fenzhang.api.auth import allow
+from fenzhang.api.decisions import approve_version, veto_version
 from fenzhang.api.documentation import READ, WRITE, operation
 from fenzhang.api.present import rule_answer, version_answer, written
 from fenzhang.api.responses import OrjsonResponse
@@ -143,18 +144,7 @@ async def approve(
     request: Request, reference: Reference, version: VersionPath, body: ApprovalBody, actor: Approver
 ) -> OrjsonResponse:
     """Approve exactly the content that was read. The platform itself cannot."""
-    async with services_of(request).database.write() as session:
-        platform = await participants.platform_named(session, body.platform)
-        outcome = await rules.approve(
-            session,
-            actor,
-            platform,
-            body.out_request_no,
-            rule=reference,
-            version=version,
-            content_hash=body.content_hash,
-        )
-    return written(outcome)
+    return await approve_version(request, actor, body, reference, version)
 
 
 @router.post(
@@ -165,19 +155,7 @@ async def veto(
     request: Request, reference: Reference, version: VersionPath, body: VetoBody, actor: Guardian
 ) -> OrjsonResponse:
     """Veto a version before it takes effect, whether it is approved or not. It can then never be used."""
-    async with services_of(request).database.write() as session:
-        platform = await participants.platform_named(session, body.platform)
-        outcome = await rules.veto(
-            session,
-            actor,
-            platform,
-            body.out_request_no,
-            rule=reference,
-            version=version,
-            content_hash=body.content_hash,
-            reason_code=body.reason_code,
-        )
-    return written(outcome)
+    return await veto_version(request, actor, body, reference, version)
 
 
 @router.post(

@@ -9,6 +9,7 @@ from fastapi import APIRouter, Depends, Path, Query, Request
 from pydantic import BaseModel
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from fenzhang.api.decisions import approve_version, veto_version
 from fenzhang.api.documentation import READ, WRITE, operation
 from fenzhang.api.present import selection_answer, veto_of, written
 from fenzhang.api.responses import OrjsonResponse
@@ -28,7 +29,7 @@ from fenzhang.domain.facts import Facts
 from fenzhang.domain.identifiers import hex_id
 from fenzhang.domain.money import MAX_AMOUNT
 from fenzhang.domain.schedules import SCHEDULE, Entry
-from fenzhang.intake import participants, rules, rulestate, schedules
+from fenzhang.intake import rules, rulestate, schedules
 from fenzhang.intake.actor import Scope
 from fenzhang.intake.errors import UnknownRule
 from fenzhang.intake.snapshot import chain_time, platform_of
@@ -132,36 +133,13 @@ async def approve(
     request: Request, version: VersionPath, body: ApprovalBody, actor: Approver
 ) -> OrjsonResponse:
     """Approve exactly the entries that were read. The platform itself cannot."""
-    async with services_of(request).database.write() as session:
-        platform = await participants.platform_named(session, body.platform)
-        outcome = await rules.approve(
-            session,
-            actor,
-            platform,
-            body.out_request_no,
-            rule=SCHEDULE_REFERENCE,
-            version=version,
-            content_hash=body.content_hash,
-        )
-    return written(outcome)
+    return await approve_version(request, actor, body, SCHEDULE_REFERENCE, version)
 
 
 @router.post("/v1/schedules/{version}/veto", **operation(_WRITTEN, *WRITE, scopes=(Scope.GUARDIAN,)))
 async def veto(request: Request, version: VersionPath, body: VetoBody, actor: Guardian) -> OrjsonResponse:
     """Veto a version before it takes effect, whether it is approved or not. It can then never select anything."""
-    async with services_of(request).database.write() as session:
-        platform = await participants.platform_named(session, body.platform)
-        outcome = await rules.veto(
-            session,
-            actor,
-            platform,
-            body.out_request_no,
-            rule=SCHEDULE_REFERENCE,
-            version=version,
-            content_hash=body.content_hash,
-            reason_code=body.reason_code,
-        )
-    return written(outcome)
+    return await veto_version(request, actor, body, SCHEDULE_REFERENCE, version)
 
 
 @router.post("/v1/schedules/retire", **operation(_WRITTEN, *WRITE, scopes=_PLATFORM))
