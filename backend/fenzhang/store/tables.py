@@ -558,3 +558,14 @@ class Posting(Base):
     record_id: Mapped[int] = mapped_column(ForeignKey("records.id"), index=True)
     block_number: Mapped[int]
     reverses_id: Mapped[int | None] = mapped_column(ForeignKey("postings.id"), unique=True)
+
+
+class JournalLink(Base):
+    """A link of the hash chain over the postings (see domain.journal), written with them and never changed."""
+
+    __tablename__ = "journal_links"
+    number: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    last_posting: Mapped[int]
+    """The postings behind the previous link's, up to this number."""
+    block_number: Mapped[int]
+    hash: Mapped[bytes]
