@@ -1,0 +1,1 @@
+"""Clearing: what is payable becomes payouts, cycle by cycle."""
