@@ -55,7 +55,10 @@ def stored_postings() -> Select[*tuple[Any, ...]]:
 
 def accounts_of(row: Row[Any]) -> tuple[AccountKey, AccountKey]:
     """Debit and credit of a row of `stored_postings`."""
-    return AccountKey(*row[1:4]), AccountKey(*row[4:7])
+    return (
+        AccountKey(row.debit_kind, row.debit_currency, row.debited),
+        AccountKey(row.credit_kind, row.credit_currency, row.credited),
+    )
 
 
 def line_of(row: Row[Any]) -> Line:
