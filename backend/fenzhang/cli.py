@@ -17,6 +17,7 @@ from fenzhang.commands import (
     approvallock,
     bank,
     bench,
+    calendar,
     db,
     demo,
     deploy,
@@ -42,7 +43,20 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Split rules and settlement records on a consortium chain, clearing off it.",
 )
-for command in (up, demo, replay, quote, whatif, verify, reconcile, deploy, approvallock, bench, sandboxbank):
+for command in (
+    up,
+    demo,
+    replay,
+    quote,
+    whatif,
+    verify,
+    reconcile,
+    deploy,
+    approvallock,
+    bench,
+    calendar,
+    sandboxbank,
+):
     command.register(app)
 app.add_typer(devnet.app, name="devnet")
 app.add_typer(serve.app, name="serve")

@@ -41,6 +41,8 @@ class Settings(BaseSettings):
     """JSON-RPC address of the node."""
     deployment: Path = Path("deployments/20261.json")
     """Deployment file of the chain."""
+    calendars: Path | None = None
+    """TOML file of settlement calendars; without it those that the program has."""
     jwt_secret: SecretStr | None = None
     """Key that signs access tokens; the same for all API processes."""
     keystore_password: SecretStr | None = None
@@ -69,7 +71,7 @@ class Settings(BaseSettings):
     ready_lag_s: float = Field(default=30.0, gt=0)
     """A mirror that is longer behind is shown as degraded."""
 
-    @field_validator("metrics_port", mode="before")
+    @field_validator("metrics_port", "calendars", mode="before")
     @classmethod
     def _empty_is_none(cls, value: object) -> object:
         return None if value == "" else value

@@ -269,6 +269,7 @@ async def test_valid_token_made_by_hand_is_taken(api: Api) -> None:
         ("GET", "/v1/trial-balance"),
         ("GET", "/v1/statements?account=order_held&currency=CNY"),
         ("GET", "/v1/journal"),
+        ("GET", "/v1/journal/head"),
         ("POST", "/v1/rules/draft/versions/1/approve"),
     ],
 )

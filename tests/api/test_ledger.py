@@ -17,7 +17,7 @@ from fenzhang.domain.money import MAX_AMOUNT
 from fenzhang.domain.records import RecordKind
 from fenzhang.intake.actor import Scope
 from fenzhang.ledger.journal import COLUMNS
-from fenzhang.store.tables import Account, AccountKind, Base, Block, Order, Posting, Record
+from fenzhang.store.tables import Account, AccountKind, Base, Block, JournalLink, Order, Posting, Record
 from support.api import MALL, SHOP, Api, order, participant, split
 
 MERCHANT = participant("merchant-001")
@@ -292,3 +292,15 @@ async def test_an_app_with_both_scopes_reads_both(posted: Api) -> None:
     async with posted.client("app_both", [Scope.PLATFORM, Scope.AUDITOR], MALL) as both:
         assert (await both.get(STATEMENT)).status_code == 200
         assert (await both.get("/v1/journal")).status_code == 200
+
+
+async def test_the_head_of_the_journal_is_its_newest_link(api: Api) -> None:
+    empty = (await api.operator.get("/v1/journal/head")).json()
+    assert empty == {"link": 0, "hash": "0x" + "00" * 32, "last_posting": 0, "block_number": 0}
+    links = [
+        JournalLink(number=n, last_posting=2 * n, block_number=10 * n, hash=bytes([n]) * 32) for n in (1, 2)
+    ]
+    await api.add(*links)
+    async with api.client("app_auditor", [Scope.AUDITOR]) as auditor:
+        found = (await auditor.get("/v1/journal/head")).json()
+    assert found == {"link": 2, "hash": "0x" + "02" * 32, "last_posting": 4, "block_number": 20}

@@ -29,7 +29,7 @@ async def _assign(pipeline: Pipeline, amount: int) -> None:
         payable(CNY, PROMOTER.id), payable(CNY, MERCHANT.id), amount, record.id, record.block_number
     )
     async with pipeline.database.write() as session:
-        await post(session, Chart(), [assigned])
+        await post(session, Chart(), [assigned], {record.id: record.leaf})
 
 
 async def test_a_debt_is_a_debit_balance_until_allocations_have_paid_it(pipeline: Pipeline) -> None:

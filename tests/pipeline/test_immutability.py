@@ -12,11 +12,11 @@ from fenzhang.domain.records import RecordKind
 from fenzhang.ledger.reconcile import reconcile
 from fenzhang.store import tables
 from fenzhang.store.bulk import table_of
-from fenzhang.store.tables import Account, Allocation, Base, Posting, Record
+from fenzhang.store.tables import Account, Allocation, Base, JournalLink, Posting, Record
 from pipeline.harness import Pipeline
 from support.databases import drop_triggers
 
-PROTECTED = (Posting, Account, Allocation, Record)
+PROTECTED = (Posting, JournalLink, Account, Allocation, Record)
 
 
 @pytest.fixture

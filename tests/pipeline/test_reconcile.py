@@ -98,7 +98,9 @@ async def test_two_changes_that_even_out_are_found(market: Pipeline) -> None:
             .values(amount=posting.amount + change),
         )
 
-    assert [difference.check for difference in await _differences(market)] == [Check.POSTING, Check.POSTING]
+    *changed, journal = await _differences(market)
+    assert [difference.check for difference in changed] == [Check.POSTING, Check.POSTING]
+    assert (journal.check, journal.subject) == (Check.JOURNAL, f"posting {first.id}")
 
 
 async def _account(pipeline: Pipeline, participant: bytes, currency: str) -> int:
@@ -127,8 +129,9 @@ async def test_a_posting_moved_to_another_block_is_found(market: Pipeline) -> No
         .values(block_number=posting.block_number + 1),
     )
 
-    [difference] = await _differences(market)
+    difference, journal = await _differences(market)
 
+    assert (journal.check, journal.subject) == (Check.JOURNAL, f"posting {posting.id}")
     assert difference.check is Check.POSTING
     assert str(difference.ledger).endswith(f"not in block {posting.block_number}")
 

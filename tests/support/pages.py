@@ -21,22 +21,26 @@ def _joined(credentials: Credentials) -> str:
 
 def check_page(name: str, system: LocalSystem, home: Path) -> None:
     """Run the example of a page as `my-shop` beside a system, and compare what it prints with what the page says."""
+    (home / ".fenzhang").symlink_to(system.endpoints.apps.parent)
+    _check(name, home, API=system.api, SHOP=_joined(system.new_app("my-shop")))
+
+
+def check_page_alone(name: str, home: Path) -> None:
+    """The same for a page whose example needs no system."""
+    _check(name, home)
+
+
+def _check(name: str, home: Path, **variables: str) -> None:
     page = (_DOCS / name).read_text(encoding="utf-8")
     blocks = {"sh": "", "python": "", "text": ""}
     for kind, text in _BLOCK.findall(page):
         blocks[kind] += text
-    (home / ".fenzhang").symlink_to(system.endpoints.apps.parent)
-    environment = os.environ | {
-        "API": system.api,
-        "SHOP": _joined(system.new_app("my-shop")),
-        "EXAMPLE": blocks["python"],
-        "PYTHONPATH": os.pathsep.join(sys.path),
-    }
+    given = {"EXAMPLE": blocks["python"], "PYTHONPATH": os.pathsep.join(sys.path)}
 
     ended = subprocess.run(
         ["/bin/bash", "-euc", blocks["sh"] + f'exec {sys.executable} -c "$EXAMPLE"'],
         cwd=home,
-        env=environment,
+        env=os.environ | variables | given,
         capture_output=True,
         text=True,
         timeout=120,

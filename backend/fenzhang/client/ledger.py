@@ -115,6 +115,16 @@ class TrialBalance:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class JournalHead:
+    """The newest link of the journal's hash chain, which vouches for every posting up to `last_posting`."""
+
+    link: int
+    hash: str
+    last_posting: int
+    block_number: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StatementLine:
     """A posting as the account sees it, minor units; `balance` is what the account held after it.
 
@@ -178,6 +188,10 @@ class LedgerOperations:
     def get_trial_balance(self, *, at_block: int | None = None, at: int | None = None) -> Flow[TrialBalance]:
         """Every account of the clearing ledger; for operators and auditors."""
         return (yield from self._ask("/v1/trial-balance", TrialBalance, _given(at_block=at_block, at=at)))
+
+    def get_journal_head(self) -> Flow[JournalHead]:
+        """The newest link of the journal's hash chain; for operators and auditors."""
+        return (yield from self._ask("/v1/journal/head", JournalHead, {}))
 
     def list_positions(self, *, at_block: int | None = None, at: int | None = None) -> Flow[list[Position]]:
         """What is payable to the platform's participants, itself included, by currency."""

@@ -33,13 +33,15 @@ class Check(StrEnum):
     """Leaf under which a record was sealed; leaf of what the row says now."""
     POSTING = "posting"
     """What a record must post; what was posted for it."""
+    JOURNAL = "journal"
+    """What the hash chain of the journal vouches for; what is posted. The first posting or link that does not fit."""
     TRIAL_BALANCE = "trial_balance"
     """All debits of a currency; all credits."""
 
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """One thing on which chain and ledger disagree. `subject` names a participant, order, batch or record.
+    """One thing on which chain and ledger disagree. `subject` names a participant, order, batch, record or posting.
 
     Amounts are minor units of `currency`. `chain` is what the chain says or demands, `ledger` what the tables say.
     """

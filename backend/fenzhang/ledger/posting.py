@@ -8,15 +8,17 @@ leaf of 0 makes none either.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from fenzhang.domain.allocation import Allocation
+from fenzhang.domain.journal import new_lines
 from fenzhang.domain.records import RecordKind
 from fenzhang.ledger.chart import AccountKey, Chart, buyer_refund_payable, custody, order_held, payable
+from fenzhang.ledger.links import append_links, link_stored
 from fenzhang.store.bulk import insert_rows, insert_tuples
 from fenzhang.store.tables import Posting, Record
 
@@ -78,22 +80,37 @@ def draft(
             return []
 
 
-async def post(session: AsyncSession, chart: Chart, drafts: Sequence[Draft]) -> None:
-    """Write postings in bulk, opening accounts as needed. There is one writer, the mirror, who numbers them."""
+async def post(
+    session: AsyncSession, chart: Chart, drafts: Sequence[Draft], leaves: Mapping[int, bytes]
+) -> None:
+    """Write postings and their links in bulk, opening accounts as needed. `leaves` are those of their records, by id.
+
+    There is one writer, the mirror, who numbers them.
+    """
     if not drafts:
         return
     await chart.open_accounts(session, {key for item in drafts for key in (item.debit, item.credit)})
-    number = await _last_id(session)
+    first = await _last_id(session) + 1
     id_of = chart.id_of
     rows = [
         (number, id_of(debit), id_of(credit), amount, record_id, block_number)
-        for number, (debit, credit, amount, record_id, block_number) in enumerate(drafts, number + 1)
+        for number, (debit, credit, amount, record_id, block_number) in enumerate(drafts, first)
     ]
     await insert_tuples(session, Posting, _COLUMNS, rows)
+    lines = new_lines(
+        first,
+        (
+            (debit, credit, amount, leaves[record_id], block_number)
+            for debit, credit, amount, record_id, block_number in drafts
+        ),
+    )
+    await append_links(session, lines)
 
 
 async def reverse_after(session: AsyncSession, block_number: int) -> int:
-    """Write a reversing posting for each posting of canonical records above `block_number`. Returns how many.
+    """Write reversing postings, and their links, for those of canonical records above `block_number`.
+
+    Returns how many.
 
     Call it before those records lose `canonical`: a record is orphaned once, so a posting is reversed once.
     """
@@ -130,6 +147,7 @@ async def reverse_after(session: AsyncSession, block_number: int) -> int:
             for place, original in enumerate(originals, start=1)
         ],
     )
+    await link_stored(session, number + 1)
     return len(originals)
 
 

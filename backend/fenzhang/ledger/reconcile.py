@@ -23,6 +23,7 @@ from fenzhang.domain.errors import FenzhangError
 from fenzhang.ledger.balances import TrialBalanceRow, trial_balance
 from fenzhang.ledger.differences import Check, Difference
 from fenzhang.ledger.evidence import Book, Evidence, examine, load_books
+from fenzhang.ledger.linkcheck import examine_journal
 from fenzhang.store.chain_binding import check_chain
 from fenzhang.store.session import Database
 from fenzhang.store.snapshots import freeze
@@ -101,12 +102,18 @@ async def _compare(session: AsyncSession, node: NodeClient, deployment: Deployme
     view = ChainView(node, deployment, "0x" + checkpoint.hash.hex())
     chain = await _ask(view, books, rows)
     evidence = await examine(session, books, {row.account_id: row.key for row in rows})
+    broken = (await examine_journal(session)).fault
     differences = [
         *_compare_accounts(chain, rows),
         *_compare_trial_balance(rows),
         *_compare_orders(chain, books),
         *_compare_batches(chain, evidence),
         *evidence.differences,
+        *(
+            [Difference(Check.JOURNAL, broken.expected, broken.found, subject=broken.subject)]
+            if broken
+            else []
+        ),
     ]
     return Reconciliation(
         checkpoint.number, checkpoint.hash, len(books), len(rows), len(chain.roots), differences

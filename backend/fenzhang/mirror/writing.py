@@ -34,7 +34,7 @@ async def write_span(
     """
     await _insert_records(session, reading.entries)
     await store_orders(session, list(reading.touched.values()))
-    await post(session, chart, reading.postings)
+    await post(session, chart, reading.postings, {entry.id: entry.leaf for entry in reading.entries})
     if reading.entries:
         crashpoints.passed(crashpoints.IN_MIRROR)
     verdicts = Verdicts()

@@ -680,3 +680,14 @@ class BankAccountRow(Base):
     currency: Mapped[str] = mapped_column(String(3), primary_key=True)
     sealed: Mapped[bytes]
     changed_at: Mapped[int]
+
+
+class JournalLink(Base):
+    """A link of the hash chain over the postings (see domain.journal), written with them and never changed."""
+
+    __tablename__ = "journal_links"
+    number: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    last_posting: Mapped[int]
+    """The postings behind the previous link's, up to this number."""
+    block_number: Mapped[int]
+    hash: Mapped[bytes]

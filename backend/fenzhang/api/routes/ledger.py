@@ -1,4 +1,4 @@
-"""`/v1/statements` and `/v1/journal`: what was posted, account by account and all in a row."""
+"""`/v1/statements` and `/v1/journal`: what was posted, account by account, all in a row, and as one hash."""
 
 from __future__ import annotations
 
@@ -14,14 +14,16 @@ from fenzhang.api.documentation import READ, operation
 from fenzhang.api.errors import InvalidAccount
 from fenzhang.api.responses import OrjsonResponse
 from fenzhang.api.routing import SecuredRoute
-from fenzhang.api.schemas.ledger import StatementAnswer
+from fenzhang.api.schemas.ledger import JournalHeadAnswer, StatementAnswer
 from fenzhang.api.services import services_of
 from fenzhang.api.statements import names_of, statement_answer
 from fenzhang.api.types import Currency, Height, HexId, ParticipantName, Timestamp
+from fenzhang.domain.identifiers import hex_id
 from fenzhang.intake import participants
 from fenzhang.intake.actor import Actor, Scope
 from fenzhang.ledger.chart import NO_PARTICIPANT, AccountKey, payable
 from fenzhang.ledger.journal import JournalFormat, journal
+from fenzhang.ledger.links import head
 from fenzhang.ledger.moments import range_of
 from fenzhang.ledger.statement import CURSOR_PATTERN, Place, beginning, statement
 from fenzhang.store.snapshots import freeze
@@ -142,4 +144,19 @@ async def get_journal(
         journal(database, blocks, form),
         media_type=_MEDIA_TYPE[form],
         headers={"Content-Disposition": f'attachment; filename="{name}"'},
+    )
+
+
+@router.get("/v1/journal/head", **operation({200: JournalHeadAnswer}, *READ, scopes=_AUDITORS))
+async def get_journal_head(request: Request, _actor: Auditor) -> OrjsonResponse:
+    """The newest link of the journal's hash chain, which vouches for every posting so far."""
+    async with services_of(request).database.read() as session:
+        link = await head(session)
+    return OrjsonResponse(
+        {
+            "link": link.number,
+            "hash": hex_id(link.hash),
+            "last_posting": link.last_posting,
+            "block_number": link.block_number,
+        }
     )

@@ -100,3 +100,14 @@ class StatementAnswer(BaseModel):
     closing: Sum
     lines: list[StatementLine]
     next: str | None
+
+
+class JournalHeadAnswer(BaseModel):
+    """The newest link of the journal's hash chain. Before the first posting all is 0."""
+
+    link: int = Field(description="Links are counted from 1.")
+    hash: str = Field(
+        description="SHA-256 over the link before and the postings of this one; see docs/ledger.md."
+    )
+    last_posting: int = Field(description="Number of the newest posting that the link covers.")
+    block_number: int = Field(description="Block of the records that its postings were made for.")
