@@ -189,6 +189,52 @@ async def test_an_invented_posting_is_named_before_and_after_the_mirror_wrote_on
     assert (subject, expected) == (f"posting {last.id + 1}", f"no more postings of record {last.record_id}")
 
 
+async def test_a_posting_numbered_before_all_others_is_named(traded: Pipeline) -> None:
+    [first, *_] = await traded.rows(Posting)
+    names = ("debit_account_id", "credit_account_id", "record_id", "block_number", "amount")
+    values = {name: getattr(first, name) for name in names}
+    async with traded.database.write() as session:
+        await session.execute(insert(Posting).values(id=-7, **values))
+
+    assert (await _fault(traded))[:2] == ("posting -7", "numbers from 1 on")
+
+
+@pytest.mark.parametrize("page", [1, 2, 3])
+async def test_the_chain_is_read_in_pages(
+    traded: Pipeline, page: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = await _examined(traded)
+    monkeypatch.setattr("fenzhang.ledger.linkcheck._PAGE", page)
+    assert await _examined(traded) == whole
+    [*_, last] = await traded.rows(Posting)
+    await _change(traded, delete(JournalLink).where(JournalLink.last_posting == last.id))
+    fault = (await _examined(traded)).fault
+    assert fault is not None
+    assert fault.expected == "a link that covers it"
+
+
+@pytest.mark.parametrize("database_kind", ["sqlite"], indirect=True)
+@pytest.mark.parametrize(
+    "change",
+    [
+        "UPDATE postings SET amount = 'much' WHERE id = 2",
+        "UPDATE postings SET record_id = 0 WHERE id = 2",
+        "UPDATE postings SET credit_account_id = 0 WHERE id = 2",
+    ],
+)
+async def test_values_that_sqlite_lets_in_are_named(traded: Pipeline, change: str) -> None:
+    await drop_triggers(traded.database)
+    async with traded.database._writer.connect() as connection:
+        await connection.exec_driver_sql("ROLLBACK")
+        await connection.exec_driver_sql("PRAGMA foreign_keys=OFF")
+        await connection.exec_driver_sql(change)
+        await connection.exec_driver_sql("PRAGMA foreign_keys=ON")
+
+    fault = (await _examined(traded)).fault
+    assert fault is not None
+    assert (fault.subject, fault.found) == ("posting 2", "what no posting has")
+
+
 async def test_an_account_given_to_somebody_else_is_found(traded: Pipeline) -> None:
     [account] = await traded.rows(Account, Account.participant_id == MERCHANT.id, Account.currency == "CNY")
     first, *_ = await traded.rows(Posting, Posting.credit_account_id == account.id)

@@ -65,15 +65,15 @@ async def examine_journal(session: AsyncSession) -> Examined:
 
 
 async def _links(session: AsyncSession) -> AsyncIterator[Link]:
-    after = -1
+    query = stored_links().order_by(JournalLink.number).limit(_PAGE)
+    following = query
     while True:
-        query = stored_links().where(JournalLink.number > after).order_by(JournalLink.number).limit(_PAGE)
-        page = [Link(*row) for row in await session.execute(query)]
+        page = [Link(*row) for row in await session.execute(following)]
         for link in page:
             yield link
         if len(page) < _PAGE:
             return
-        after = page[-1].number
+        following = query.where(JournalLink.number > page[-1].number)
 
 
 class _Postings:
@@ -82,12 +82,12 @@ class _Postings:
     def __init__(self, session: AsyncSession) -> None:
         self._session = session
         self._waiting: list[Row[Any]] = []
-        self._read = -1
+        self._following = stored_postings().limit(_PAGE)
         self._ended = False
 
     async def up_to(self, last: int) -> list[Row[Any]]:
         """The postings behind those given before, up to number `last`."""
-        while not self._ended and self._read < last:
+        while not self._ended and (not self._waiting or self._waiting[-1].id < last):
             await self._read_page()
         place = next((at for at, row in enumerate(self._waiting) if row.id > last), len(self._waiting))
         given, self._waiting = self._waiting[:place], self._waiting[place:]
@@ -100,11 +100,11 @@ class _Postings:
         return int(self._waiting[0].id) if self._waiting else None
 
     async def _read_page(self) -> None:
-        query = stored_postings().where(Posting.id > self._read).limit(_PAGE)
-        page = (await self._session.execute(query)).all()
+        page = (await self._session.execute(self._following)).all()
         self._waiting += page
         self._ended = len(page) < _PAGE
-        self._read = page[-1].id if page else self._read
+        if page:
+            self._following = stored_postings().where(Posting.id > page[-1].id).limit(_PAGE)
 
 
 def _numbering_fault(good: Link, link: Link, rows: Sequence[Row[Any]]) -> Fault | None:
@@ -116,8 +116,10 @@ def _numbering_fault(good: Link, link: Link, rows: Sequence[Row[Any]]) -> Fault 
             f"link {link.number}", f"postings from {good.last_posting + 1}", f"up to {link.last_posting}"
         )
     for number, row in enumerate(rows, good.last_posting + 1):
-        if row.id != number:
+        if row.id > number:
             return _missing(number, link)
+        if row.id < number:
+            return Fault(f"posting {row.id}", "numbers from 1 on", "another")
     if len(rows) != link.last_posting - good.last_posting:
         return _missing(good.last_posting + len(rows) + 1, link)
     return None
@@ -152,14 +154,13 @@ async def _content_fault(
 
 def _readable_line(row: Row[Any]) -> Line | None:
     """None for what the mirror cannot have written, so that nothing is cut to fit."""
-    for kind, currency, participant in accounts_of(row):
-        if kind not in _KINDS or len(currency) != _CURRENCY or len(participant) != _ID:
-            return None
-    if row.leaf is None or len(row.leaf) != _ID:
-        return None
     try:
-        return line_of(row)
-    except struct.error:
+        for kind, currency, participant in accounts_of(row):
+            if kind not in _KINDS or len(currency) != _CURRENCY or len(participant) != _ID:
+                return None
+        return line_of(row) if len(row.leaf) == _ID else None
+    except (struct.error, TypeError, AttributeError):
+        # SQLite takes any value in any column, and a record or account may be gone.
         return None
 
 
