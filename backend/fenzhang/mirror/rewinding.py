@@ -18,7 +18,7 @@ from fenzhang.mirror.errors import ReorgTooDeep
 from fenzhang.mirror.fetching import BlockRef
 from fenzhang.mirror.freezes import rewind_freezes
 from fenzhang.mirror.orders import recompute_orders
-from fenzhang.store import feed
+from fenzhang.store import feed, rejections
 from fenzhang.store.bulk import update_tuples
 from fenzhang.store.feed import Change
 from fenzhang.store.tables import (
@@ -74,6 +74,7 @@ async def rewind(session: AsyncSession, ancestor: BlockRef, standing: governance
     )
     await governance.restore(session, standing)
     await rewind_freezes(session, ancestor.number)
+    await rejections.rewind(session, ancestor.number)
     await _reopen_instructions(session, ancestor.number)
     return count
 
