@@ -16,6 +16,7 @@ from fenzhang.commands import app as apps
 from fenzhang.commands import (
     approvallock,
     bench,
+    bill,
     db,
     demo,
     deploy,
@@ -40,7 +41,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Split rules and settlement records on a consortium chain, clearing off it.",
 )
-for command in (up, demo, replay, quote, whatif, verify, reconcile, deploy, approvallock, bench):
+for command in (up, demo, replay, quote, whatif, bill, verify, reconcile, deploy, approvallock, bench):
     command.register(app)
 app.add_typer(devnet.app, name="devnet")
 app.add_typer(serve.app, name="serve")

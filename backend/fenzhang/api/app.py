@@ -22,6 +22,7 @@ from fenzhang.api.responses import OrjsonResponse
 from fenzhang.api.routes import (
     apps,
     balances,
+    bills,
     changes,
     files,
     freezes,
@@ -65,6 +66,7 @@ _ROUTERS = (
     quotes.router,
     balances.router,
     suspense.router,
+    bills.router,
     levels.router,
     ledger.router,
     files.router,

@@ -20,6 +20,7 @@ from starlette.exceptions import HTTPException
 from fenzhang.api import errors
 from fenzhang.api.responses import OrjsonResponse
 from fenzhang.chain.errors import ContractError, DeploymentMismatch, NodeUnavailable, RpcError, Undecodable
+from fenzhang.clearing.bills.errors import DayNotFinal
 from fenzhang.domain.errors import FenzhangError, InvalidInput, InvalidRule, InvalidSchedule, Rejection
 from fenzhang.intake.errors import Conflict, SignatureRefused, Unknown
 from fenzhang.intake.files.errors import FileTooLarge
@@ -51,6 +52,7 @@ STATUS_OF: Mapping[type[FenzhangError], HTTPStatus] = {
     SignatureRefused: HTTPStatus.FORBIDDEN,
     Unknown: HTTPStatus.NOT_FOUND,
     BlockNotMirrored: HTTPStatus.NOT_FOUND,
+    DayNotFinal: HTTPStatus.CONFLICT,
     Conflict: HTTPStatus.CONFLICT,
     Rejection: HTTPStatus.CONFLICT,
     ContractError: HTTPStatus.CONFLICT,

@@ -11,6 +11,7 @@ from dataclasses import asdict
 from typing import Any, TypeVar
 
 from fenzhang.client import models
+from fenzhang.client.bills import BillOperations
 from fenzhang.client.changes import RuleDiff, WhatIf
 from fenzhang.client.errors import ApiError, ApiUnreachable, NotFound, UnexpectedAnswer, WaitTimeout
 from fenzhang.client.files import LONGEST_WAIT_S, FileOperations
@@ -64,7 +65,14 @@ _PATHS = {
 }
 
 
-class Operations(FileOperations, FreezeOperations, LedgerOperations, ScheduleOperations, SuspenseOperations):
+class Operations(
+    BillOperations,
+    FileOperations,
+    FreezeOperations,
+    LedgerOperations,
+    ScheduleOperations,
+    SuspenseOperations,
+):
     """The API as flows over one session. `key` signs for a platform; without one its keystore key does."""
 
     def __init__(self, session: Session, key: PlatformKey | None = None) -> None:

@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo, available_timezones
 from fenzhang.domain.errors import InvalidInput
 
 _DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}\Z", re.ASCII)
+_YEARS = range(1970, 9999)
 
 
 class InvalidDay(InvalidInput):
@@ -33,6 +34,17 @@ def check_time_zone(field: str, name: str) -> str:
     return name
 
 
+def check_date(field: str, text: str) -> str:
+    """Return `text` if it is a date YYYY-MM-DD of the years 1970 to 9998, else raise InvalidDay naming `field`."""
+    try:
+        known = _DAY.match(text) is not None and date.fromisoformat(text).year in _YEARS
+    except ValueError:
+        known = False
+    if not known:
+        raise InvalidDay(field, "a day is written YYYY-MM-DD, from 1970 on")
+    return text
+
+
 @dataclass(frozen=True, slots=True)
 class Day:
     """The seconds from `begin` to before `end` (Unix): those whose date in `zone` is `date`.
@@ -49,13 +61,8 @@ class Day:
     @classmethod
     def of(cls, text: str, zone: ZoneInfo) -> Self:
         """The day YYYY-MM-DD. Raises InvalidDay."""
-        try:
-            wanted = date.fromisoformat(text) if _DAY.match(text) else None
-            if wanted is not None:
-                return cls(wanted, zone, _first_second(wanted, zone), _first_second(_after(wanted), zone))
-        except (ValueError, OverflowError):
-            pass
-        raise InvalidDay("day", "a day is written YYYY-MM-DD")
+        wanted = date.fromisoformat(check_date("day", text))
+        return cls(wanted, zone, _first_second(wanted, zone), _first_second(_after(wanted), zone))
 
     @classmethod
     def at(cls, time: int, zone: ZoneInfo) -> Self:

@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from fenzhang.clearing.bills.checking import balances_of, blocks_of, check
 from fenzhang.clearing.bills.errors import DayNotFinal
 from fenzhang.clearing.bills.formats import BillFormat, writer
-from fenzhang.clearing.bills.lines import BillKind, Line, Shaper, Subject, Totals
+from fenzhang.clearing.bills.lines import SETTLED, Line, Shaper, Subject, Totals
 from fenzhang.clearing.bills.reading import DayReader
 from fenzhang.domain.days import Day
 from fenzhang.ledger.moments import newest_block
@@ -87,9 +87,11 @@ async def _lines(
     blocks = await blocks_of(session, day)
     balances = await balances_of(session, subject, blocks)
     await check(session, subject, blocks, totals, balances)
-    # A currency that came up later is not in the bills of days before.
-    told = {key[2] for key in totals.sums} if subject.kind is BillKind.PARTICIPANT else set()
-    shown = [each for each in balances if each.opening or each.closing or each.currency in told]
+    # A position that somebody had only later is not in the bills of days before.
+    told = {(currency, parked) for _, state, currency, parked in totals.sums if state == SETTLED}
+    shown = [
+        each for each in balances if each.opening or each.closing or (each.currency, each.parked) in told
+    ]
     ending = [*totals.lines(), *(line for balance in shown for line in balance.lines(subject))]
     yield [*ending, shaper.last(count + len(ending))]
 
