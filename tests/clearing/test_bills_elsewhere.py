@@ -126,7 +126,7 @@ async def test_the_api_sends_the_same_bytes(pipeline: Pipeline, api: Api) -> Non
         for client, query, code in (
             (mall, {"platform": "shop"}, "unknown_platform"),
             (mall, {"participant": VENDOR.name}, "unknown_participant"),
-            (mall, {"participant": "merchant", "merchant": "merchant"}, "invalid_input"),
+            (mall, {"participant": "merchant", "merchant": "merchant"}, "invalid_bill"),
             (mall, {"format": "xml"}, "invalid_input"),
             (shop, {"participant": PROMOTER.name}, "unknown_participant"),
             (api.auditor, {}, "invalid_input"),

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from fenzhang.clearing.bills.errors import InvalidBill
 from fenzhang.clearing.bills.formats import BillFormat
 from fenzhang.clearing.bills.lines import BillKind, Subject
 from fenzhang.clearing.bills.making import Bill
 from fenzhang.domain.days import Day
-from fenzhang.domain.errors import InvalidInput
 from fenzhang.intake.participants import participant_named
 from fenzhang.settings import Settings
 from fenzhang.store.tables import Participant
@@ -24,10 +24,10 @@ async def bill_named(
     participant: str | None = None,
     merchant: str | None = None,
 ) -> Bill:
-    """The bill of `platform`, or of one of its participants. Raises InvalidInput, InvalidDay, UnknownParticipant."""
+    """The bill of `platform`, or of one of its participants. Raises InvalidBill, InvalidDay, UnknownParticipant."""
     when = Day.of(day, settings.zone_of(platform.reference))
     if participant is not None and merchant is not None:
-        raise InvalidInput("merchant", "give either participant or merchant")
+        raise InvalidBill("merchant", "give either participant or merchant")
     name = participant or merchant
     if name is None:
         return Bill(Subject(BillKind.PLATFORM, platform.id, platform.reference), when, form)

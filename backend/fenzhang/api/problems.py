@@ -231,7 +231,7 @@ def field_errors(found: Sequence[Any], prefix: str = "") -> list[dict[str, str]]
     return sorted(listed, key=lambda item: item["code"] == "invalid_input")
 
 
-OWN_CODES = frozenset({"invalid_amount", "invalid_reference", "unknown_currency"})
+OWN_CODES = frozenset({"invalid_amount", "invalid_day", "invalid_reference", "unknown_currency"})
 """Codes of the domain that schemas raise; pydantic's own are not stable enough to publish."""
 _MAX_FIELD_ERRORS = 50
 _MAX_NAME = 64

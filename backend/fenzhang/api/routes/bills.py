@@ -10,6 +10,7 @@ from typing import Annotated, Any, BinaryIO
 
 from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import StreamingResponse
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from fenzhang.api.auth import allow
 from fenzhang.api.bills import bill_named
@@ -25,6 +26,7 @@ from fenzhang.intake import participants
 from fenzhang.intake.actor import Actor, Scope
 from fenzhang.intake.errors import UnknownPlatform
 from fenzhang.intake.snapshot import platform_of
+from fenzhang.store.tables import Participant
 
 router = APIRouter(route_class=SecuredRoute, tags=["Bills"])
 _READERS = (Scope.PLATFORM, Scope.OPERATOR, Scope.AUDITOR)
@@ -66,14 +68,7 @@ async def get_bill(
     """
     services = services_of(request)
     async with services.database.read() as session:
-        if actor.scopes & _ALL_PLATFORMS:
-            if platform is None:
-                raise InvalidInput("platform", "name the platform")
-            whose = await participants.platform_named(session, platform)
-        else:
-            whose = await platform_of(session, actor.namespace)
-            if platform not in {None, whose.reference}:
-                raise UnknownPlatform(platform or "", "platform")
+        whose = await _platform(session, actor, platform)
         bill = await bill_named(
             session, services.settings, whose, day, form, participant=participant, merchant=merchant
         )
@@ -91,6 +86,18 @@ async def get_bill(
             "Bill-SHA256": spooled.made.sha256.hex(),
         },
     )
+
+
+async def _platform(session: AsyncSession, actor: Actor, named: str | None) -> Participant:
+    """The platform that `actor` asks for. Raises UnknownPlatform also for one that it may not read."""
+    if named is None and actor.platform_id is None:
+        raise InvalidInput("platform", "name the platform")
+    if named is not None and actor.scopes & _ALL_PLATFORMS:
+        return await participants.platform_named(session, named)
+    own = await platform_of(session, actor.namespace)
+    if named not in {None, own.reference}:
+        raise UnknownPlatform(named or "", "platform")
+    return own
 
 
 async def _pieces(file: BinaryIO) -> AsyncIterator[bytes]:

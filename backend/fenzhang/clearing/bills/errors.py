@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-from fenzhang.domain.errors import FenzhangError
+from fenzhang.domain.errors import FenzhangError, InvalidInput
+
+
+class InvalidBill(InvalidInput):
+    """There is no such bill: it is a platform's, one of its merchants', or one of its participants'."""
+
+    code = "invalid_bill"
 
 
 class DayNotFinal(FenzhangError):

@@ -8,7 +8,6 @@ from hashlib import file_digest
 from io import BufferedRandom
 from pathlib import Path
 from tempfile import TemporaryFile
-from typing import cast
 
 from fenzhang.clearing.bills.formats import compress
 from fenzhang.clearing.bills.making import Bill, Made, make
@@ -34,7 +33,7 @@ class Spooled:
 async def spool(database: Database, bill: Bill, depth: int, *, packed: bool) -> Spooled:
     """Make a bill, and compress it if it is to be `packed`. Raises DayNotFinal, BillDoesNotAddUp."""
     # Open, for the caller reads it; it is deleted when it is closed, and closed when it is forgotten.
-    file = cast("BufferedRandom", TemporaryFile())  # noqa: SIM115 -- as said
+    file = TemporaryFile()  # noqa: SIM115 -- as said
     try:
         made = await make(database, bill, depth, file)
         if packed:
@@ -69,7 +68,7 @@ async def write(database: Database, bill: Bill, depth: int, folder: Path, *, pac
 def _packed(file: BufferedRandom) -> BufferedRandom:
     with file:
         file.seek(0)
-        out = cast("BufferedRandom", TemporaryFile())  # noqa: SIM115 -- see `spool`
+        out = TemporaryFile()  # noqa: SIM115 -- see `spool`
         compress(file, out)
     return out
 
