@@ -28,6 +28,7 @@ def check_page(name: str, system: LocalSystem, home: Path) -> None:
     (home / ".fenzhang").symlink_to(system.endpoints.apps.parent)
     environment = os.environ | {
         "API": system.api,
+        "RPC": system.rpc,
         "SHOP": _joined(system.new_app("my-shop")),
         "EXAMPLE": blocks["python"],
         "PYTHONPATH": os.pathsep.join(sys.path),
