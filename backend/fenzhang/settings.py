@@ -6,10 +6,12 @@ import os
 import secrets
 from pathlib import Path
 from typing import Self
+from zoneinfo import ZoneInfo
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from fenzhang.domain.days import check_time_zone
 from fenzhang.domain.errors import FenzhangError
 from fenzhang.telemetry.logs import LogFormat, LogLevel
 
@@ -70,6 +72,25 @@ class Settings(BaseSettings):
     refuses can never be replaced. 200 orders with their splits take 163,000, for nodes without such a limit."""
     ready_lag_s: float = Field(default=30.0, gt=0)
     """A mirror that is longer behind is shown as degraded."""
+    bill_time_zone: str = "Asia/Shanghai"
+    """Whose dates are the days of bills."""
+    bill_time_zones: dict[str, str] = Field(default_factory=dict)
+    """JSON object: the same for single platforms, by reference. Another zone makes other bills, of the past as well."""
+    bill_depth: int = Field(default=255, ge=0, le=255)
+    """Blocks that must stand above the first one of the next day before a day has bills. The default is as deep as the
+    mirror follows a reorganisation; 0 suits a chain whose blocks are final."""
+
+    @field_validator("bill_time_zone")
+    @classmethod
+    def _known_zone(cls, value: str) -> str:
+        return check_time_zone("bill_time_zone", value)
+
+    @field_validator("bill_time_zones")
+    @classmethod
+    def _known_zones(cls, value: dict[str, str]) -> dict[str, str]:
+        for zone in value.values():
+            check_time_zone("bill_time_zones", zone)
+        return value
 
     @field_validator("metrics_port", "calendars", mode="before")
     @classmethod
@@ -91,6 +112,10 @@ class Settings(BaseSettings):
         except ValidationError as error:
             wrong = [f"FENZHANG_{each['loc'][0]}".upper() + f": {each['msg']}" for each in error.errors()]
             raise SettingsInvalid("; ".join(wrong)) from None
+
+    def zone_of(self, platform: str) -> ZoneInfo:
+        """Whose dates are the days of a platform's bills."""
+        return ZoneInfo(self.bill_time_zones.get(platform, self.bill_time_zone))
 
     @property
     def database(self) -> str:

@@ -22,7 +22,7 @@ def _joined(credentials: Credentials) -> str:
 def check_page(name: str, system: LocalSystem, home: Path) -> None:
     """Run the example of a page as `my-shop` beside a system, and compare what it prints with what the page says."""
     (home / ".fenzhang").symlink_to(system.endpoints.apps.parent)
-    _check(name, home, API=system.api, SHOP=_joined(system.new_app("my-shop")))
+    _check(name, home, API=system.api, RPC=system.rpc, SHOP=_joined(system.new_app("my-shop")))
 
 
 def check_page_alone(name: str, home: Path) -> None:

@@ -44,7 +44,8 @@ ALLOWED: Final[dict[str, frozenset[str]]] = {
     # The one stage that calls another: its checkpoint, its rows and their postings commit in one transaction.
     "mirror": BELOW_LOOPS | {"ledger"},
     "ledger": BELOW_STAGES,
-    "clearing": BELOW_LOOPS,
+    # Nets and tells what the ledger has posted.
+    "clearing": BELOW_LOOPS | {"ledger"},
     # An auditor trusts a node and not the operator's database.
     "audit": frozenset({"domain", "chain"}),
     # What a platform installs: it signs and speaks HTTP, it has no database.

@@ -22,6 +22,7 @@ from fenzhang.api.responses import OrjsonResponse
 from fenzhang.api.routes import (
     apps,
     balances,
+    bills,
     changes,
     conditions,
     files,
@@ -67,6 +68,7 @@ _ROUTERS = (
     quotes.router,
     balances.router,
     suspense.router,
+    bills.router,
     levels.router,
     ledger.router,
     files.router,

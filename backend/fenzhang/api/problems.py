@@ -20,6 +20,7 @@ from starlette.exceptions import HTTPException
 from fenzhang.api import errors
 from fenzhang.api.responses import OrjsonResponse
 from fenzhang.chain.errors import ContractError, DeploymentMismatch, NodeUnavailable, RpcError, Undecodable
+from fenzhang.clearing.bills.errors import DayNotFinal
 from fenzhang.domain.errors import FenzhangError, InvalidInput, InvalidRule, InvalidSchedule, Rejection
 from fenzhang.intake.errors import Conflict, SignatureRefused, Unknown
 from fenzhang.intake.files.errors import FileTooLarge
@@ -51,6 +52,7 @@ STATUS_OF: Mapping[type[FenzhangError], HTTPStatus] = {
     SignatureRefused: HTTPStatus.FORBIDDEN,
     Unknown: HTTPStatus.NOT_FOUND,
     BlockNotMirrored: HTTPStatus.NOT_FOUND,
+    DayNotFinal: HTTPStatus.CONFLICT,
     Conflict: HTTPStatus.CONFLICT,
     Rejection: HTTPStatus.CONFLICT,
     ContractError: HTTPStatus.CONFLICT,
@@ -229,7 +231,7 @@ def field_errors(found: Sequence[Any], prefix: str = "") -> list[dict[str, str]]
     return sorted(listed, key=lambda item: item["code"] == "invalid_input")
 
 
-OWN_CODES = frozenset({"invalid_amount", "invalid_reference", "unknown_currency"})
+OWN_CODES = frozenset({"invalid_amount", "invalid_day", "invalid_reference", "unknown_currency"})
 """Codes of the domain that schemas raise; pydantic's own are not stable enough to publish."""
 _MAX_FIELD_ERRORS = 50
 _MAX_NAME = 64

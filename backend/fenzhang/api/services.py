@@ -29,6 +29,8 @@ _CONTRACT_SIGNATURES = 2
 """At most so many signatures come in one request."""
 REPLAYS = 2
 """What-ifs of one process at a time: each keeps a processor busy for seconds."""
+BILLS = 2
+"""Bills that one process makes at a time: each reads a whole day."""
 
 
 @dataclass(slots=True)
@@ -46,6 +48,7 @@ class Services:
     monitor: Monitor = field(init=False)
     gatherer: Gatherer = field(init=False)
     replays: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(REPLAYS), init=False)
+    bills: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(BILLS), init=False)
 
     def __post_init__(self) -> None:
         self.watcher = Watcher(self.database)

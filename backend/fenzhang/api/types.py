@@ -9,6 +9,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, PlainValidator, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
+from fenzhang.domain.days import check_date
 from fenzhang.domain.errors import InvalidInput
 from fenzhang.domain.facts import CODE_PATTERN
 from fenzhang.domain.identifiers import REFERENCE_PATTERN, check_reference
@@ -127,6 +128,11 @@ Currency = Annotated[
     str,
     _by(_text(check_currency)),
     WithJsonSchema({"type": "string", "enum": sorted(CURRENCIES), "description": "ISO 4217 letter code."}),
+]
+Date = Annotated[
+    str,
+    _by(_text(check_date)),
+    WithJsonSchema({"type": "string", "format": "date", "description": "YYYY-MM-DD, from 1970 on."}),
 ]
 FactCode = Annotated[str, Field(pattern=CODE_PATTERN, description="A short code, as the platform uses it.")]
 RoleName = Annotated[str, Field(pattern="^[a-z0-9_-]{1,32}$")]

@@ -164,6 +164,7 @@ class AsyncClient:
     get_positions = _awaited(Operations.get_positions)
     debt_page = _awaited(Operations.debt_page)
     statement_page = _awaited(Operations.statement_page)
+    get_bill = _awaited(Operations.get_bill)
     get_network = _awaited(Operations.get_network)
     is_ready = _awaited(Operations.is_ready)
 
@@ -282,5 +283,6 @@ class Client:
     get_positions = _blocking(Operations.get_positions)
     debt_page = _blocking(Operations.debt_page)
     statement_page = _blocking(Operations.statement_page)
+    get_bill = _blocking(Operations.get_bill)
     get_network = _blocking(Operations.get_network)
     is_ready = _blocking(Operations.is_ready)

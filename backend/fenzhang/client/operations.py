@@ -11,6 +11,7 @@ from dataclasses import asdict
 from typing import Any, TypeVar
 
 from fenzhang.client import models
+from fenzhang.client.bills import BillOperations
 from fenzhang.client.changes import RuleDiff, WhatIf
 from fenzhang.client.conditions import ConditionOperations
 from fenzhang.client.errors import ApiError, ApiUnreachable, NotFound, UnexpectedAnswer, WaitTimeout
@@ -66,6 +67,7 @@ _PATHS = {
 
 
 class Operations(
+    BillOperations,
     ConditionOperations,
     FileOperations,
     FreezeOperations,

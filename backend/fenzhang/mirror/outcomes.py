@@ -8,7 +8,7 @@ before; a rejection never replaces it.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -20,10 +20,11 @@ from fenzhang.chain.events import AuthorizationRejected, LogPosition
 from fenzhang.domain.errors import InvalidSignature
 from fenzhang.domain.records import RecordKind
 from fenzhang.mirror.reading import Outcome
-from fenzhang.store import payloads
+from fenzhang.store import payloads, rejections
 from fenzhang.store.bulk import chunks, update_tuples
 from fenzhang.store.feed import Change
 from fenzhang.store.reasons import reason_to_json
+from fenzhang.store.rejections import Rejected
 from fenzhang.store.tables import (
     SETTLEMENT_TYPES,
     TERMINAL_STATES,
@@ -73,6 +74,8 @@ class Verdicts:
     """The last verdict about each instruction, by seq."""
 
     by_seq: dict[int, Verdict] = field(default_factory=dict)
+    rejections: list[Verdict] = field(default_factory=list)
+    """All of them, also those that a later verdict replaced."""
 
     def settle(self, asked: Asked, at: LogPosition) -> None:
         """The chain did it."""
@@ -81,7 +84,9 @@ class Verdicts:
     def reject(self, asked: Asked, at: LogPosition, reason: bytes) -> None:
         """The chain refused it."""
         told = reason_to_json(decode_revert(reason))
-        self.by_seq[asked.seq] = Verdict(asked, InstructionState.REJECTED, at, told)
+        verdict = Verdict(asked, InstructionState.REJECTED, at, told)
+        self.by_seq[asked.seq] = verdict
+        self.rejections.append(verdict)
 
     def state_of(self, asked: Asked) -> str:
         """State of an instruction after the verdicts so far."""
@@ -92,8 +97,11 @@ class Verdicts:
         """The transitions to announce."""
         return [Change(verdict.asked.platform_id, seq, verdict.state) for seq, verdict in self.by_seq.items()]
 
-    async def write(self, session: AsyncSession) -> None:
-        """Store the states. In order of seq, so that two writers of instructions cannot wait for each other."""
+    async def write(self, session: AsyncSession, times: Mapping[int, int]) -> None:
+        """Store the states. In order of seq, so that two writers of instructions cannot wait for each other.
+
+        `times` are those of the blocks (Unix seconds).
+        """
         ordered = [self.by_seq[seq] for seq in sorted(self.by_seq)]
         for state in (InstructionState.SETTLED, InstructionState.REJECTED):
             rows = [
@@ -102,6 +110,15 @@ class Verdicts:
                 if found is state
             ]
             await update_tuples(session, Instruction, _VERDICT_COLUMNS, rows)
+        await rejections.append(
+            session,
+            [
+                Rejected(
+                    asked.seq, times[at.block_number], at.block_number, at.log_index, at.tx_hash, told or {}
+                )
+                for asked, _, at, told in self.rejections
+            ],
+        )
 
 
 _VERDICT_COLUMNS = ("state", "reason", "block_number", "tx_hash", "seq")

@@ -107,6 +107,8 @@ class Entry:
     leaf: bytes
     at: LogPosition
     reason: bytes | None = None
+    asked: InstructionRejected | None = None
+    """Of a rejection: the event, which says what was asked and by whom."""
     allocations: tuple[Allocation, ...] = ()
     batch: int = 0
     leaf_index: int = 0
@@ -245,6 +247,7 @@ class Reading:
                 leaf=record_leaf(RecordKind.REJECTION, event.id, event.order_id, event.amount, content),
                 at=event.at,
                 reason=event.reason,
+                asked=event,
             )
         )
         self.outcomes.append(

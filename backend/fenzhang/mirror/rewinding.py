@@ -19,7 +19,7 @@ from fenzhang.mirror.errors import ReorgTooDeep
 from fenzhang.mirror.fetching import BlockRef
 from fenzhang.mirror.freezes import rewind_freezes
 from fenzhang.mirror.orders import recompute_orders
-from fenzhang.store import feed
+from fenzhang.store import feed, rejections
 from fenzhang.store.bulk import update_tuples
 from fenzhang.store.feed import Change
 from fenzhang.store.tables import (
@@ -76,6 +76,7 @@ async def rewind(session: AsyncSession, ancestor: BlockRef, standing: governance
     await governance.restore(session, standing)
     await rewind_freezes(session, ancestor.number)
     await rewind_conditions(session, ancestor.number, standing.conditions)
+    await rejections.rewind(session, ancestor.number)
     await _reopen_instructions(session, ancestor.number)
     return count
 

@@ -40,7 +40,7 @@ async def write_span(
     verdicts = Verdicts()
     await judge(session, reading.outcomes, verdicts)
     await governance.follow(session, reading.governance, verdicts)
-    await verdicts.write(session)
+    await verdicts.write(session, {header.number: header.timestamp for header in span.headers})
     await _store_blocks(
         session, span.headers, {entry.at.block_number for entry in reading.entries}, kept_blocks
     )
@@ -93,16 +93,21 @@ def _record_row(entry: Entry) -> tuple[Any, ...]:
         at.tx_hash,
         at.log_index,
         True,
-        None if entry.reason is None else _reason(entry.reason, entry.amount),
+        None if entry.reason is None else _reason(entry, entry.reason),
     )
 
 
-def _reason(reason: bytes, amount: int) -> dict[str, Any]:
-    """A rejection with what its leaf was hashed from: the bytes, and the amount where the column cannot hold it."""
+def _reason(entry: Entry, reason: bytes) -> dict[str, Any]:
+    """A rejection with what its leaf was hashed from: the bytes, and the amount where the column cannot hold it.
+
+    With it what was rejected, and whose signature it carried.
+    """
     stored = {**reason_to_json(decode_revert(reason)), "data": "0x" + reason.hex()}
-    if amount > MAX_AMOUNT:
+    if entry.asked is not None:
+        stored |= {"kind": entry.asked.kind.name, "signer": "0x" + entry.asked.signer.hex()}
+    if entry.amount > MAX_AMOUNT:
         # A rejected instruction may ask for any uint96; what settles never exceeds MAX_AMOUNT.
-        stored["amount"] = amount
+        stored["amount"] = entry.amount
     return stored
 
 

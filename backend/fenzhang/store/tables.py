@@ -298,6 +298,26 @@ class Instruction(Base):
     """Of the request that brought it, to follow it through the logs."""
 
 
+class Rejection(Base):
+    """A rejection of an instruction. It stays when the instruction settles after all; a bill of the day tells of it.
+
+    The chain's own word on it is a record where one of that block and log index exists. A refused authorization has an
+    event and no record, a reverted transaction not even an event.
+    """
+
+    __tablename__ = "rejections"
+    id: Mapped[int] = mapped_column(Serial, primary_key=True)
+    instruction_seq: Mapped[int] = mapped_column(ForeignKey("instructions.seq"), index=True)
+    time: Mapped[int] = mapped_column(index=True)
+    """Of the event's block; for a reverted transaction, of the newest mirrored block when that was found."""
+    block_number: Mapped[int | None] = mapped_column(index=True)
+    """Of the event, or of the reverted transaction. None for one that never was in a block."""
+    log_index: Mapped[int | None]
+    """Of the event, if there is one."""
+    tx_hash: Mapped[bytes]
+    reason: Mapped[dict[str, Any]]
+
+
 class File(Base):
     """A file of instructions that a platform uploaded, and how far it is processed."""
 

@@ -17,10 +17,11 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from fenzhang.chain.node import Receipt
 from fenzhang.domain.errors import FenzhangError
-from fenzhang.store import feed
+from fenzhang.store import feed, rejections
 from fenzhang.store.bulk import chunks, update_rows
 from fenzhang.store.feed import Change
 from fenzhang.store.reasons import reason_to_json
+from fenzhang.store.rejections import Rejected
 from fenzhang.store.tables import (
     SETTLEMENT_TYPES,
     Block,
@@ -134,6 +135,12 @@ async def newest_block(session: AsyncSession) -> int:
     return (await session.execute(select(func.max(Block.number)))).scalar() or 0
 
 
+async def newest_time(session: AsyncSession) -> int:
+    """Unix time of the mirror's checkpoint, 0 before the first block."""
+    query = select(Block.timestamp).order_by(Block.number.desc()).limit(1)
+    return (await session.execute(query)).scalar() or 0
+
+
 async def load_carried(session: AsyncSession, transaction_ids: Sequence[int]) -> list[Carried]:
     """Instructions that are SUBMITTED in these transactions, in order of acceptance."""
     found: list[Carried] = []
@@ -204,6 +211,22 @@ async def reject(session: AsyncSession, rejected: Sequence[tuple[Carried, End, F
                 "block_number": end.receipt.block_number if end.receipt else None,
                 "tx_hash": end.transaction.hash,
             }
+            for item, end, error in rejected
+        ],
+    )
+    # A transaction that reverted a while ago counts where it became known: bills of days before stay as they are.
+    now = await newest_time(session) if rejected else 0
+    await rejections.append(
+        session,
+        [
+            Rejected(
+                item.seq,
+                now,
+                end.receipt.block_number if end.receipt else None,
+                None,
+                end.transaction.hash,
+                reason_to_json(error),
+            )
             for item, end, error in rejected
         ],
     )
