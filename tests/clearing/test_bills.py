@@ -277,6 +277,32 @@ async def test_a_rejection_is_on_the_bills_of_all_whom_the_order_names(pipeline:
         assert [line["reason"] for line in found] == ["insufficient_held"] * expected
 
 
+async def test_what_a_reorganisation_took_away_is_told_once(pipeline: Pipeline) -> None:
+    world = pipeline.world
+    day = today(pipeline)
+    order = world.capture(1_000, rule=PAIR)
+    await settled(pipeline, order)
+    late = world.authorize(world.split(order.order_id, 600), deadline=1)
+    too_much = world.split(order.order_id, 5_000)
+    seqs = [*await pipeline.accept(too_much), *await pipeline.accept_signed(late)]
+    await pipeline.round()
+    assert await pipeline.states(*seqs) == ["REJECTED"] * 2
+    world.node.request("anvil_reorg", 1, [])
+    await pipeline.follow()
+    assert await pipeline.rows(tables.Rejection) == []
+    await pipeline.settle_all()
+    await over(pipeline, day)
+
+    found = of_kind(await lines(pipeline.database, OF_MALL, day), LineKind.RECORD)
+
+    assert await pipeline.states(*seqs) == ["REJECTED"] * 2
+    assert sorted((line["kind"], line["reason"] or "") for line in found) == [
+        ("CAPTURE", ""),
+        ("SPLIT", "deadline_passed"),
+        ("SPLIT", "insufficient_held"),
+    ]
+
+
 async def test_what_strangers_relayed_is_the_platforms_that_signed_it(pipeline: Pipeline) -> None:
     world = pipeline.world
     day = today(pipeline)
