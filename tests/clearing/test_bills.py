@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import random
 from dataclasses import replace
 from typing import Any
-from zoneinfo import ZoneInfo
+from zoneinfo import ZoneInfo, available_timezones
 
 import pytest
 from sqlalchemy import update
@@ -265,6 +266,43 @@ async def test_a_merchants_bill_is_about_its_orders_alone(pipeline: Pipeline) ->
     assert {line["order_id"] for line in found} == {"0x" + one.order_id.hex()}
 
 
+async def test_a_rejection_is_on_the_bills_of_all_whom_the_order_names(pipeline: Pipeline) -> None:
+    world = pipeline.world
+    day = today(pipeline)
+    order = world.capture(1_000)
+    await settled(pipeline, order, world.split(order.order_id, 1_001))
+    await over(pipeline, day)
+    for who, expected in ((MALL, 1), (MERCHANT, 1), (COURIER, 1), (BOTH, 0)):
+        found = of_kind(await lines(pipeline.database, of_participant(who), day), LineKind.RECORD)
+        assert [line["reason"] for line in found] == ["insufficient_held"] * expected
+
+
+async def test_what_a_reorganisation_took_away_is_told_once(pipeline: Pipeline) -> None:
+    world = pipeline.world
+    day = today(pipeline)
+    order = world.capture(1_000, rule=PAIR)
+    await settled(pipeline, order)
+    late = world.authorize(world.split(order.order_id, 600), deadline=1)
+    too_much = world.split(order.order_id, 5_000)
+    seqs = [*await pipeline.accept(too_much), *await pipeline.accept_signed(late)]
+    await pipeline.round()
+    assert await pipeline.states(*seqs) == ["REJECTED"] * 2
+    world.node.request("anvil_reorg", 1, [])
+    await pipeline.follow()
+    assert await pipeline.rows(tables.Rejection) == []
+    await pipeline.settle_all()
+    await over(pipeline, day)
+
+    found = of_kind(await lines(pipeline.database, OF_MALL, day), LineKind.RECORD)
+
+    assert await pipeline.states(*seqs) == ["REJECTED"] * 2
+    assert sorted((line["kind"], line["reason"] or "") for line in found) == [
+        ("CAPTURE", ""),
+        ("SPLIT", "deadline_passed"),
+        ("SPLIT", "insufficient_held"),
+    ]
+
+
 async def test_what_strangers_relayed_is_the_platforms_that_signed_it(pipeline: Pipeline) -> None:
     world = pipeline.world
     day = today(pipeline)
@@ -307,8 +345,8 @@ async def test_days_of_a_history_are_the_whole_of_it(pipeline: Pipeline) -> None
                 pipeline, world.split(order.order_id, 1 + hours), world.split(order.order_id, 10**9)
             )
             days.append(Day.at(world.node.now, zone))
-    last = Day.at(world.node.now, zone)
-    await over(pipeline, last)
+    await over(pipeline, Day.at(world.node.now, zone))
+    await reach(pipeline, world.node.now + 2 * 86_400)  # over in every time zone
     split_up = []
     previous = 0
     for day in dict.fromkeys(days):
@@ -323,6 +361,13 @@ async def test_days_of_a_history_are_the_whole_of_it(pipeline: Pipeline) -> None
     assert previous == world.position(PROMOTER)
     assert {day.end - day.begin for day in days} >= {23 * 3_600, 24 * 3_600, 25 * 3_600}
     assert any(day.date.isoformat() == "2028-01-01" for day in days)
+    times = {block.number: block.timestamp for block in await pipeline.rows(tables.Block)}
+    for name in random.Random(20261122).sample(sorted(available_timezones()), 5):
+        elsewhere = ZoneInfo(name)
+        told = []
+        for day in dict.fromkeys(Day.at(times[row.block_number], elsewhere) for row in rows):
+            told += of_kind(await lines(pipeline.database, OF_MALL, day), LineKind.RECORD)
+        assert [line["leaf"] for line in told] == ["0x" + row.leaf.hex() for row in rows]
 
 
 async def test_a_day_that_may_change_has_no_bill(pipeline: Pipeline) -> None:

@@ -22,6 +22,7 @@ from fenzhang.cli import app as cli
 from fenzhang.intake.actor import Scope
 from fenzhang.mirror.config import MirrorConfig
 from fenzhang.mirror.mirror import Mirror
+from fenzhang.settings import Settings
 from fenzhang.store import tables
 from fenzhang.store.bulk import insert_rows
 from fenzhang.store.session import Database
@@ -192,3 +193,8 @@ def test_a_time_zone_that_is_none_is_refused() -> None:
         result = CliRunner(env={f"FENZHANG_{name}": value}).invoke(cli, command)
         assert result.exit_code == 1
         assert "not a time zone" in str(result.exception)
+
+
+def test_each_platform_may_have_days_of_its_own() -> None:
+    settings = Settings(bill_time_zones={"mall": "Europe/Berlin"})
+    assert [settings.zone_of(name).key for name in ("mall", "shop")] == ["Europe/Berlin", "Asia/Shanghai"]

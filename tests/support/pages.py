@@ -48,4 +48,4 @@ def _check(name: str, home: Path, **variables: str) -> None:
     )
 
     assert (ended.returncode, ended.stderr) == (0, ""), ended.stderr
-    assert ended.stdout == blocks["text"]
+    assert ended.stdout == blocks["text"], ended.stdout

@@ -7,7 +7,7 @@ from bisect import bisect_left
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Self
-from zoneinfo import ZoneInfo, available_timezones
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from fenzhang.domain.errors import InvalidInput
 
@@ -29,9 +29,10 @@ class UnknownTimeZone(InvalidInput):
 
 def check_time_zone(field: str, name: str) -> str:
     """Return `name` if it is a time zone such as Asia/Shanghai, else raise UnknownTimeZone naming `field`."""
-    if name not in available_timezones():
-        raise UnknownTimeZone(field, "not a time zone of the IANA database, such as Asia/Shanghai")
-    return name
+    try:
+        return ZoneInfo(name).key
+    except (ZoneInfoNotFoundError, ValueError, OSError):  # the last two for names that are no file's
+        raise UnknownTimeZone(field, "not a time zone of the IANA database, such as Asia/Shanghai") from None
 
 
 def check_date(field: str, text: str) -> str:

@@ -1,4 +1,4 @@
-"""What happened on a day, read from the records and rejections in order, a few hundred at a time."""
+"""What happened on a day, read from the records and rejections in order, a few at a time."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ from fenzhang.store.bulk import chunks
 from fenzhang.store.orders import bindings_of
 from fenzhang.store.tables import Block, Instruction, InstructionState, InstructionType, Participant, Record
 
-_WINDOW = 500
-"""Records, or rejections, per query; a record has at most 20 allocations."""
+_WINDOW = 200
+"""Records, or rejections, per query; a record has at most 20 allocations. So few that others get their turn between."""
 _MONEY = frozenset(kind.value for kind in (*tables.SETTLEMENT_TYPES, InstructionType.RESOLVE))
 
 
