@@ -130,7 +130,9 @@ _instructions = st.builds(
 )
 _captures = st.builds(Act, st.just("capture"), _numbers, _numbers, _numbers)
 _tricks = st.one_of(st.just(Trick.NONE), st.just(Trick.NONE), st.just(Trick.NONE), st.sampled_from(Trick))
-_deceits = st.one_of(st.just(Deceit.NONE), st.just(Deceit.NONE), st.sampled_from(Deceit))
+_deceits = st.one_of(
+    st.just(Deceit.NONE), st.just(Deceit.NONE), st.sampled_from([*Deceit, Deceit.DOUBLED, Deceit.DOUBLED])
+)
 _banks = st.builds(Group, st.just("bank"), _tricks, st.lists(_captures, min_size=1, max_size=3).map(tuple))
 _platforms = st.builds(
     Group,
