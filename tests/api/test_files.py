@@ -25,10 +25,14 @@ from fenzhang.intake.apps import create_app
 from fenzhang.intake.files import receiving
 from fenzhang.store import tables
 from fenzhang.store.session import Database
-from support.api import MALL, SHOP, Api, give_back, order, populate, release, running_api, split
+from support.api import Api, give_back, order, populate, release, running_api, split
 from support.files import CSV, JSONL, as_csv, as_jsonl, counts, done, rejections, sold, upload
 
 ON_SQLITE = pytest.mark.parametrize("database_kind", ["sqlite"], indirect=True)
+
+
+_MANY = 8_000
+"""Rows that take a file some seconds."""
 
 
 def _day(orders: int) -> list[dict[str, Any]]:
@@ -395,7 +399,7 @@ async def test_platforms_take_turns_and_a_platforms_files_keep_their_order(
         # Nothing goes on while the queue is full, so all are there when it does.
         assert (await api.mall.post("/v1/orders", json=order("live"))).status_code == 202
         await asyncio.sleep(1.0)
-        items = _day(2_000)
+        items = _day(_MANY)
         await upload(api.mall, "z-captures", as_jsonl(item for item in items if item["type"] == "CAPTURE"))
         await upload(api.mall, "a-splits", as_jsonl(item for item in items if item["type"] == "SPLIT"))
         await upload(api.shop, "small", as_jsonl(_day(1)))
@@ -403,15 +407,10 @@ async def test_platforms_take_turns_and_a_platforms_files_keep_their_order(
     async with running_api(database, tmp_path) as api:
         small = await done(api.shop, "small")
         assert small["state"] == "DONE"
+        # The mall's captures are so many that they are not all read by now.
+        assert (await api.mall.get("/v1/files/a-splits")).json()["state"] == "RECEIVED"
         # Splits came after the captures that they name.
-        assert counts(await done(api.mall, "a-splits")) == (2_000, 0, 0)
-        # The shop's file did not wait for all that the mall had brought before.
-        last = select(func.max(tables.Instruction.seq)).where(tables.Instruction.platform_id == SHOP)
-        first = select(func.min(tables.Instruction.seq)).where(
-            tables.Instruction.platform_id == MALL, tables.Instruction.type == "SPLIT"
-        )
-        async with api.database.read() as session:
-            assert (await session.execute(select(last.scalar_subquery() < first.scalar_subquery()))).scalar()
+        assert counts(await done(api.mall, "a-splits")) == (_MANY, 0, 0)
 
 
 @ON_SQLITE
