@@ -215,13 +215,14 @@ def test_positions_and_trial_balance(keystore_shop: Shop, fenzhang_system: Local
     order = keystore_shop.order(1_000)
     no = order.out_order_no
     with keystore_shop.client() as client, fenzhang_system.operator() as operator:
-        before = {p.out_participant_no: p.amount for p in client.list_positions()}
+        before = {(p.out_participant_no, p.currency): p.amount for p in client.list_positions()}
         client.submit([order, NewRelease(out_release_no=f"{no}-R", out_order_no=no)])
         client.wait_for(RELEASE, f"{no}-R")
-        after = {p.out_participant_no: p.amount for p in client.list_positions()}
+        after = {(p.out_participant_no, p.currency): p.amount for p in client.list_positions()}
         balance = operator.get_trial_balance()
 
-    assert after["merchant-1"] - before.get("merchant-1", 0) == 1_000
+    merchant = ("merchant-1", "CNY")
+    assert after[merchant] - before.get(merchant, 0) == 1_000
     [cny] = [total for total in balance.totals if total.currency == "CNY"]
     assert cny.debit == cny.credit > 0
 
