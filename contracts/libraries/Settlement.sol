@@ -514,9 +514,10 @@ library Settlement {
         }
     }
 
-    /// @dev Takes from positions leaf by leaf, or from none. In the place of a position that falls short,
-    /// its participant's other one gives (its suspense position, or its own), else the heir of a suspense position. Those that fall short become negative if the order's rule lets its recipients owe. Else the first is named, with what it must give up to there, for it may stand on several leaves.
-    /// Leaves of 0 touch nobody.
+    /// @dev Takes from positions leaf by leaf, or from none. In the place of a position that falls short its participant's other
+    /// one gives (its suspense position, or its own) if that has as much, else the heir of a suspense position. Those that fall
+    /// short become negative if the order's rule lets its recipients owe. Else the first is named, with what it must give up to
+    /// there, for it may stand on several leaves. Leaves of 0 touch nobody.
     function _debit(Books storage books, Run memory run, Instruction calldata i, uint256 takes)
         private
         returns (bytes memory reason)

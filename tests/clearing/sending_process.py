@@ -24,8 +24,8 @@ from fenzhang.clearing.errors import BankUnavailable, DuplicatePayout
 from fenzhang.clearing.formats import FORMATS
 from fenzhang.clearing.sender import PayoutSender
 from fenzhang.clearing.states import OPEN
+from fenzhang.store.banktables import BankPayment
 from fenzhang.store.session import Database
-from fenzhang.store.tables import BankPayment
 
 RESEND_AFTER_S = 2.0
 

@@ -18,8 +18,8 @@ from fenzhang.clearing.formats import ISO20022
 from fenzhang.clearing.vault import Vault, key_id
 from fenzhang.sandboxbank.bank import SandboxBank
 from fenzhang.sandboxbank.folder import FolderDesk
+from fenzhang.store.banktables import BankPayment
 from fenzhang.store.session import Database
-from fenzhang.store.tables import BankPayment
 from support.processes import Processes
 
 pytestmark = [

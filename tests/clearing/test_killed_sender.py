@@ -19,8 +19,8 @@ from sqlalchemy import select
 from clearing.bankside import CUSTOMER, HONEST, SHOP
 from fenzhang import crashpoints
 from fenzhang.devnet.processes import free_port
+from fenzhang.store.banktables import BankFile, BankPayment
 from fenzhang.store.session import Database
-from fenzhang.store.tables import BankFile, BankPayment
 from support.processes import Process, Processes
 
 pytestmark = [pytest.mark.fault, pytest.mark.slow]

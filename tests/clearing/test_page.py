@@ -13,7 +13,7 @@ import pytest
 from fenzhang.clearing import csvprofile
 from fenzhang.devnet.processes import free_port
 from fenzhang.sandboxbank.faults import Faults
-from fenzhang.store.tables import BankPaymentState
+from fenzhang.store.banktables import BankPaymentState
 
 PAGE = (Path(__file__).parents[2] / "docs" / "bank-interface.md").read_text(encoding="utf-8")
 

@@ -43,8 +43,8 @@ from fenzhang.clearing.states import OPEN, Arrival, after, arrival
 from fenzhang.sandboxbank.app import create_app
 from fenzhang.sandboxbank.bank import SandboxBank
 from fenzhang.sandboxbank.faults import Faults
+from fenzhang.store.banktables import BankFile, BankFileState, BankPayment, BankPaymentState
 from fenzhang.store.session import Database
-from fenzhang.store.tables import BankFile, BankFileState, BankPayment, BankPaymentState
 
 State = BankPaymentState
 RESEND_AFTER_S = 100

@@ -12,8 +12,8 @@ from fenzhang.clearing import payments
 from fenzhang.clearing.formats import ISO20022
 from fenzhang.clearing.model import LinePart, LineStatus, Notification, StatementLine
 from fenzhang.clearing.statements import Finding, Problem, apply_report
+from fenzhang.store.banktables import BankPayment
 from fenzhang.store.session import Database
-from fenzhang.store.tables import BankPayment
 
 TODAY = date(2026, 11, 22)
 BOOKED, PENDING = LineStatus.BOOKED, LineStatus.PENDING

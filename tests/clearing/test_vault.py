@@ -13,8 +13,8 @@ from fenzhang.clearing.errors import BankDataUnreadable, UnknownAccount
 from fenzhang.clearing.formats import ISO20022
 from fenzhang.clearing.vault import Vault
 from fenzhang.domain.errors import InvalidInput, UnknownCurrency
+from fenzhang.store.banktables import BankAccountRow, BankFile
 from fenzhang.store.session import Database
-from fenzhang.store.tables import BankAccountRow, BankFile
 
 OLD, NEW = b"o" * 32, b"n" * 32
 ONE, OTHER = b"\1" * 32, b"\2" * 32

@@ -2,5 +2,5 @@
 
 Whoever has payouts calls `payments.prepare` with a `model.PayoutFile` in a transaction of its own; the creditors'
 accounts come from `accounts.account_of`. `sender.PayoutSender`, in a process of its own (`fenzhang serve payouts`),
-takes it from there, and `store.tables.BankPayment` says where each payout stands.
+takes it from there, and `store.banktables.BankPayment` says where each payout stands.
 """

@@ -16,7 +16,7 @@ from fenzhang.clearing.model import AccountNumber, AccountScheme, BankAccount
 from fenzhang.clearing.payments import file_context
 from fenzhang.clearing.vault import Vault
 from fenzhang.domain.money import check_currency
-from fenzhang.store.tables import BankAccountRow, BankFile
+from fenzhang.store.banktables import BankAccountRow, BankFile
 
 _ID_SIZE: Final = 8
 _AT_ONCE: Final = 100

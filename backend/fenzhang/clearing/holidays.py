@@ -30,7 +30,7 @@ def days_of(source: str) -> Callable[[int], DaysOfYear]:
 def _library(source: str, *years: int) -> holidays.HolidayBase:
     try:
         return holidays.country_holidays(source, years=years)
-    except NotImplementedError:
+    except NotImplementedError:  # the library's word for a name that it does not know
         pass
     try:
         return holidays.financial_holidays(source, years=years)

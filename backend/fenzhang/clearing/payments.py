@@ -23,8 +23,8 @@ from fenzhang.clearing.formats import Format
 from fenzhang.clearing.model import PayoutFile, PayoutState, PayoutStatus
 from fenzhang.clearing.states import FOLLOWED, SENDABLE, after
 from fenzhang.clearing.vault import Vault
+from fenzhang.store.banktables import BankFile, BankFileState, BankPayment, BankPaymentState
 from fenzhang.store.bulk import chunks, insert_tuples, table_of
-from fenzhang.store.tables import BankFile, BankFileState, BankPayment, BankPaymentState
 
 log = logging.getLogger("fenzhang.clearing")
 _FILES: Final = 100

@@ -19,8 +19,8 @@ from fenzhang.clearing.statements import Finding, Problem, apply_report
 from fenzhang.clearing.states import DUPLICATE, Arrival, arrival
 from fenzhang.clearing.vault import Vault
 from fenzhang.stageloop import run_stage
+from fenzhang.store.banktables import BankFile
 from fenzhang.store.session import Database
-from fenzhang.store.tables import BankFile
 
 log = logging.getLogger("fenzhang.clearing")
 ASKED_AT_ONCE: Final = 1_000

@@ -14,8 +14,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from fenzhang.clearing import payments
 from fenzhang.clearing.model import LineStatus, PayoutState, PayoutStatus, Report, StatementLine
+from fenzhang.store.banktables import BankFile, BankPayment
 from fenzhang.store.bulk import chunks
-from fenzhang.store.tables import BankFile, BankPayment
 
 
 class Problem(StrEnum):

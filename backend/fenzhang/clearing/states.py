@@ -10,7 +10,7 @@ from enum import Enum, auto
 from typing import Final
 
 from fenzhang.clearing.model import PayoutState
-from fenzhang.store.tables import BankPaymentState as State
+from fenzhang.store.banktables import BankPaymentState as State
 
 OPEN: Final = frozenset({State.PREPARED, State.UNKNOWN, State.SENT})
 """Nobody knows yet what becomes of the money."""

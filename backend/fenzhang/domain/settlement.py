@@ -456,23 +456,22 @@ def _debit(world: World, capture: Capture, takes: Sequence[Allocation]) -> tuple
     """
     needed: defaultdict[bytes, int] = defaultdict(int)
     given = []
+
+    def left(who: bytes) -> int:
+        return world.positions.get((capture.currency, who), 0) - needed[who]
+
     for take in takes:
         payer = take.recipient
         if take.amount:
-            positions = {who: world.positions.get((capture.currency, who), 0) for who in _both(payer)}
-            if needed[payer] + take.amount > positions[payer]:
+            if left(payer) < take.amount:
                 other = suspense_id(payer)
-                payer = other if needed[other] + take.amount <= positions[other] else _stand_in(world, payer)
+                payer = other if left(other) >= take.amount else _stand_in(world, payer)
             needed[payer] += take.amount
             position = world.positions.get((capture.currency, payer), 0)
             if needed[payer] > position and not world.version_of(capture).terms.may_owe:
                 raise InsufficientPosition(payer, needed[payer], position)
         given.append(Allocation(payer, take.amount))
     return tuple(given)
-
-
-def _both(payer: bytes) -> tuple[bytes, bytes]:
-    return payer, suspense_id(payer)
 
 
 def _stand_in(world: World, payer: bytes) -> bytes:

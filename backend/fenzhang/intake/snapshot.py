@@ -40,11 +40,11 @@ from fenzhang.intake.requests import (
 )
 from fenzhang.intake.rows import InstructionRow, NewInstruction
 from fenzhang.store import payloads, tables
+from fenzhang.store.blocks import NEWEST_TIME, newest_time
 from fenzhang.store.bulk import chunks
 from fenzhang.store.conditions import condition_of
 from fenzhang.store.orders import bindings_of
 from fenzhang.store.tables import (
-    Block,
     Freeze,
     Instruction,
     InstructionState,
@@ -142,17 +142,12 @@ class OrderFacts:
         return own + returns * of_split + self.written.get(InstructionType.REFUND, 0) * own
 
 
-_LATEST = select(Block.timestamp).order_by(Block.number.desc()).limit(1).scalar_subquery()
 _ANY_FREEZE = exists().where(Freeze.ended_block.is_(None))
 
 
 async def chain_time(session: AsyncSession) -> int:
     """Now in Unix seconds: this machine's time, or the last mirrored block's when that is ahead."""
-    return max(int(time.time()), await _block_time(session))
-
-
-async def _block_time(session: AsyncSession) -> int:
-    return (await session.execute(select(_LATEST))).scalar() or 0
+    return max(int(time.time()), await newest_time(session))
 
 
 @dataclass(slots=True)
@@ -379,7 +374,7 @@ async def load(
     session: AsyncSession, platform: Participant, requests: Sequence[SettlementRequest]
 ) -> Snapshot:
     """Read everything that `requests` name."""
-    latest, freezes = (await session.execute(select(_LATEST, _ANY_FREEZE))).one()
+    latest, freezes = (await session.execute(select(NEWEST_TIME, _ANY_FREEZE))).one()
     block_time = latest or 0
     snapshot = Snapshot(platform, max(int(time.time()), block_time), block_time)
     wanted: dict[InstructionType, set[str]] = defaultdict(set)
@@ -415,11 +410,12 @@ async def load(
 
 async def _load_conditions(session: AsyncSession, snapshot: Snapshot, names: Iterable[str]) -> None:
     platform = snapshot.platform.id
-    for name in names:
-        identifier = identifiers.condition_id(platform, name)
-        row = await session.get(tables.Condition, (identifier, platform))
-        if row is not None:
-            snapshot.conditions[identifier] = condition_of(row)
+    wanted = sorted(identifiers.condition_id(platform, name) for name in names)
+    for chunk in chunks(wanted):
+        query = select(tables.Condition).where(tables.Condition.condition_id.in_(chunk))
+        for row in (await session.execute(query)).scalars():
+            if row.platform_id == platform:
+                snapshot.conditions[row.condition_id] = condition_of(row)
 
 
 async def load_rules(session: AsyncSession, snapshot: Snapshot, rule_ids: Iterable[bytes]) -> None:

@@ -15,9 +15,10 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from fenzhang.domain.conditions import Condition
 from fenzhang.domain.records import Capture
 from fenzhang.store import tables
+from fenzhang.store.blocks import newest_time
 from fenzhang.store.bulk import chunks
 from fenzhang.store.conditions import WAITING_TYPES, Key, condition_of
-from fenzhang.store.tables import Block, Instruction, Order
+from fenzhang.store.tables import Instruction, Order
 
 _ACCEPTED = text("instructions.state = 'ACCEPTED'")
 _NOT_REACHED = text("NOT conditions.reached")
@@ -51,8 +52,7 @@ class OpenConditions:
 
 async def load_open(session: AsyncSession) -> OpenConditions:
     """Read what is open now."""
-    newest = select(Block.timestamp).order_by(Block.number.desc()).limit(1)
-    now = (await session.execute(newest)).scalar() or 0
+    now = await newest_time(session)
     query = select(tables.Condition).where(_NOT_REACHED, tables.Condition.deadline >= now)
     rows = (await session.execute(query)).scalars()
     by_key = {(row.platform_id, row.condition_id): condition_of(row) for row in rows}

@@ -18,6 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from fenzhang.chain.node import Receipt
 from fenzhang.domain.errors import FenzhangError
 from fenzhang.store import feed, rejections
+from fenzhang.store.blocks import newest_time
 from fenzhang.store.bulk import chunks, update_rows
 from fenzhang.store.feed import Change
 from fenzhang.store.reasons import reason_to_json
@@ -133,12 +134,6 @@ async def mirrored(session: AsyncSession, ends: Sequence[End], final_depth: int)
 async def newest_block(session: AsyncSession) -> int:
     """The mirror's checkpoint, 0 before the first block."""
     return (await session.execute(select(func.max(Block.number)))).scalar() or 0
-
-
-async def newest_time(session: AsyncSession) -> int:
-    """Unix time of the mirror's checkpoint, 0 before the first block."""
-    query = select(Block.timestamp).order_by(Block.number.desc()).limit(1)
-    return (await session.execute(query)).scalar() or 0
 
 
 async def load_carried(session: AsyncSession, transaction_ids: Sequence[int]) -> list[Carried]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from alembic import context
 
+from fenzhang.store import banktables as _payouts  # noqa: F401 -- its tables are part of the metadata
 from fenzhang.store.tables import Base
 
 context.configure(
