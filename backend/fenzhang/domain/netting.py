@@ -48,7 +48,7 @@ class Dues:
 
     participant: bytes
     brought_forward: int
-    """Due before the cycle's first block, less what payouts of the scheme took and did not give back. May be below 0."""
+    """Due before the cycle, less what payouts of the scheme took and did not give back; may be negative."""
     credit: int
     """Gross, of the cycle's blocks."""
     debit: int
