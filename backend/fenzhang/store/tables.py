@@ -1,4 +1,4 @@
-"""The tables of the database, but for those of payouts (`banktables`).
+"""The tables of the database, but for those of cycles (`clearingtables`) and of what banks are sent (`banktables`).
 
 Ids are the on-chain bytes, amounts minor units, times Unix seconds (UTC).
 
@@ -136,6 +136,8 @@ class AccountKind(StrEnum):
     """Liability, one per participant: its position."""
     BUYER_REFUND_PAYABLE = "buyer_refund_payable"
     """Liability: owed back to buyers."""
+    IN_TRANSIT = "in_transit"
+    """Liability: payouts that were taken from positions, until the bank says what became of them."""
 
 
 class App(Base):
@@ -458,6 +460,8 @@ class Record(Base):
     order_id: Mapped[bytes]
     split_id: Mapped[bytes | None]
     """Which split a RETURN takes back from."""
+    cycle_id: Mapped[bytes | None]
+    """Of a payout's records: its cycle."""
     amount: Mapped[int]
     leaf: Mapped[bytes]
     batch: Mapped[int]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from alembic import context
 
-from fenzhang.store import banktables as _payouts  # noqa: F401 -- its tables are part of the metadata
+from fenzhang.store import banktables as _banks  # noqa: F401 -- its tables are part of the metadata
+from fenzhang.store import clearingtables as _clearing  # noqa: F401 -- so are these
 from fenzhang.store.tables import Base
 
 context.configure(
