@@ -1,7 +1,7 @@
 """The sandbox bank as the clearing bank: what it signs, and what it refuses to sign.
 
 It recomputes a cycle's root and total from the payouts, and remembers what it signed for. Of a payout it says on the
-chain only what its own books say. Its key is that of the devnet, which everybody knows, so it signs for the devnet alone.
+chain only what its own books say. Its key is the devnet's, which everybody knows, and it signs for no other chain.
 """
 
 from __future__ import annotations
