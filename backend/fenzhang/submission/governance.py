@@ -191,7 +191,7 @@ def _suspense_call(deployment: Deployment, kind: InstructionType, payload: dict[
         naming = payloads.heir_naming_from(payload)
         return Call(deployment.participant_registry, calls.name_heir_call(naming.participant, naming.heir))
     wanted = payloads.resolution_from(payload)
-    return Call(deployment.split_ledger, calls.resolve_call(wanted.currency, wanted.participant))
+    return Call(deployment.clearing_house, calls.resolve_call(wanted.currency, wanted.participant))
 
 
 async def _stopping_call(
