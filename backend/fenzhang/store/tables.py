@@ -48,7 +48,10 @@ class Base(DeclarativeBase):
 
 
 class InstructionType(StrEnum):
-    """What a client may write. SplitLedger settles the first five, the others change who takes part."""
+    """What is written. SplitLedger settles the first five, the others change who takes part.
+
+    The last three are clearing's own.
+    """
 
     CAPTURE = "CAPTURE"
     SPLIT = "SPLIT"
@@ -72,7 +75,13 @@ class InstructionType(StrEnum):
     CLOSE = "CLOSE"
     HEIR = "HEIR"
     RESOLVE = "RESOLVE"
+    CLOSE_CYCLE = "CLOSE_CYCLE"
+    TAKE = "TAKE"
+    REPORT = "REPORT"
 
+
+CLEARING_TYPES = (InstructionType.CLOSE_CYCLE, InstructionType.TAKE, InstructionType.REPORT)
+"""What clearing asks for itself; no client can write them. They belong to no platform: its id is 32 zero bytes."""
 
 SETTLEMENT_TYPES = (
     InstructionType.CAPTURE,
