@@ -46,7 +46,7 @@ class Settings(BaseSettings):
     calendars: Path | None = None
     """TOML file of settlement calendars; without it those that the program has."""
     clearing_depth: int = Field(default=255, ge=0, le=255)
-    """Blocks that must stand above one before a cycle is netted as of it, or a payout taken in it paid. The default is as
+    """Blocks that must stand above one before a cycle is netted as of it, or a payout taken in it paid. By default as
     deep as the mirror follows a reorganisation; 0 suits a chain whose blocks are final."""
     signatory_url: str = ""
     """Clearing bank that signs cycles and reports over HTTP; without it the keystore's key `clearing_bank` does."""
