@@ -107,7 +107,10 @@ async def test_everything_stands_where_the_file_says(chain: RunningNode, tmp_pat
         for event in events
         if isinstance(event, AdministrationChanged) and event.name == "RoleLabel"
     }
-    assert labels == {"registrar", "rule-approver", "attestor", "guardian", "ledger"}
+    assert labels == {
+        *("registrar", "rule-approver", "attestor", "guardian", "ledger"),
+        *("clearing-house", "clearing-bank"),
+    }
 
 
 async def test_a_second_run_finds_everything_done(chain: RunningNode, tmp_path: Path) -> None:
