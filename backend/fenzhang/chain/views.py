@@ -12,7 +12,7 @@ from fenzhang.chain.deployments import Deployment
 from fenzhang.chain.errors import RpcError
 from fenzhang.chain.node import BlockTag, NodeClient
 from fenzhang.chain.schedules import entries_from_values
-from fenzhang.domain.clearing import CycleState, PayoutState
+from fenzhang.domain.clearing import CycleState, LastCycle, PayoutState
 from fenzhang.domain.conditions import Condition
 from fenzhang.domain.errors import FenzhangError
 from fenzhang.domain.records import ParticipantStatus, RuleState
@@ -229,11 +229,10 @@ class ChainView:
             for ((payout_root, total, taken, currency, number, payouts),) in results
         ]
 
-    async def last_cycle(self, currency: str, scheme: str) -> tuple[int, int]:
-        """Number and last block of the newest cycle of a currency and scheme; zeros when there is none."""
+    async def last_cycle(self, currency: str, scheme: str) -> LastCycle:
+        """The newest cycle of a currency and scheme."""
         asked = (currency_bytes(currency), role_bytes(scheme))
-        number, to_block = await self._call("ClearingHouse", "lastCycle", *asked)
-        return int(number), int(to_block)
+        return LastCycle(*await self._call("ClearingHouse", "lastCycle", *asked))
 
     async def payout_states(self, cycle_id: bytes, indices: Sequence[int]) -> list[PayoutState]:
         """States of a cycle's payouts by their indices."""
