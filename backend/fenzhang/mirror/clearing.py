@@ -13,7 +13,7 @@ from typing import Any
 from sqlalchemy import delete, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from fenzhang.chain.abi import currency_text, role_bytes
+from fenzhang.chain.abi import role_bytes
 from fenzhang.chain.codec import decode_revert
 from fenzhang.chain.eip712 import cycle_hash, cycle_words
 from fenzhang.chain.events import (
@@ -33,34 +33,24 @@ from fenzhang.chain.evidence import (
     record_leaf,
 )
 from fenzhang.domain.allocation import Allocation
-from fenzhang.domain.identifiers import hex_id
 from fenzhang.domain.money import MAX_AMOUNT
 from fenzhang.domain.records import NOTHING, RecordKind
 from fenzhang.mirror.entries import Entry
 from fenzhang.mirror.outcomes import Asked, Verdicts, instruction_columns
 from fenzhang.store import payloads
 from fenzhang.store.bulk import chunks, insert_rows, update_tuples
-from fenzhang.store.clearingtables import CycleRow, PayoutRow, PayoutRowState
+from fenzhang.store.clearingtables import STATE_AFTER, CycleRow, PayoutRow, as_on_chain, storable
+from fenzhang.store.reasons import bank_reason_to_json
 from fenzhang.store.tables import TERMINAL_STATES, Instruction, InstructionType, Record
 
 Cleared = tuple[CycleClosed | PayoutEvent, Entry]
 """An event of ClearingHouse and its record."""
-_CURRENCY = 3
 _KIND_OF: dict[type, RecordKind] = {
     PayoutTaken: RecordKind.PAYOUT,
     PayoutPaid: RecordKind.PAYOUT_PAID,
     PayoutFailed: RecordKind.PAYOUT_FAILED,
     PayoutReturned: RecordKind.PAYOUT_RETURNED,
 }
-_STATE_OF = {
-    RecordKind.PAYOUT: PayoutRowState.IN_TRANSIT,
-    RecordKind.PAYOUT_PAID: PayoutRowState.PAID,
-    RecordKind.PAYOUT_FAILED: PayoutRowState.FAILED,
-    RecordKind.PAYOUT_RETURNED: PayoutRowState.RETURNED,
-    RecordKind.REJECTION: PayoutRowState.REFUSED,
-}
-"""What a payout is after its record."""
-
 # ------------------------------------------------------------------------------ records
 
 
@@ -79,7 +69,10 @@ def entry_of(event: CycleClosed | PayoutEvent, currency: str, number: int) -> En
         return entry
     kind, owner = _KIND_OF[type(event)], (event.cycle_id, currency, event.participant)
     if isinstance(event, PayoutFailed | PayoutReturned):
-        content, told = content_of_payout_end(*owner, event.reason), _told(event.reason)
+        content, told = (
+            content_of_payout_end(*owner, event.reason),
+            bank_reason_to_json(event.reason, role_bytes(event.reason)),
+        )
     else:
         content, told = content_of_payout(*owner), None
     entry = _entry(event, number, kind, event.payout_id, event.amount, content)
@@ -108,18 +101,6 @@ def _entry(  # noqa: PLR0917 -- the parts of a leaf, in its order
     )
 
 
-def _told(reason: str) -> dict[str, Any]:
-    """The bank's reason in the form of others; `data` is what its leaf was hashed from."""
-    code = _text(reason)
-    message = f"the bank says {code}" if code else "the bank says no reason"
-    return {"code": code, "message": message, "values": {}, "data": hex_id(role_bytes(reason))}
-
-
-def _text(text: str) -> str:
-    """Text from the chain as every database takes it: PostgreSQL takes no zeros, which it may have."""
-    return text.replace("\0", "\ufffd")
-
-
 # ------------------------------------------------------------------------------ rows
 
 
@@ -127,9 +108,9 @@ async def load_currencies(session: AsyncSession, cycle_ids: Collection[bytes]) -
     """Currencies of those of the cycles that are closed."""
     found: dict[bytes, str] = {}
     for chunk in chunks(sorted(cycle_ids)):
-        query = select(CycleRow.cycle_id, CycleRow.encoded).where(CycleRow.cycle_id.in_(chunk))
+        query = select(CycleRow.cycle_id, CycleRow.currency).where(CycleRow.cycle_id.in_(chunk))
         rows = await session.execute(query)
-        found |= {row.cycle_id: currency_text(row.encoded[:_CURRENCY]) for row in rows}
+        found |= {row.cycle_id: as_on_chain(row.currency) for row in rows}
     return found
 
 
@@ -147,8 +128,8 @@ def _cycle_row(event: CycleClosed, entry: Entry) -> dict[str, Any]:
     cycle = event.cycle
     return {
         "cycle_id": event.cycle_id,
-        "currency": _text(cycle.currency),
-        "scheme": _text(cycle.scheme),
+        "currency": storable(cycle.currency),
+        "scheme": storable(cycle.scheme),
         "number": cycle.number,
         "to_block": cycle.to_block,
         "at_block": cycle.at_block,
@@ -170,7 +151,7 @@ async def _write_payouts(session: AsyncSession, cleared: Sequence[Cleared]) -> N
     for event, entry in cleared:
         if isinstance(event, CycleClosed):
             continue
-        state, block = _STATE_OF[entry.kind].value, event.at.block_number
+        state, block = STATE_AFTER[entry.kind].value, event.at.block_number
         reason = entry.told["code"] if entry.told else None
         if isinstance(event, PayoutTaken | PayoutRefused):
             begun[event.payout_id] = {
@@ -201,12 +182,12 @@ async def rewind_clearing(session: AsyncSession, ancestor: int) -> None:
     for chunk in chunks(lost):
         records = (
             select(Record.instruction_id, Record.kind, Record.reason, Record.block_number)
-            .where(Record.instruction_id.in_(chunk), Record.canonical.is_(True), Record.kind.in_(_STATE_OF))
+            .where(Record.instruction_id.in_(chunk), Record.canonical.is_(True), Record.kind.in_(STATE_AFTER))
             .order_by(Record.id)
         )
         last = {row.instruction_id: row for row in await session.execute(records)}
         rows = [
-            (_STATE_OF[row.kind].value, (row.reason or {}).get("code"), row.block_number, payout)
+            (STATE_AFTER[row.kind].value, (row.reason or {}).get("code"), row.block_number, payout)
             for payout, row in last.items()
         ]
         await update_tuples(session, PayoutRow, _STANDING, rows)
