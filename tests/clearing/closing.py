@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -14,15 +14,17 @@ from clearing.bankside import CLOSED, CUSTOMER, HONEST, RETURNING, VAULT, furnis
 from fenzhang.clearing import accounts
 from fenzhang.clearing.banks.http import HttpBank
 from fenzhang.clearing.banks.httpsignatory import HttpSignatory
-from fenzhang.clearing.banks.signatory import Signatory
+from fenzhang.clearing.banks.interface import Refused
+from fenzhang.clearing.banks.signatory import Signatory, Signed
 from fenzhang.clearing.cycles.closer import Clearing, Closer
 from fenzhang.clearing.cycles.config import ClosingConfig
 from fenzhang.clearing.cycles.paying import Payer
+from fenzhang.clearing.errors import BankUnavailable
 from fenzhang.clearing.formats import ISO20022
 from fenzhang.clearing.model import BankAccount
 from fenzhang.clearing.sender import PayoutSender
 from fenzhang.domain.calendar import BusinessDays, SettlementCalendar, Terms
-from fenzhang.domain.clearing import IN_TRANSIT, PAID
+from fenzhang.domain.clearing import IN_TRANSIT, PAID, Cycle, Outcome, Payout
 from fenzhang.domain.schemes import STANDARD, Scheme, Schemes
 from fenzhang.ledger.balances import by_kind, trial_balance
 from fenzhang.sandboxbank.app import create_app
@@ -58,7 +60,7 @@ class House:
     bank: SandboxBank
     schemes_of: Callable[[str], Schemes] = field(default_factory=one_scheme)
     config: ClosingConfig = field(default_factory=lambda: ClosingConfig(depth=1))
-    signatory: Signatory | None = None
+    signatory: Signatory = field(init=False)
     closer: Closer = field(init=False)
     sender: PayoutSender = field(init=False)
     _open: list[HttpBank | HttpSignatory] = field(default_factory=list)
@@ -66,10 +68,8 @@ class House:
     def __post_init__(self) -> None:
         transport = httpx.ASGITransport(create_app(self.bank))
         domain = self.pipeline.world.system.deployment.clearing_domain()
-        if self.signatory is None:
-            asked = HttpSignatory("http://bank", domain, transport=transport)
-            self._open.append(asked)
-            self.signatory = asked
+        self.signatory = HttpSignatory("http://bank", domain, transport=transport)
+        self._open.append(self.signatory)
         reached = HttpBank("sandbox", "http://bank", ISO20022, customer=CUSTOMER, transport=transport)
         self._open.append(reached)
         self.sender = PayoutSender(
@@ -81,11 +81,10 @@ class House:
         """A new process, which remembers nothing."""
         self.closer = self.new_closer()
 
-    def new_closer(self) -> Closer:
+    def new_closer(self, signatory: Signatory | None = None) -> Closer:
         """Another closer of the same database."""
-        assert self.signatory is not None
         clearing = Clearing(
-            signatory=self.signatory,
+            signatory=signatory or self.signatory,
             schemes_of=self.schemes_of,
             payer=Payer("sandbox", ISO20022, VAULT),
             zone_of=lambda _platform: UTC,
@@ -221,6 +220,27 @@ class House:
         times = self.bank.books.times_paid()
         assert set(times.values()) <= {1}
         await self.pipeline.check_reconciled()
+
+
+@dataclass
+class Moody:
+    """A clearing bank that does what is in `answers` first."""
+
+    bank: Signatory
+    answers: list[Signed | Refused | BankUnavailable]
+
+    async def sign_cycle(self, cycle: Cycle, payouts: Sequence[Payout]) -> Signed | Refused:
+        """The next answer, or the bank's."""
+        if not self.answers:
+            return await self.bank.sign_cycle(cycle, payouts)
+        answer = self.answers.pop(0)
+        if isinstance(answer, BankUnavailable):
+            raise answer
+        return answer
+
+    async def sign_report(self, cycle_id: bytes, outcomes: Sequence[Outcome]) -> Signed | Refused:
+        """The bank's answer."""
+        return await self.bank.sign_report(cycle_id, outcomes)
 
 
 def house_of(pipeline: Pipeline, folder: Path, **options: object) -> House:

@@ -131,7 +131,7 @@ async def _compare_cycles(
         key = as_on_chain(row.currency), as_on_chain(row.scheme)
         last[key] = last.get(key, 0) + 1
     for (currency, scheme), count in last.items():
-        number, _ = await view.last_cycle(currency, scheme)
+        number = (await view.last_cycle(currency, scheme)).number
         if number != count:
             differences.append(Difference(Check.CYCLES, number, count, currency, scheme))
     return differences
