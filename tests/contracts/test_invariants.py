@@ -633,6 +633,7 @@ def outcome_of(event: Event) -> bytes:
 def test_the_invariants_hold_in_every_history(built_world: World) -> None:
     Histories.built = built_world
     Histories.seen = Counter()
+    missed = EVERYTHING
     # What is rare, a hundred histories may miss. Which ones are drawn changes with any constant of the code.
     for number in range(MAX_ROUNDS):
         histories = Histories if EXPLORE else seed(number)(Histories)
