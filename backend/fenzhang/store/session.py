@@ -211,7 +211,7 @@ def _create_engine(url: URL) -> AsyncEngine:
     }
     if url.get_backend_name() == "sqlite":
         if url.database and url.database != ":memory:":
-            options |= {"pool_size": 8, "max_overflow": 8}
+            options |= {"pool_size": 4, "max_overflow": 12}
         connecting = {"timeout": BUSY_TIMEOUT_MS / 1000, "factory": _SqliteConnection}
         engine = create_async_engine(url, connect_args=connecting, **options)
         event.listen(engine.sync_engine, "begin", _begin_sqlite)
