@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import HealthCheck, settings
 
@@ -15,6 +17,7 @@ from support.databases import (
     migrated_sqlite,
     postgres_server,
 )
+from support.sharing import SharingScheduler
 
 __all__ = [
     "database",
@@ -29,6 +32,12 @@ __all__ = [
 # How long an example takes says nothing about what is tested, only about what else the machine is doing.
 settings.register_profile("fenzhang", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("fenzhang")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> SharingScheduler | None:
+    """With `--dist loadgroup`, in place of xdist's."""
+    return SharingScheduler(config, log) if config.getoption("dist") == "loadgroup" else None
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:  # noqa: ARG001 -- the hook's signature
