@@ -5,6 +5,7 @@ from __future__ import annotations
 from alembic import context
 
 from fenzhang.store import banktables as _payouts  # noqa: F401 -- its tables are part of the metadata
+from fenzhang.store import reconciliationtables as _reconciliation  # noqa: F401 -- as above
 from fenzhang.store.tables import Base
 
 context.configure(
