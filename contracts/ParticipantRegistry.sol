@@ -5,6 +5,7 @@ import {AccessManaged} from "@openzeppelin/contracts/access/manager/AccessManage
 import {SignatureChecker} from "@openzeppelin/contracts/utils/cryptography/SignatureChecker.sol";
 import {IAccessManager} from "@openzeppelin/contracts/access/manager/IAccessManager.sol";
 import {IParticipantRegistry, ParticipantStatus} from "./interfaces/IParticipantRegistry.sol";
+import {Clearing} from "./libraries/Clearing.sol";
 import {Freezes} from "./libraries/Freezes.sol";
 
 /// @title Participants, authorities and consent
@@ -227,6 +228,7 @@ contract ParticipantRegistry is IParticipantRegistry, AccessManaged {
         if (_participants[~participant].status != ParticipantStatus.UNKNOWN) {
             revert ParticipantRegistry_SuspenseId(participant);
         }
+        if (Clearing.isReserved(participant)) revert ParticipantRegistry_ReservedId(participant);
         p.authority = authority_;
         p.status = ParticipantStatus.ACTIVE;
         emit ParticipantEnrolled(participant, authority_);

@@ -15,6 +15,7 @@ import {
     ISplitLedger,
     Instruction,
     InstructionKind,
+    Movement,
     OrderWitness,
     RecordKind
 } from "./interfaces/ISplitLedger.sol";
@@ -22,7 +23,6 @@ import {BatchRoot} from "./libraries/BatchRoot.sol";
 import {Roles} from "./libraries/Roles.sol";
 import {Cursor, Run, Runs} from "./libraries/Runs.sol";
 import {Settlement} from "./libraries/Settlement.sol";
-import {Suspense} from "./libraries/Suspense.sol";
 import {Typed} from "./libraries/Typed.sol";
 import {Words} from "./libraries/Words.sol";
 
@@ -98,21 +98,25 @@ contract SplitLedger is ISplitLedger, AccessManaged, EIP712 {
     }
 
     /// @inheritdoc ISplitLedger
-    function resolve(bytes3 currency, bytes32 participant) external returns (uint256 batch) {
-        // check
-        bytes32 heir = registry.heirOf(participant);
-        (ParticipantStatus status,) = registry.participantOf(heir);
-        if (status != ParticipantStatus.ACTIVE) revert SplitLedger_RecipientNotActive(participant);
+    function book(bytes3 currency, Movement[] calldata movements, bytes32 root, uint256 count)
+        external
+        restricted
+        returns (uint256 batch)
+    {
         mapping(bytes32 participant => int256 amount) storage positions = _books.positions[currency];
-        bytes32 suspense = Suspense.idOf(participant);
-        int256 amount = positions[suspense];
-        if (amount <= 0) revert SplitLedger_NothingParked(currency, participant);
-        // effect
-        positions[suspense] = 0;
-        positions[heir] += amount;
-        emit SuspenseResolved(currency, participant, heir, uint96(uint256(amount)));
-        bytes32 content = keccak256(abi.encode(currency, heir));
-        return _seal(BatchRoot.leaf(RecordKind.RESOLUTION, participant, bytes32(0), uint256(amount), content), 1);
+        for (uint256 i = 0; i < movements.length; ++i) {
+            Movement calldata movement = movements[i];
+            int256 amount = int256(uint256(movement.amount));
+            int256 position = positions[movement.from];
+            if (position < amount) {
+                revert SplitLedger_InsufficientPosition(movement.from, movement.amount, position);
+            }
+            unchecked {
+                positions[movement.from] = position - amount;
+                positions[movement.to] += amount;
+            }
+        }
+        return _seal(root, count);
     }
 
     /// @inheritdoc ISplitLedger

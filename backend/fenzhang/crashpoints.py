@@ -32,6 +32,36 @@ AFTER_BANK: Final = "after-bank"
 """Clearing: the bank has answered, and the database does not know."""
 BANK_POINTS: Final = (BEFORE_BANK, AFTER_BANK)
 """Of the sender of payouts, which the fault campaign's system does not run."""
+BEFORE_PLAN: Final = "before-plan"
+"""Clearing: a cycle is about to be planned."""
+AFTER_PLAN: Final = "after-plan"
+"""Clearing: a cycle is planned, and nobody was asked to sign it."""
+AFTER_SIGNATURE: Final = "after-signature"
+"""Clearing: the bank has signed a cycle, and the database does not know."""
+AFTER_CLOSE_QUEUED: Final = "after-close-queued"
+"""Clearing: the closing of a cycle waits for submission."""
+AFTER_TAKE_QUEUED: Final = "after-take-queued"
+"""Clearing: the payouts of a closed cycle are asked for."""
+BEFORE_FILE: Final = "before-file"
+"""Clearing: files of payouts are written, and not committed."""
+AFTER_FILE: Final = "after-file"
+"""Clearing: files of payouts are stored."""
+AFTER_REPORT_SIGNED: Final = "after-report-signed"
+"""Clearing: the bank has signed a report, and the database does not know."""
+AFTER_REPORT_QUEUED: Final = "after-report-queued"
+"""Clearing: a report waits for submission."""
+CLOSING_POINTS: Final = (
+    BEFORE_PLAN,
+    AFTER_PLAN,
+    AFTER_SIGNATURE,
+    AFTER_CLOSE_QUEUED,
+    AFTER_TAKE_QUEUED,
+    BEFORE_FILE,
+    AFTER_FILE,
+    AFTER_REPORT_SIGNED,
+    AFTER_REPORT_QUEUED,
+)
+"""Of the closer of cycles, which the fault campaign's system does not run either."""
 POINTS: Final = (AFTER_ACCEPT, AFTER_SIGN, AFTER_STORE, AFTER_BROADCAST, AFTER_MINE, IN_MIRROR)
 
 
@@ -47,7 +77,7 @@ _armed = _Armed()
 def arm(chain_id: int) -> None:
     """Read the variable. Called once by a process that knows which chain it works on."""
     point, _, number = os.environ.get(VARIABLE, "").partition(":")
-    if chain_id == DEVNET_CHAIN_ID and point in (*POINTS, *BANK_POINTS):
+    if chain_id == DEVNET_CHAIN_ID and point in (*POINTS, *BANK_POINTS, *CLOSING_POINTS):
         _armed.point, _armed.left = point, int(number or 1)
 
 

@@ -42,6 +42,7 @@ interface IParticipantRegistry {
     error ParticipantRegistry_ZeroParticipant();
     error ParticipantRegistry_AlreadyEnrolled(bytes32 participant);
     error ParticipantRegistry_SuspenseId(bytes32 participant);
+    error ParticipantRegistry_ReservedId(bytes32 participant);
     error ParticipantRegistry_OwnHeir(bytes32 participant);
     error ParticipantRegistry_UnknownParticipant(bytes32 participant);
     error ParticipantRegistry_WrongStatus(bytes32 participant, ParticipantStatus status);
@@ -53,7 +54,7 @@ interface IParticipantRegistry {
     error ParticipantRegistry_ShareOutAboveWhole(bytes32 platform, uint16 maxShareOut);
 
     /// @notice Enrols `participant`; the role is the registrar's. The complement (~) of an enrolled id stands for that
-    /// participant's suspense position, and cannot be enrolled.
+    /// participant's suspense position, and cannot be enrolled. Neither can the ids of money that leaves the ledger (Clearing) and their complements.
     /// @param authority address that signs for it; zero for a participant that never signs.
     function enroll(bytes32 participant, address authority) external;
 

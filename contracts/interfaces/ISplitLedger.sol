@@ -80,7 +80,19 @@ enum RecordKind {
     RETURN,
     REJECTION,
     REFUND,
-    RESOLUTION
+    RESOLUTION,
+    CYCLE,
+    PAYOUT,
+    PAYOUT_PAID,
+    PAYOUT_FAILED,
+    PAYOUT_RETURNED
+}
+
+/// @notice `amount` goes from one position to another.
+struct Movement {
+    bytes32 from;
+    bytes32 to;
+    uint96 amount;
 }
 
 /// @notice A settled record of an order, opened: what SPLIT, RELEASE, RETURN and REFUND events carry.
@@ -115,7 +127,8 @@ struct OrderWitness {
 /// And while a platform has a schedule in force (ISchedules): its orders are captured by the rule that the schedule selects for
 /// their facts, currency and amount at that time, and by no other.
 /// 5. A bad instruction is rejected by an event; its neighbours settle.
-/// 6. Per currency: positions + held + refunded = captured. Positions count with their sign.
+/// 6. Per currency: positions + held + refunded = captured. Positions count with their sign. Two of them are of money that leaves the
+/// ledger (Clearing.IN_TRANSIT and Clearing.PAID), and are never negative.
 /// 7. Evidence: each transaction that records anything seals a batch, the Merkle root of its records.
 ///
 /// An order is one slot: `held` (low 96 bits), and a 160-bit commitment to keccak256(captureHash, head), where captureHash is the
@@ -142,7 +155,7 @@ struct OrderWitness {
 ///
 /// A share for a recipient that is SUSPENDED or CLOSED when its order is split is parked, if the rule version's terms say
 /// `park`: the allocation names its suspense position, whose id is the complement (~) of the participant's. By any other
-/// version such a split is rejected. A suspense position is resolved by `resolve`. When a return or refund takes more
+/// version such a split is rejected. A suspense position is resolved by IClearingHouse.resolve. When a return or refund takes more
 /// from a position than it has, the same participant's other one gives in its place (its suspense position, or its own) if
 /// that has as much, else for a suspense position the heir; the allocation names who gave. No release parks anything: what an order
 /// holds for a merchant that is not ACTIVE stays held.
@@ -164,7 +177,8 @@ struct OrderWitness {
 /// instruction of the same order in that authorization; behind one that settled it is rejected.
 /// Warning: positions and totals are written at the end of a transaction. A contract account that is asked for a
 /// signature in the middle of it sees some orders moved on and their money not yet.
-/// Warning: money released or returned is only moved between held and positions; paying out is not done here.
+/// Warning: money released or returned is only moved between held and positions. Paying out is decided by IClearingHouse, which alone
+/// may move positions by `book`.
 interface ISplitLedger {
     /// @notice Times, facts and condition of the order that the next event captures. Orders without any have no such event.
     event OrderTerms(bytes32 indexed orderId, uint64 holdUntil, uint64 expiresAt, bytes32 facts, bytes32 condition);
@@ -221,10 +235,6 @@ interface ISplitLedger {
     event AuthorizationSkipped(bytes32 indexed signer, bytes32 indexed digest, uint256 nonce, bytes32 orderId);
     /// @notice The records of this transaction, in event order, were sealed under `root`.
     event BatchSealed(uint256 indexed batch, bytes32 root, uint256 records);
-    /// @notice What had waited in the suspense position of a participant went to `heir`: itself, or who stands in for it.
-    event SuspenseResolved(
-        bytes3 indexed currency, bytes32 indexed participant, bytes32 indexed heir, uint96 amount
-    );
     /// @notice A currency was opened or closed for captures.
     event CurrencyChanged(bytes3 indexed currency, bool enabled);
 
@@ -304,10 +314,12 @@ interface ISplitLedger {
     /// @return batch the number of the sealed batch, 0 when nothing was refunded or released.
     function expire(OrderWitness[] calldata orders) external returns (uint256 batch);
 
-    /// @notice Gives all that waits in a participant's suspense position to the participant, or to the heir of a CLOSED one
-    /// (IParticipantRegistry.heirOf), which must be ACTIVE. Anyone may call it.
+    /// @notice Moves positions of a currency, in the given order, and seals a batch of `count` records with that root. The ClearingHouse only,
+    /// which decides what moves. Reverts with SplitLedger_InsufficientPosition where a position has less than is to leave it.
     /// @return batch the number of the sealed batch.
-    function resolve(bytes3 currency, bytes32 participant) external returns (uint256 batch);
+    function book(bytes3 currency, Movement[] calldata movements, bytes32 root, uint256 count)
+        external
+        returns (uint256 batch);
 
     /// @notice Opens or closes currencies for new captures. Administration only.
     function setCurrencies(bytes3[] calldata currencies, bool enabled) external;

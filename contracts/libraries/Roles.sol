@@ -14,4 +14,8 @@ library Roles {
     uint64 internal constant GUARDIAN = 4;
     /// @notice The SplitLedger, which tells the Conditions what was captured.
     uint64 internal constant LEDGER = 5;
+    /// @notice The ClearingHouse, which moves positions of the SplitLedger.
+    uint64 internal constant CLEARING_HOUSE = 6;
+    /// @notice Signs cycles and what became of their payouts (a bank).
+    uint64 internal constant CLEARING_BANK = 7;
 }

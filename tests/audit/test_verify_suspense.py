@@ -84,7 +84,7 @@ async def test_an_heir_that_events_do_not_tell_of_is_found_where_it_gets_somethi
     world.register("close", PROMOTER.id)
     slot = mapped(HEIRS, PROMOTER.id)
     poke(world, "ParticipantRegistry", slot, int.from_bytes(COURIER.id, "big"))
-    mined = world.system.transact(GUARDIAN, "SplitLedger", "resolve", b"CNY", PROMOTER.id)
+    mined = world.system.transact(GUARDIAN, "ClearingHouse", "resolve", b"CNY", PROMOTER.id)
     assert mined.error is None
 
     report = await verified(world)

@@ -12,9 +12,9 @@ import pytest
 from fenzhang.chain.abitypes import canonical_type
 from fenzhang.chain.artifacts import artifact, artifacts_folder
 from fenzhang.chain.compile import MAX_DEPLOYED_BYTES, SETTINGS, SOLC_VERSION
+from fenzhang.chain.reverts import CONTRACTS
 from support.world import World
 
-CONTRACTS = ("AccessManager", "ParticipantRegistry", "RuleBook", "Conditions", "SplitLedger", "LedgerView")
 MAX_CREATION_BYTES = 2 * MAX_DEPLOYED_BYTES
 """EIP-3860."""
 

@@ -16,11 +16,14 @@ from support.world import World, build_world
 
 __all__ = ["built_world", "pipeline", "processes", "world"]
 
+KEPT_STATES = 200
+"""Enough for what one test asks of the past, although the blocks of tests before it count."""
+
 
 @pytest.fixture(scope="session")
 def built_world() -> Iterator[World]:
     """The world as it was built."""
-    with ephemeral_node(automine=False) as running:
+    with ephemeral_node(automine=False, history_blocks=KEPT_STATES) as running:
         node = HandNode(running.url)
         yield build_world(node)
         node.close()

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import pytest
+from sqlalchemy import delete, update
 
 from fenzhang.chain.codec import EXPIRE_SELECTOR
 from fenzhang.domain.conditions import ConditionState
 from fenzhang.domain.records import Capture, Instruction, RecordKind
+from fenzhang.ledger.differences import Check, Difference
+from fenzhang.ledger.reconcile import reconcile
 from fenzhang.store import tables
 from fenzhang.store.conditions import condition_of
 from fenzhang.store.payloads import ConditionConfirmation, ConditionOpening
@@ -227,8 +230,45 @@ async def test_a_reorganisation_takes_back_what_joined(pipeline: Pipeline) -> No
     pipeline.mine(6)
     await pipeline.follow()
     assert await state_of(pipeline, group) == (0, False, ConditionState.OPEN)
+    await pipeline.check_reconciled()
 
     await pipeline.settle_all()
     assert await pipeline.states(split) == ["SETTLED"]
     assert await state_of(pipeline, group) == (2, True, ConditionState.REACHED)
     await pipeline.check_reconciled()
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({"count": 2}, "2 orders by 1099511627776: 2 joined"),
+        ({"needed": 1, "reached": True}, "1 orders by 1099511627776: 1 joined, reached"),
+        ({"deadline": 5}, "2 orders by 5: 1 joined"),
+        (
+            {"confirmer": STRANGER.id},
+            f"2 orders by 1099511627776, confirmed by 0x{STRANGER.id.hex()}: 1 joined",
+        ),
+        (None, "no row"),
+    ],
+    ids=["count", "needed", "deadline", "confirmer", "row"],
+)
+@pytest.mark.parametrize("database_kind", ["sqlite"], indirect=True)
+async def test_reconciliation_names_a_condition_that_was_changed(
+    pipeline: Pipeline, values: dict[str, object] | None, said: str
+) -> None:
+    group = await opened(pipeline, 2)
+    await pipeline.accept(order_of(pipeline.world, group)[0])
+    await pipeline.settle_all()
+    await pipeline.check_reconciled()
+
+    row = tables.Condition.condition_id == group
+    async with pipeline.database.write() as session:
+        await session.execute(
+            delete(tables.Condition).where(row)
+            if values is None
+            else update(tables.Condition).where(row).values(values)
+        )
+
+    found = await reconcile(pipeline.database, pipeline.node, pipeline.world.system.deployment)
+    named = "0x" + group.hex()
+    assert found == [Difference(Check.CONDITION, "2 orders by 1099511627776: 1 joined", said, subject=named)]

@@ -58,6 +58,7 @@ async def test_refunds_are_owed_to_buyers(pipeline: Pipeline) -> None:
         AccountKind.ORDER_HELD: 0,
         AccountKind.RECIPIENT_PAYABLE: 536,
         AccountKind.BUYER_REFUND_PAYABLE: 464,
+        AccountKind.IN_TRANSIT: 0,
     }
     [row] = await pipeline.rows(tables.Order, tables.Order.order_id == order.order_id)
     assert row.held == 0

@@ -46,7 +46,7 @@ async def test_what_waits_is_told_apart_and_moves_by_a_record(pipeline: Pipeline
 
     world.register("close", PROMOTER.id)
     world.act(GUARDIAN, "ParticipantRegistry", "nameHeir", PROMOTER.id, COURIER.id)
-    world.act(OUTSIDER, "SplitLedger", "resolve", b"CNY", PROMOTER.id)
+    world.act(OUTSIDER, "ClearingHouse", "resolve", b"CNY", PROMOTER.id)
     await pipeline.settle_all()
     async with pipeline.database.read() as session:
         assert await in_suspense(session, MALL.id) == []

@@ -53,6 +53,7 @@ DEPLOYMENT = Deployment(
     conditions=b"c" * 20,
     split_ledger=b"l" * 20,
     ledger_view=b"v" * 20,
+    clearing_house=b"h" * 20,
     code_hashes={},
     compiler="",
 )

@@ -9,13 +9,16 @@ from typing import Any
 from fenzhang.chain.abitypes import canonical_type
 from fenzhang.chain.artifacts import artifact
 from fenzhang.chain.codec import decode_result, encode_call, encode_deployment
-from fenzhang.chain.deploy import GUARDIAN_FUNCTIONS, LEDGER_FUNCTIONS
+from fenzhang.chain.deploy import CLEARING_FUNCTIONS, GUARDIAN_FUNCTIONS, LEDGER_FUNCTIONS
 from fenzhang.chain.deployments import Deployment
 from fenzhang.chain.events import Event, decode_logs
 from fenzhang.chain.keccak import keccak
+from fenzhang.chain.reverts import CONTRACTS
 from fenzhang.chain.signer import LocalKey
 from fenzhang.chain.views import (
     ATTESTOR_ROLE,
+    CLEARING_BANK_ROLE,
+    CLEARING_HOUSE_ROLE,
     GUARDIAN_ROLE,
     LEDGER_ROLE,
     REGISTRAR_ROLE,
@@ -50,6 +53,7 @@ APPROVER = dev_key("rule-approver")
 GUARDIAN = dev_key("guardian")
 SECOND_GUARDIAN = dev_key("second-guardian")
 BANK = dev_key("bank-attestor")
+CLEARING_BANK = dev_key("clearing-bank")
 SUBMITTER = dev_key("submitter")
 OUTSIDER = dev_key("free")
 """Has no role at all."""
@@ -112,8 +116,8 @@ def deploy_system(node: HandNode) -> System:
     conditions = _create(node, "Conditions", manager, registry)
     ledger = _create(node, "SplitLedger", manager, registry, rule_book, conditions)
     view = _create(node, "LedgerView", ledger)
-    addresses = (manager, registry, rule_book, conditions, ledger, view)
-    names = ("AccessManager", "ParticipantRegistry", "RuleBook", "Conditions", "SplitLedger", "LedgerView")
+    house = _create(node, "ClearingHouse", manager, view)
+    addresses = (manager, registry, rule_book, conditions, ledger, view, house)
     genesis = node.request("eth_getBlockByNumber", "0x0", False)  # noqa: FBT003 - positional by JSON-RPC
     deployment = Deployment(
         chain_id=int(node.request("eth_chainId"), 16),
@@ -125,8 +129,9 @@ def deploy_system(node: HandNode) -> System:
         conditions=conditions,
         split_ledger=ledger,
         ledger_view=view,
+        clearing_house=house,
         code_hashes={
-            name: keccak(_code(node, address)) for name, address in zip(names, addresses, strict=True)
+            name: keccak(_code(node, address)) for name, address in zip(CONTRACTS, addresses, strict=True)
         },
         compiler="",
     )
@@ -162,13 +167,10 @@ def _give_roles(system: System) -> None:
         (registry, registrar, REGISTRAR_ROLE),
         (rule_book, approver, RULE_APPROVER_ROLE),
         (addresses["Conditions"], joining, LEDGER_ROLE),
-        *(
-            (
-                system.deployment.addresses[contract],
-                [selector(contract, name) for name in names],
-                GUARDIAN_ROLE,
-            )
-            for contract, names in GUARDIAN_FUNCTIONS.items()
+        (
+            addresses["SplitLedger"],
+            [selector("SplitLedger", name) for name in CLEARING_FUNCTIONS],
+            CLEARING_HOUSE_ROLE,
         ),
     ):
         _must(system.transact(ADMIN, "AccessManager", "setTargetFunctionRole", target, selectors, role))
@@ -179,6 +181,8 @@ def _give_roles(system: System) -> None:
         (GUARDIAN_ROLE, GUARDIAN.address),
         (GUARDIAN_ROLE, SECOND_GUARDIAN.address),
         (LEDGER_ROLE, addresses["SplitLedger"]),
+        (CLEARING_HOUSE_ROLE, addresses["ClearingHouse"]),
+        (CLEARING_BANK_ROLE, CLEARING_BANK.address),
     ):
         _must(system.transact(ADMIN, "AccessManager", "grantRole", role, account, 0))
 

@@ -544,7 +544,7 @@ class World:
         return outcome
 
     def _resolve(self, who: Party, currency: str) -> Settled | FenzhangError:
-        mined = self.system.transact(OUTSIDER, "SplitLedger", "resolve", currency.encode(), who.id)
+        mined = self.system.transact(OUTSIDER, "ClearingHouse", "resolve", currency.encode(), who.id)
         return self._compared(mined, lambda: self.twin.resolve(currency, who.id))
 
     def captured(self, amount: int = 1_000, **terms: Any) -> Capture:

@@ -6,7 +6,13 @@ from fenzhang.audit.differences import Code, Findings
 from fenzhang.audit.state import StateReader
 from fenzhang.chain.artifacts import artifact
 from fenzhang.chain.deployments import Deployment, check_chain
-from fenzhang.chain.eip712 import CONDITIONS_NAME, DOMAIN_VERSION, LEDGER_NAME, RULE_BOOK_NAME
+from fenzhang.chain.eip712 import (
+    CLEARING_HOUSE_NAME,
+    CONDITIONS_NAME,
+    DOMAIN_VERSION,
+    LEDGER_NAME,
+    RULE_BOOK_NAME,
+)
 from fenzhang.chain.errors import DeploymentMismatch
 from fenzhang.chain.keccak import keccak
 from fenzhang.chain.node import NodeClient
@@ -58,6 +64,16 @@ async def check_wiring(state: StateReader) -> None:
         ("SplitLedger", "conditions"): at.conditions,
         ("LedgerView", "ledger"): at.split_ledger,
         ("SplitLedger", "eip712Domain"): (LEDGER_NAME, DOMAIN_VERSION, at.chain_id, at.split_ledger),
+        ("ClearingHouse", "authority"): manager,
+        ("ClearingHouse", "registry"): registry,
+        ("ClearingHouse", "ledger"): at.split_ledger,
+        ("ClearingHouse", "ledgerView"): at.ledger_view,
+        ("ClearingHouse", "eip712Domain"): (
+            CLEARING_HOUSE_NAME,
+            DOMAIN_VERSION,
+            at.chain_id,
+            at.clearing_house,
+        ),
     }
     for (contract, function), wanted in expected.items():
         answer = await state.one(contract, function)

@@ -27,6 +27,7 @@ from fenzhang.audit.signatures import SignatureChecker, is_partys
 from fenzhang.audit.tape import NOWHERE
 from fenzhang.chain.abi import currency_text
 from fenzhang.chain.calldata import decode_proposal, decode_retirement
+from fenzhang.chain.clearing import CONTRACT as CLEARING_HOUSE
 from fenzhang.chain.codec import decode_arguments, selector_of
 from fenzhang.chain.eip712 import retirement_digest
 from fenzhang.chain.eventtypes import (
@@ -80,7 +81,8 @@ _FUNCTIONS = {
     ),
     _RULES: ("propose", "proposeSchedule", "approve", "retire", "veto", "setApprovalLock"),
     _CONDITIONS: ("open", "confirm", "setFrozen"),
-    _LEDGER: ("setCurrencies", "resolve"),
+    _LEDGER: ("setCurrencies",),
+    CLEARING_HOUSE: ("resolve",),
 }
 _TOLD_AS_ASKED = {"setConsent": ConsentChanged, "setMaxShareOut": MaxShareOutChanged}
 _STATUS_FUNCTIONS = {

@@ -23,6 +23,8 @@ from fenzhang.chain.signer import LocalKey
 from fenzhang.chain.steps import Progress, StepRunner
 from fenzhang.chain.views import (
     ATTESTOR_ROLE,
+    CLEARING_BANK_ROLE,
+    CLEARING_HOUSE_ROLE,
     GUARDIAN_ROLE,
     LEDGER_ROLE,
     REGISTRAR_ROLE,
@@ -51,12 +53,16 @@ GUARDIAN_FUNCTIONS = {
 """Functions of each contract for the guardian."""
 LEDGER_FUNCTIONS = ("join",)
 """Functions of Conditions for the SplitLedger."""
+CLEARING_FUNCTIONS = ("book",)
+"""Functions of SplitLedger for the ClearingHouse."""
 ROLE_LABELS = {
     REGISTRAR_ROLE: "registrar",
     RULE_APPROVER_ROLE: "rule-approver",
     ATTESTOR_ROLE: "attestor",
     GUARDIAN_ROLE: "guardian",
     LEDGER_ROLE: "ledger",
+    CLEARING_HOUSE_ROLE: "clearing-house",
+    CLEARING_BANK_ROLE: "clearing-bank",
 }
 CURRENCY_CHUNK = 60
 """Currencies opened in one transaction: about 25,000 gas each."""
@@ -77,6 +83,7 @@ class DeployPlan:
     rule_approvers: Sequence[bytes] = ()
     attestors: Sequence[bytes] = ()
     guardians: Sequence[bytes] = ()
+    clearing_banks: Sequence[bytes] = ()
     execution_delay_s: int = 0
     approval_lock_s: int = 0
     currencies: Sequence[str] = field(default=CURRENCIES)
@@ -89,6 +96,7 @@ class DeployPlan:
             *((RULE_APPROVER_ROLE, account, delay) for account in self.rule_approvers),
             *((ATTESTOR_ROLE, account, 0) for account in self.attestors),
             *((GUARDIAN_ROLE, account, 0) for account in self.guardians),
+            *((CLEARING_BANK_ROLE, account, 0) for account in self.clearing_banks),
         ]
 
 
@@ -181,6 +189,7 @@ async def _create_contracts(runner: StepRunner, admin: LocalKey) -> dict[str, by
             addresses["Conditions"],
         ),
         "LedgerView": lambda: (addresses["SplitLedger"],),
+        "ClearingHouse": lambda: (addresses["AccessManager"], addresses["LedgerView"]),
     }
     for name, constructor in arguments.items():
         await runner.begin(name, None, encode_deployment(name, *constructor()))
@@ -216,6 +225,7 @@ def _role_calls(plan: DeployPlan, addresses: dict[str, bytes]) -> list[bytes]:
     registrar = [selector_of("ParticipantRegistry", function) for function in REGISTRAR_FUNCTIONS]
     approver = [selector_of("RuleBook", function) for function in APPROVER_FUNCTIONS]
     joining = [selector_of("Conditions", function) for function in LEDGER_FUNCTIONS]
+    booking = [selector_of("SplitLedger", function) for function in CLEARING_FUNCTIONS]
     registry, rules = addresses["ParticipantRegistry"], addresses["RuleBook"]
     return [
         *(encode_call(manager, "labelRole", role, label) for role, label in ROLE_LABELS.items()),
@@ -223,6 +233,8 @@ def _role_calls(plan: DeployPlan, addresses: dict[str, bytes]) -> list[bytes]:
         encode_call(manager, "setTargetFunctionRole", rules, approver, RULE_APPROVER_ROLE),
         encode_call(manager, "setTargetFunctionRole", addresses["Conditions"], joining, LEDGER_ROLE),
         encode_call(manager, "grantRole", LEDGER_ROLE, addresses["SplitLedger"], 0),
+        encode_call(manager, "setTargetFunctionRole", addresses["SplitLedger"], booking, CLEARING_HOUSE_ROLE),
+        encode_call(manager, "grantRole", CLEARING_HOUSE_ROLE, addresses["ClearingHouse"], 0),
         *(
             encode_call(
                 manager,
@@ -258,6 +270,7 @@ async def _describe(
         conditions=addresses["Conditions"],
         split_ledger=addresses["SplitLedger"],
         ledger_view=addresses["LedgerView"],
+        clearing_house=addresses["ClearingHouse"],
         code_hashes=hashes,
         compiler=artifact("SplitLedger").compiler,
     )

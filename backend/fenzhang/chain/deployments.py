@@ -12,12 +12,18 @@ from typing import Any
 import orjson
 
 from fenzhang.chain.answers import address_of, hash_of
-from fenzhang.chain.eip712 import SigningDomain, conditions_domain, rule_book_domain, split_ledger_domain
+from fenzhang.chain.eip712 import (
+    SigningDomain,
+    clearing_domain,
+    conditions_domain,
+    rule_book_domain,
+    split_ledger_domain,
+)
 from fenzhang.chain.errors import DeploymentInvalid, DeploymentMismatch
 from fenzhang.chain.keccak import keccak
 from fenzhang.chain.node import NodeClient
 
-FORMAT = 2
+FORMAT = 3
 """Version of the file's format."""
 DEPLOYMENTS_FOLDER = Path("deployments")
 _FIELDS = {
@@ -27,6 +33,7 @@ _FIELDS = {
     "Conditions": "conditions",
     "SplitLedger": "split_ledger",
     "LedgerView": "ledger_view",
+    "ClearingHouse": "clearing_house",
 }
 
 
@@ -46,6 +53,7 @@ class Deployment:
     conditions: bytes
     split_ledger: bytes
     ledger_view: bytes
+    clearing_house: bytes
     code_hashes: Mapping[str, bytes]
     compiler: str
 
@@ -70,6 +78,10 @@ class Deployment:
     def condition_domain(self) -> SigningDomain:
         """What conditions and their confirmations are signed for."""
         return conditions_domain(self.chain_id, self.conditions)
+
+    def clearing_domain(self) -> SigningDomain:
+        """What cycles and reports are signed for."""
+        return clearing_domain(self.chain_id, self.clearing_house)
 
 
 def deployment_path(chain_id: int, folder: Path = DEPLOYMENTS_FOLDER) -> Path:

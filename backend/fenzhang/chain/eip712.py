@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from fenzhang.chain.abi import currency_bytes, role_bytes, signed_word, word
 from fenzhang.chain.keccak import keccak
+from fenzhang.domain.clearing import Cycle, Outcome
 from fenzhang.domain.records import Attestation, Authorization, Capture, Instruction
 from fenzhang.domain.rules import NO_TERMS, Leg, RuleTerms
 
@@ -42,6 +43,12 @@ CONDITION_TYPE = (
     "Condition(bytes32 platform,bytes32 conditionId,uint32 needed,uint64 deadline,bytes32 confirmer)"
 )
 CONFIRMATION_TYPE = "Confirmation(bytes32 platform,bytes32 conditionId)"
+CYCLE_TYPE = (
+    "Cycle(bytes3 currency,bytes32 scheme,uint32 number,uint64 toBlock,uint64 atBlock,uint32 payouts,"
+    "uint128 total,bytes32 payoutRoot,bytes32 billRoot,bytes32 journalHead,uint64 deadline)"
+)
+OUTCOME_TYPE = "Outcome(bytes32 payoutId,uint8 kind,bytes32 reason)"
+REPORT_TYPE = "Report(bytes32 cycleId,Outcome[] outcomes)" + OUTCOME_TYPE
 
 _DOMAIN_HASH = keccak(DOMAIN_TYPE.encode())
 _CAPTURE_HASH = keccak(CAPTURE_TYPE.encode())
@@ -54,11 +61,15 @@ _RULE_PROPOSAL_HASH = keccak(RULE_PROPOSAL_TYPE.encode())
 _RULE_RETIREMENT_HASH = keccak(RULE_RETIREMENT_TYPE.encode())
 _CONDITION_HASH = keccak(CONDITION_TYPE.encode())
 _CONFIRMATION_HASH = keccak(CONFIRMATION_TYPE.encode())
+_CYCLE_HASH = keccak(CYCLE_TYPE.encode())
+_OUTCOME_HASH = keccak(OUTCOME_TYPE.encode())
+_REPORT_HASH = keccak(REPORT_TYPE.encode())
 _EMPTY_HASH = keccak(b"")
 
 LEDGER_NAME = "fenzhang SplitLedger"
 RULE_BOOK_NAME = "fenzhang RuleBook"
 CONDITIONS_NAME = "fenzhang Conditions"
+CLEARING_HOUSE_NAME = "fenzhang ClearingHouse"
 DOMAIN_VERSION = "1"
 
 
@@ -98,6 +109,11 @@ def rule_book_domain(chain_id: int, address: bytes) -> SigningDomain:
 def conditions_domain(chain_id: int, address: bytes) -> SigningDomain:
     """Domain of conditions and confirmations: Conditions at `address` (20 bytes)."""
     return SigningDomain(CONDITIONS_NAME, chain_id, address)
+
+
+def clearing_domain(chain_id: int, address: bytes) -> SigningDomain:
+    """Domain of cycles and reports: ClearingHouse at `address` (20 bytes)."""
+    return SigningDomain(CLEARING_HOUSE_NAME, chain_id, address)
 
 
 def capture_hash(capture: Capture) -> bytes:
@@ -245,3 +261,39 @@ def confirmation_digest(domain: SigningDomain, platform: bytes, condition_id: by
 def retirement_digest(domain: SigningDomain, platform: bytes, rule_id: bytes) -> bytes:
     """What the platform's authority signs to retire a rule for ever."""
     return domain.digest(keccak(_RULE_RETIREMENT_HASH + platform + rule_id))
+
+
+def cycle_hash(cycle: Cycle) -> bytes:
+    """EIP-712 struct hash of a cycle, which is also the content of its record."""
+    return keccak(
+        b"".join(
+            (
+                _CYCLE_HASH,
+                currency_bytes(cycle.currency).ljust(32, b"\0"),
+                role_bytes(cycle.scheme),
+                word(cycle.number),
+                word(cycle.to_block),
+                word(cycle.at_block),
+                word(cycle.payouts),
+                word(cycle.total),
+                cycle.payout_root,
+                cycle.bill_root,
+                cycle.journal_head,
+                word(cycle.deadline),
+            )
+        )
+    )
+
+
+def cycle_digest(domain: SigningDomain, cycle: Cycle) -> bytes:
+    """What the clearing bank signs to close a cycle."""
+    return domain.digest(cycle_hash(cycle))
+
+
+def report_digest(domain: SigningDomain, cycle_id: bytes, outcomes: Sequence[Outcome]) -> bytes:
+    """What the clearing bank signs to report what became of payouts of a cycle."""
+    hashes = b"".join(
+        keccak(_OUTCOME_HASH + outcome.payout_id + word(outcome.kind) + role_bytes(outcome.reason))
+        for outcome in outcomes
+    )
+    return domain.digest(keccak(_REPORT_HASH + cycle_id + keccak(hashes)))

@@ -19,6 +19,7 @@ from fenzhang.chain.eventtypes import (
     AuthorizationRejected,
     AuthorizationSkipped,
     BatchSealed,
+    ClearingEvent,
     ConditionConfirmed,
     ConditionEvent,
     ConditionJoined,
@@ -26,6 +27,7 @@ from fenzhang.chain.eventtypes import (
     ConditionReached,
     ConsentChanged,
     CurrencyChanged,
+    CycleClosed,
     Event,
     ExpiryPassedOver,
     FreezeChanged,
@@ -39,10 +41,17 @@ from fenzhang.chain.eventtypes import (
     OrderReleased,
     OrderSplit,
     OrderTerms,
+    OutcomePassedOver,
     ParticipantEnrolled,
     ParticipantFreezeChanged,
     ParticipantPlaced,
     ParticipantStatusChanged,
+    PayoutEvent,
+    PayoutFailed,
+    PayoutPaid,
+    PayoutRefused,
+    PayoutReturned,
+    PayoutTaken,
     RoleGranted,
     RoleRevoked,
     RuleApproved,
@@ -55,6 +64,7 @@ from fenzhang.chain.eventtypes import (
 )
 from fenzhang.chain.keccak import keccak
 from fenzhang.chain.schedules import read_entries
+from fenzhang.domain.clearing import Cycle, OutcomeKind, PayoutState
 from fenzhang.domain.records import ParticipantStatus, RecordKind
 
 __all__ = [
@@ -64,6 +74,7 @@ __all__ = [
     "AuthorizationRejected",
     "AuthorizationSkipped",
     "BatchSealed",
+    "ClearingEvent",
     "ConditionConfirmed",
     "ConditionEvent",
     "ConditionJoined",
@@ -71,6 +82,7 @@ __all__ = [
     "ConditionReached",
     "ConsentChanged",
     "CurrencyChanged",
+    "CycleClosed",
     "Event",
     "ExpiryPassedOver",
     "FreezeChanged",
@@ -84,10 +96,17 @@ __all__ = [
     "OrderReleased",
     "OrderSplit",
     "OrderTerms",
+    "OutcomePassedOver",
     "ParticipantEnrolled",
     "ParticipantFreezeChanged",
     "ParticipantPlaced",
     "ParticipantStatusChanged",
+    "PayoutEvent",
+    "PayoutFailed",
+    "PayoutPaid",
+    "PayoutRefused",
+    "PayoutReturned",
+    "PayoutTaken",
     "RoleGranted",
     "RoleRevoked",
     "RuleApproved",
@@ -153,6 +172,23 @@ def _schedule_proposed(at: LogPosition, topics: Reader, data: Reader) -> Schedul
         content_hash=data.raw(1),
         entries=read_entries(data, 2),
     )
+
+
+def _cycle_closed(at: LogPosition, topics: Reader, data: Reader) -> CycleClosed:
+    cycle = Cycle(
+        currency=currency_text(data.fixed(0, 3)),
+        scheme=role_text(data.raw(1)),
+        number=data.uint(2, 32),
+        to_block=data.uint(3, 64),
+        at_block=data.uint(4, 64),
+        payouts=data.uint(5, 32),
+        total=data.uint(6, 128),
+        payout_root=data.raw(7),
+        bill_root=data.raw(8),
+        journal_head=data.raw(9),
+        deadline=data.uint(10, 64),
+    )
+    return CycleClosed(at, topics.raw(1), cycle, data.address(11))
 
 
 def _role_granted(at: LogPosition, topics: Reader, data: Reader) -> RoleGranted:
@@ -261,11 +297,33 @@ _EVENTS: dict[str, dict[str, _Decoder]] = {
         "BatchSealed(uint256,bytes32,uint256)": lambda at, t, d: BatchSealed(
             at, t.uint(1), d.raw(0), d.uint(1)
         ),
-        "SuspenseResolved(bytes3,bytes32,bytes32,uint96)": lambda at, t, d: SuspenseResolved(
-            at, currency_text(t.fixed(1, 3)), t.raw(2), t.raw(3), d.uint(0, 96)
-        ),
         "CurrencyChanged(bytes3,bool)": lambda at, t, d: CurrencyChanged(
             at, currency_text(t.fixed(1, 3)), d.flag(0)
+        ),
+    },
+    "ClearingHouse": {
+        "CycleClosed(bytes32,(bytes3,bytes32,uint32,uint64,uint64,uint32,uint128,bytes32,bytes32,bytes32,uint64),"
+        "address)": _cycle_closed,
+        "PayoutTaken(bytes32,bytes32,uint32,bytes32,uint96)": lambda at, t, d: PayoutTaken(
+            at, t.raw(1), t.raw(2), d.uint(0, 32), t.raw(3), d.uint(1, 96)
+        ),
+        "PayoutRefused(bytes32,bytes32,uint32,bytes32,uint96,bytes)": lambda at, t, d: PayoutRefused(
+            at, t.raw(1), t.raw(2), d.uint(0, 32), t.raw(3), d.uint(1, 96), d.blob(2)
+        ),
+        "PayoutPaid(bytes32,bytes32,bytes32,uint96)": lambda at, t, d: PayoutPaid(
+            at, t.raw(1), t.raw(2), t.raw(3), d.uint(0, 96)
+        ),
+        "PayoutFailed(bytes32,bytes32,bytes32,uint96,bytes32)": lambda at, t, d: PayoutFailed(
+            at, t.raw(1), t.raw(2), t.raw(3), d.uint(0, 96), role_text(d.raw(1))
+        ),
+        "PayoutReturned(bytes32,bytes32,bytes32,uint96,bytes32)": lambda at, t, d: PayoutReturned(
+            at, t.raw(1), t.raw(2), t.raw(3), d.uint(0, 96), role_text(d.raw(1))
+        ),
+        "OutcomePassedOver(bytes32,bytes32,uint8,uint8)": lambda at, t, d: OutcomePassedOver(
+            at, t.raw(1), t.raw(2), OutcomeKind(d.uint(0, 8)), PayoutState(d.uint(1, 8))
+        ),
+        "SuspenseResolved(bytes3,bytes32,bytes32,uint96)": lambda at, t, d: SuspenseResolved(
+            at, currency_text(t.fixed(1, 3)), t.raw(2), t.raw(3), d.uint(0, 96)
         ),
     },
     "AccessManager": {

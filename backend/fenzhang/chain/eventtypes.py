@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from fenzhang.domain.allocation import Allocation
+from fenzhang.domain.clearing import Cycle, OutcomeKind, PayoutState
 from fenzhang.domain.records import NOTHING, Capture, ParticipantStatus, RecordKind
 from fenzhang.domain.rules import NO_TERMS, Leg, RuleTerms
 from fenzhang.domain.schedules import SCHEDULE, Entry
@@ -414,6 +415,87 @@ class SuspenseResolved:
 
 
 @dataclass(frozen=True, slots=True)
+class CycleClosed:
+    """A cycle was closed; `bank` (20 bytes) signed it."""
+
+    at: LogPosition
+    cycle_id: bytes
+    cycle: Cycle
+    bank: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class PayoutTaken:
+    """A payout was taken from its participant's position and is in transit."""
+
+    at: LogPosition
+    cycle_id: bytes
+    payout_id: bytes
+    index: int
+    participant: bytes
+    amount: int
+
+
+@dataclass(frozen=True, slots=True)
+class PayoutRefused:
+    """A payout was refused for good. `reason` is the ABI encoding of a custom error."""
+
+    at: LogPosition
+    cycle_id: bytes
+    payout_id: bytes
+    index: int
+    participant: bytes
+    amount: int
+    reason: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class PayoutPaid:
+    """A payout in transit reached its account."""
+
+    at: LogPosition
+    cycle_id: bytes
+    payout_id: bytes
+    participant: bytes
+    amount: int
+
+
+@dataclass(frozen=True, slots=True)
+class PayoutFailed:
+    """A payout in transit failed: its money is in the position again. `reason` is the bank's code."""
+
+    at: LogPosition
+    cycle_id: bytes
+    payout_id: bytes
+    participant: bytes
+    amount: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class PayoutReturned:
+    """A payout that was paid came back: its money is in the position again. `reason` is the bank's code."""
+
+    at: LogPosition
+    cycle_id: bytes
+    payout_id: bytes
+    participant: bytes
+    amount: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class OutcomePassedOver:
+    """An outcome does not follow from the `state` of its payout, and changed nothing."""
+
+    at: LogPosition
+    cycle_id: bytes
+    payout_id: bytes
+    kind: OutcomeKind
+    state: PayoutState
+
+
+@dataclass(frozen=True, slots=True)
 class RoleGranted:
     """An account has a role from `since` on (Unix seconds). `delay` is its execution delay in seconds."""
 
@@ -455,14 +537,19 @@ LedgerEvent = (
     | AuthorizationRejected
     | AuthorizationSkipped
     | BatchSealed
-    | SuspenseResolved
     | CurrencyChanged
 )
 """Events of SplitLedger."""
+PayoutEvent = PayoutTaken | PayoutRefused | PayoutPaid | PayoutFailed | PayoutReturned
+"""Events of ClearingHouse that are records of a payout."""
+ClearingEvent = CycleClosed | PayoutEvent | OutcomePassedOver
+"""Events of ClearingHouse about cycles."""
 ConditionEvent = ConditionOpened | ConditionJoined | ConditionConfirmed | ConditionReached
 """Events of Conditions about conditions."""
 Event = (
     LedgerEvent
+    | ClearingEvent
+    | SuspenseResolved
     | ConditionEvent
     | FreezeChanged
     | ParticipantEnrolled

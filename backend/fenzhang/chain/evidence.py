@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from fenzhang.chain.abi import currency_bytes, word
+from fenzhang.chain.abi import currency_bytes, role_bytes, word
 from fenzhang.chain.eip712 import capture_hash
 from fenzhang.chain.keccak import keccak
 from fenzhang.domain.allocation import Allocation
@@ -51,6 +51,17 @@ def content_of_refund(takes: Sequence[Allocation]) -> bytes:
 def content_of_resolution(currency: str, heir: bytes) -> bytes:
     """Content hash of a RESOLUTION: the currency, and who got what waited."""
     return keccak(currency_bytes(currency).ljust(32, b"\0") + heir)
+
+
+def content_of_payout(cycle_id: bytes, currency: str, participant: bytes) -> bytes:
+    """Content hash of a PAYOUT or PAYOUT_PAID record: the cycle, the currency, and whom it is for."""
+    return keccak(cycle_id + currency_bytes(currency).ljust(32, b"\0") + participant)
+
+
+def content_of_payout_end(cycle_id: bytes, currency: str, participant: bytes, reason: str) -> bytes:
+    """Content hash of a PAYOUT_FAILED or PAYOUT_RETURNED record, with the bank's `reason`."""
+    currency_word = currency_bytes(currency).ljust(32, b"\0")
+    return keccak(cycle_id + currency_word + participant + role_bytes(reason))
 
 
 def content_of_rejection(reason: bytes) -> bytes:
@@ -134,10 +145,20 @@ def merkle_root(leaves: Sequence[bytes]) -> bytes:
 
 def merkle_proof(leaves: Sequence[bytes], index: int) -> list[bytes]:
     """Siblings from the leaf at `index` up to the root. Raises IndexError."""
-    if not 0 <= index < len(leaves):
-        raise IndexError(f"no leaf {index} among {len(leaves)}")
-    nodes = _tree(leaves)
-    at = 2 * len(leaves) - 2 - index
+    [proof] = merkle_proofs(leaves, [index])
+    return proof
+
+
+def merkle_proofs(leaves: Sequence[bytes], indices: Sequence[int]) -> list[list[bytes]]:
+    """As `merkle_proof`, of many leaves of one tree."""
+    for index in indices:
+        if not 0 <= index < len(leaves):
+            raise IndexError(f"no leaf {index} among {len(leaves)}")
+    nodes = _tree(leaves) if indices else []
+    return [_path(nodes, 2 * len(leaves) - 2 - index) for index in indices]
+
+
+def _path(nodes: Sequence[bytes], at: int) -> list[bytes]:
     proof = []
     while at:
         proof.append(nodes[at + 1 if at % 2 else at - 1])

@@ -43,8 +43,8 @@ def name_heir_call(participant: bytes, heir: bytes) -> bytes:
 
 
 def resolve_call(currency: str, participant: bytes) -> bytes:
-    """SplitLedger.resolve; anyone may send it."""
-    return encode_call("SplitLedger", "resolve", currency_bytes(currency), participant)
+    """ClearingHouse.resolve; anyone may send it."""
+    return encode_call("ClearingHouse", "resolve", currency_bytes(currency), participant)
 
 
 def place_call(participant: bytes, parent: bytes) -> bytes:

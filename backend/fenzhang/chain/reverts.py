@@ -31,6 +31,7 @@ CONTRACTS = (
     "Conditions",
     "SplitLedger",
     "LedgerView",
+    "ClearingHouse",
 )
 """The deployed contracts, in order of deployment."""
 

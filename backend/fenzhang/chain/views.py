@@ -6,12 +6,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from fenzhang.chain.abi import currency_bytes, role_text
+from fenzhang.chain.abi import currency_bytes, currency_text, role_bytes, role_text
 from fenzhang.chain.codec import decode_result, decode_revert, encode_call, leg_values, legs_from_values
 from fenzhang.chain.deployments import Deployment
 from fenzhang.chain.errors import RpcError
 from fenzhang.chain.node import BlockTag, NodeClient
 from fenzhang.chain.schedules import entries_from_values
+from fenzhang.domain.clearing import CycleState, PayoutState
 from fenzhang.domain.conditions import Condition
 from fenzhang.domain.errors import FenzhangError
 from fenzhang.domain.records import ParticipantStatus, RuleState
@@ -27,6 +28,9 @@ RULE_APPROVER_ROLE = 2
 GUARDIAN_ROLE = 4
 LEDGER_ROLE = 5
 """The SplitLedger's, for what it tells Conditions."""
+CLEARING_HOUSE_ROLE = 6
+"""The ClearingHouse's, for the positions that it moves."""
+CLEARING_BANK_ROLE = 7
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,6 +212,25 @@ class ChainView:
             Condition(needed, deadline, confirmer, count, confirmed)
             for needed, deadline, confirmer, count, confirmed, _ in results
         ]
+
+    # -------------------------------------------------------------------------- ClearingHouse
+
+    async def cycle_of(self, cycle_id: bytes) -> CycleState:
+        """What is kept of a cycle; its number is 0 when it was never closed."""
+        [found] = await self._call("ClearingHouse", "cycleOf", cycle_id)
+        payout_root, total, taken, currency, number, payouts = found
+        return CycleState(payout_root, total, taken, currency_text(currency), number, payouts)
+
+    async def last_cycle(self, currency: str, scheme: str) -> tuple[int, int]:
+        """Number and last block of the newest cycle of a currency and scheme; zeros when there is none."""
+        asked = (currency_bytes(currency), role_bytes(scheme))
+        number, to_block = await self._call("ClearingHouse", "lastCycle", *asked)
+        return int(number), int(to_block)
+
+    async def payout_states(self, cycle_id: bytes, indices: Sequence[int]) -> list[PayoutState]:
+        """States of a cycle's payouts by their indices."""
+        [states] = await self._call("ClearingHouse", "payoutStates", cycle_id, indices)
+        return [PayoutState(state) for state in states]
 
     # -------------------------------------------------------------------------- RuleBook
 

@@ -6,6 +6,7 @@ Functions with a session do not commit.
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Final
 
 from sqlalchemy import func, select, update
@@ -16,8 +17,12 @@ from fenzhang.clearing.model import AccountNumber, AccountScheme, BankAccount
 from fenzhang.clearing.payments import file_context
 from fenzhang.clearing.vault import Vault
 from fenzhang.domain.money import check_currency
+from fenzhang.domain.records import NOTHING
 from fenzhang.store.banktables import BankAccountRow, BankFile
+from fenzhang.store.bulk import chunks
 
+CLEARING_ACCOUNT: Final = NOTHING
+"""In place of a participant: the account that payouts are made from."""
 _ID_SIZE: Final = 8
 _AT_ONCE: Final = 100
 """Rows, and files, encrypted anew in one transaction."""
@@ -51,7 +56,25 @@ async def account_of(
     row = await session.get(BankAccountRow, (participant_id, currency))
     if row is None:
         raise UnknownAccount(f"no bank account for {currency} is stored for 0x{participant_id.hex()}")
-    plain = vault.open(row.sealed, _context(participant_id, currency))
+    return _opened(vault, row)
+
+
+async def accounts_of(
+    session: AsyncSession, vault: Vault, participant_ids: Sequence[bytes], currency: str
+) -> dict[bytes, BankAccount]:
+    """Where those of the participants are paid that have an account. Raises BankDataUnreadable."""
+    found: dict[bytes, BankAccount] = {}
+    for chunk in chunks(participant_ids):
+        query = select(BankAccountRow).where(
+            BankAccountRow.participant_id.in_(chunk), BankAccountRow.currency == currency
+        )
+        for row in (await session.execute(query)).scalars():
+            found[row.participant_id] = _opened(vault, row)
+    return found
+
+
+def _opened(vault: Vault, row: BankAccountRow) -> BankAccount:
+    plain = vault.open(row.sealed, _context(row.participant_id, row.currency))
     try:
         scheme, number, holder, bank = json.loads(plain)
         return BankAccount(AccountNumber(AccountScheme(scheme), number), holder, bank)

@@ -1,10 +1,16 @@
-"""The settlement calendar of each currency: what a TOML file says of it, else what stands here.
+"""The settlement calendars and schemes of each currency: what a TOML file says of them, else what stands here.
 
 [CNY]
 zone = "Asia/Shanghai"              # IANA time zone of the cut-offs
 holidays = "CN"                     # country or market, see clearing.holidays; or "weekends"
 cut_offs = ["11:00", "24:00"]       # or, for continuous cycles: every_s = 900
 lag = 1                             # payouts are due at T+1
+min_payout = 100                    # smallest payout, minor units
+net_debit_cap = 5000000             # a participant's debt above this is a breach
+
+[CNY.schemes.late]                  # what it does not say is said by the currency's table
+cut_offs = ["24:00"]
+platforms = ["0x…"]                 # all other platforms are of the scheme "standard"
 
 [CNY.extra_holidays]
 2027-07-10 = "the clearing bank moves"
@@ -17,7 +23,8 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
 from typing import Any, TypeVar
@@ -25,11 +32,18 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from fenzhang.clearing.holidays import days_of
 from fenzhang.domain.calendar import AT_MIDNIGHT, BusinessDays, InvalidCalendar, SettlementCalendar, Terms
-from fenzhang.domain.money import check_currency
+from fenzhang.domain.identifiers import ID_SIZE
+from fenzhang.domain.money import MAX_AMOUNT, check_currency
+from fenzhang.domain.schemes import SCHEME_NAME, STANDARD, Scheme, Schemes
 
 _CUT_OFF = re.compile(r"([01]\d|2[0-4]):([0-5]\d)")
+_PLATFORM = re.compile(r"0x[0-9a-fA-F]{64}")
 T = TypeVar("T")
-_KEYS = frozenset({"zone", "holidays", "cut_offs", "every_s", "lag", "extra_holidays", "workdays"})
+_CLOSING = ("cut_offs", "every_s")
+"""Which of them a scheme has excludes the other, so neither is inherited beside one of its own."""
+_TERMS = frozenset({*_CLOSING, "lag", "min_payout", "net_debit_cap"})
+_KEYS = _TERMS | {"zone", "holidays", "extra_holidays", "workdays", "schemes"}
+_SCHEME_KEYS = _TERMS | {"platforms"}
 DEFAULTS: Mapping[str, Mapping[str, Any]] = {
     currency: {"zone": zone, "holidays": holidays}
     for currency, zone, holidays in (
@@ -45,8 +59,16 @@ DEFAULTS: Mapping[str, Mapping[str, Any]] = {
 """Without a file: T+1, one cycle per business day that closes at 24:00."""
 
 
-def calendar_of(currency: str, file: Path | None = None) -> SettlementCalendar:
-    """The calendar of a currency. A file's table replaces single keys of what stands here.
+def calendar_of(currency: str, file: Path | None = None, scheme: str = STANDARD) -> SettlementCalendar:
+    """The calendar of a currency's scheme. Raises UnknownCurrency, and InvalidCalendar with the key in `field`."""
+    found = schemes_of(currency, file).by_name.get(scheme)
+    if found is None:
+        raise InvalidCalendar(f"{currency}.schemes", f"there is no scheme {scheme!r}")
+    return found.calendar
+
+
+def schemes_of(currency: str, file: Path | None = None) -> Schemes:
+    """The schemes of a currency. A file's table replaces single keys of what stands here.
 
     Raises UnknownCurrency, and InvalidCalendar with the key in `field`.
     """
@@ -57,11 +79,87 @@ def calendar_of(currency: str, file: Path | None = None) -> SettlementCalendar:
         raise InvalidCalendar(
             currency, "this currency has no calendar; give it a table in the file of calendars"
         )
+    with _naming(currency):
+        days = BusinessDays(
+            days_of(_typed(table, "holidays", str)), _days(table, "extra_holidays"), _days(table, "workdays")
+        )
+        found = {STANDARD: _scheme(STANDARD, table, days)}
+        tables = _tables_of_schemes(table)
+    for name, own in tables.items():
+        with _naming(f"{currency}.schemes.{name}"):
+            found[name] = _scheme(name, _inherited(table, own), days)
+    _check_platforms(currency, found)
+    return Schemes(currency, found)
+
+
+@contextmanager
+def _naming(place: str) -> Iterator[None]:
+    """Name the place of a key in what is wrong with it."""
     try:
-        return _calendar(table)
+        yield
     except InvalidCalendar as wrong:
         reason = wrong.message.removeprefix(f"{wrong.field}: ")
-        raise InvalidCalendar(f"{currency}.{wrong.field}", reason) from None
+        raise InvalidCalendar(f"{place}.{wrong.field}", reason) from None
+
+
+def _tables_of_schemes(table: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    said = table.get("schemes", {})
+    if not isinstance(said, dict):
+        raise InvalidCalendar("schemes", "a table for each scheme")
+    for name, own in said.items():
+        if not SCHEME_NAME.fullmatch(name):
+            raise InvalidCalendar(f"schemes.{name}", "1 to 32 characters of a-z 0-9 -, the first no -")
+        if not isinstance(own, dict):
+            raise InvalidCalendar(f"schemes.{name}", "a scheme has a table")
+        for key in sorted(own.keys() - _SCHEME_KEYS):
+            raise InvalidCalendar(
+                f"schemes.{name}.{key}", f"the keys of a scheme are {', '.join(sorted(_SCHEME_KEYS))}"
+            )
+    return said
+
+
+def _inherited(table: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+    closes_itself = any(key in own for key in _CLOSING)
+    return {key: value for key, value in table.items() if not (closes_itself and key in _CLOSING)} | dict(own)
+
+
+def _scheme(name: str, table: Mapping[str, Any], days: BusinessDays) -> Scheme:
+    cap = _typed(table, "net_debit_cap", int) if "net_debit_cap" in table else None
+    return Scheme(
+        name,
+        SettlementCalendar(days, _terms(table)),
+        _platforms(name, table),
+        _bounded("min_payout", _typed(table, "min_payout", int, 1), 1),
+        None if cap is None else _bounded("net_debit_cap", cap, 0),
+    )
+
+
+def _bounded(key: str, value: int, least: int) -> int:
+    if not least <= value <= MAX_AMOUNT:
+        raise InvalidCalendar(key, f"minor units, {least} to {MAX_AMOUNT}")
+    return value
+
+
+def _platforms(name: str, table: Mapping[str, Any]) -> frozenset[bytes]:
+    said = table.get("platforms", [])
+    if name == STANDARD and said:
+        raise InvalidCalendar("platforms", "this scheme has all platforms that no other one names")
+    found: set[bytes] = set()
+    for text in said if isinstance(said, list) else [None]:
+        if not isinstance(text, str) or not _PLATFORM.fullmatch(text):
+            raise InvalidCalendar("platforms", f"a list of platform ids, 0x and {2 * ID_SIZE} digits each")
+        found.add(bytes.fromhex(text[2:]))
+    return frozenset(found)
+
+
+def _check_platforms(currency: str, schemes: Mapping[str, Scheme]) -> None:
+    owner: dict[bytes, str] = {}
+    for name, scheme in schemes.items():
+        for platform in sorted(scheme.platforms):
+            if platform in owner:
+                place = f"{currency}.schemes.{name}.platforms"
+                raise InvalidCalendar(place, f"0x{platform.hex()} belongs to {owner[platform]} as well")
+            owner[platform] = name
 
 
 def _read(file: Path) -> dict[str, Any]:
@@ -84,16 +182,13 @@ def _table(said: dict[str, Any], currency: str) -> dict[str, Any]:
     return found
 
 
-def _calendar(table: Mapping[str, Any]) -> SettlementCalendar:
-    days = BusinessDays(
-        days_of(_typed(table, "holidays", str)), _days(table, "extra_holidays"), _days(table, "workdays")
-    )
+def _terms(table: Mapping[str, Any]) -> Terms:
     lag = _typed(table, "lag", int, 1)
     zone = _zone(_typed(table, "zone", str))
     every_s = _typed(table, "every_s", int) if "every_s" in table else None
     usual = AT_MIDNIGHT if every_s is None else ()
     cut_offs = _cut_offs(table) if "cut_offs" in table else usual
-    return SettlementCalendar(days, Terms(zone, cut_offs, every_s, lag))
+    return Terms(zone, cut_offs, every_s, lag)
 
 
 def _typed(table: Mapping[str, Any], key: str, kind: type[T], default: T | None = None) -> T:

@@ -24,6 +24,7 @@ def register(app: typer.Typer) -> None:
 def calendar(
     *,
     currency: Annotated[str, typer.Option(help="ISO 4217 letter code.")],
+    scheme: Annotated[str, typer.Option(help="Settlement scheme of the currency.")] = "standard",
     first: Annotated[
         datetime | None,
         typer.Option("--from", formats=["%Y-%m-%d"], help="First day. Default: today.", show_default=False),
@@ -40,17 +41,19 @@ def calendar(
     Times are those of the calendar's time zone. A due date in a year whose days off are not announced yet has a `?`.
     """
     from fenzhang.clearing.calendars import calendar_of
+    from fenzhang.domain.schemes import STANDARD
     from fenzhang.settings import Settings
 
-    found = calendar_of(currency, file or Settings.from_environment().calendars)
+    found = calendar_of(currency, file or Settings.from_environment().calendars, scheme)
     begin = first.date() if first else datetime.now(found.terms.zone).date()
     cycles = closing_on(found, begin, days)
     if as_json:
         from fenzhang.commands.output import print_json
 
-        print_json(_as_json(found, currency, begin, cycles))
+        print_json(_as_json(found, currency, scheme, begin, cycles))
         return
-    typer.echo(f"{currency}, {found.terms.zone.key}, T+{found.terms.lag}")
+    named = "" if scheme == STANDARD else f" {scheme}"
+    typer.echo(f"{currency}{named}, {found.terms.zone.key}, T+{found.terms.lag}")
     for place, closing in enumerate(cycles):
         day = begin + place * _DAY
         why = found.days.closed_because(day)
@@ -95,11 +98,12 @@ def _shown(found: SettlementCalendar, moment: int) -> str:
 
 
 def _as_json(
-    found: SettlementCalendar, currency: str, begin: date, cycles: list[list[Cycle]]
+    found: SettlementCalendar, currency: str, scheme: str, begin: date, cycles: list[list[Cycle]]
 ) -> dict[str, Any]:
     days = [begin + place * _DAY for place in range(len(cycles))]
     return {
         "currency": currency,
+        "scheme": scheme,
         "zone": found.terms.zone.key,
         "lag": found.terms.lag,
         "days": [

@@ -47,6 +47,9 @@ def deploy_command(
         Addresses, typer.Option(help="Address of a bank that attests captures; repeatable.")
     ] = None,
     guardian: Annotated[Addresses, typer.Option(help="Address with the guardian role; repeatable.")] = None,
+    clearing_bank: Annotated[
+        Addresses, typer.Option(help="Address of a bank that closes cycles and reports payouts; repeatable.")
+    ] = None,
     execution_delay: Annotated[
         int,
         typer.Option(help="Seconds between announcing and doing for registrars and rule approvers.", min=0),
@@ -69,6 +72,7 @@ def deploy_command(
         rule_approvers=_addresses(rule_approver),
         attestors=_addresses(attestor),
         guardians=_addresses(guardian),
+        clearing_banks=_addresses(clearing_bank),
         execution_delay_s=execution_delay,
         approval_lock_s=approval_lock,
     )
@@ -114,6 +118,7 @@ def devnet_plan() -> DeployPlan:
         rule_approvers=[_devnet_key("rule-approver").address],
         attestors=[_devnet_key("bank-attestor").address],
         guardians=[_devnet_key("guardian").address, _devnet_key("second-guardian").address],
+        clearing_banks=[_devnet_key("clearing-bank").address],
     )
 
 

@@ -1,4 +1,4 @@
-"""`fenzhang reconcile`: the clearing ledger against the chain, account by account."""
+"""`fenzhang reconcile`: the clearing ledger against the chain, account by account, now or as of a block."""
 
 from __future__ import annotations
 
@@ -28,16 +28,25 @@ def reconcile_command(
     *,
     rpc: Annotated[str | None, typer.Option("--rpc", help=RPC_HELP, show_default=False)] = None,
     deployment: Annotated[Path | None, typer.Option(help=DEPLOYMENT_HELP, show_default=False)] = None,
+    at: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            metavar="BLOCK",
+            help="Compare both as of the end of this block. The node must keep its state. Default: the last mirrored.",
+            show_default=False,
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")] = False,
 ) -> None:
-    """Compare balances, positions, orders, records, postings and batches with the chain, at the last mirrored block.
+    """Compare balances, positions, orders, records, postings, conditions and batches with the chain.
 
     Exit code 0: they agree. 1: there are differences, each of which is named. 2: they could not be compared.
     """
     from fenzhang.domain.errors import FenzhangError
 
     try:
-        result = asyncio.run(_reconcile(rpc, deployment))
+        result = asyncio.run(_reconcile(rpc, deployment, at))
     except FenzhangError as error:
         _give_up(error.message)
     if as_json:
@@ -50,7 +59,7 @@ def reconcile_command(
         raise typer.Exit(DIFFERENCES)
 
 
-async def _reconcile(rpc: str | None, path: Path | None) -> Reconciliation:
+async def _reconcile(rpc: str | None, path: Path | None, at: int | None) -> Reconciliation:
     from fenzhang.chain.deployments import load
     from fenzhang.chain.node import NodeClient
     from fenzhang.ledger.reconcile import reconciliation
@@ -61,7 +70,7 @@ async def _reconcile(rpc: str | None, path: Path | None) -> Reconciliation:
     async with Database(settings.database) as database, NodeClient(node_url(settings, rpc)) as node:
         await database.check()
         file = await deployment_file(settings, path, node)
-        result = await reconciliation(database, node, load(file))
+        result = await reconciliation(database, node, load(file), at)
         say_which(settings, node, rpc, file, path)
         return result
 

@@ -64,7 +64,7 @@ _ROWS: Final = (
         "0x92db14e403b83dfe3df233f83dfa3a0d7096f21ca9b0d6d6b8d88b2b4ec1564e",
     ),
     (
-        "free",
+        "clearing-bank",
         "0x14dC79964da2C08b23698B3D3cc7Ca32193d9955",
         "0x4bbbf85ce3377467afe5d46f804f221813b2bb87f24d81f60f1fcdbf7cbf4356",
     ),

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from fenzhang.devnet.binary import find_anvil
-from fenzhang.devnet.config import CHAIN_ID, DevnetConfig, Mining, default_home
+from fenzhang.devnet.config import CHAIN_ID, HISTORY_BLOCKS, DevnetConfig, Mining, default_home
 from fenzhang.devnet.errors import (
     AnvilMissing,
     DevnetError,
@@ -86,7 +86,11 @@ def child_node(config: DevnetConfig | None = None) -> Iterator[RunningNode]:
 
 @contextlib.contextmanager
 def ephemeral_node(
-    block_time: float | None = None, *, automine: bool = True, chain_id: int = CHAIN_ID
+    block_time: float | None = None,
+    *,
+    automine: bool = True,
+    chain_id: int = CHAIN_ID,
+    history_blocks: int = HISTORY_BLOCKS,
 ) -> Iterator[RunningNode]:
     """A fresh chain on a free port that leaves nothing behind: what a test wants. Errors as `start`.
 
@@ -94,6 +98,7 @@ def ephemeral_node(
         block_time: seconds between blocks; None makes blocks by transaction or by hand.
         automine: without a block time, a block for every transaction; False leaves it to `evm_mine`.
         chain_id: another id than the devnet's, for tests of what must be refused.
+        history_blocks: how many states it keeps; those of blocks that a snapshot took back count as well.
     """
     mining = Mining.INTERVAL if block_time is not None else Mining.INSTANT if automine else Mining.MANUAL
     with tempfile.TemporaryDirectory(prefix="fenzhang-node-") as home:
@@ -103,6 +108,7 @@ def ephemeral_node(
             mining=mining,
             block_time_s=block_time or 1.0,
             chain_id=chain_id,
+            history_blocks=history_blocks,
             persist=False,
         )
         with child_node(config) as node:

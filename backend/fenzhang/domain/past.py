@@ -18,10 +18,10 @@ def held_change(kind: RecordKind, amount: int, taken: int) -> int:
             return amount
         case RecordKind.REFUND:
             return taken - amount
-        case RecordKind.REJECTION | RecordKind.RESOLUTION:
-            return 0
-        case _:
+        case RecordKind.SPLIT | RecordKind.RELEASE:
             return -amount
+        case _:
+            return 0
 
 
 def add_up(kind: RecordKind, amount: int, allocations: Sequence[Allocation]) -> bool:

@@ -45,6 +45,11 @@ class RecordKind(IntEnum):
     REJECTION = 4
     REFUND = 5
     RESOLUTION = 6
+    CYCLE = 7
+    PAYOUT = 8
+    PAYOUT_PAID = 9
+    PAYOUT_FAILED = 10
+    PAYOUT_RETURNED = 11
 
 
 class RuleState(IntEnum):

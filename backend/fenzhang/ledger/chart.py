@@ -1,7 +1,7 @@
 """The chart of accounts, and the accounts that exist.
 
-Debit normal: bank custody (what the bank holds). Credit normal: order held, recipient payable, buyer refund payable
-(what is owed). Every account is in one currency; only recipient payable accounts belong to a participant.
+Debit normal: bank custody (what the bank holds). Credit normal: order held, recipient payable, in transit, buyer refund
+payable (what is owed). Every account is in one currency; only recipient payable accounts belong to a participant.
 """
 
 from __future__ import annotations
@@ -19,7 +19,12 @@ NO_PARTICIPANT = bytes(32)
 """`participant_id` of accounts that belong to nobody in particular."""
 
 _PAYABLE = AccountKind.RECIPIENT_PAYABLE.value
-CURRENCY_ACCOUNTS = (AccountKind.BANK_CUSTODY, AccountKind.ORDER_HELD, AccountKind.BUYER_REFUND_PAYABLE)
+CURRENCY_ACCOUNTS = (
+    AccountKind.BANK_CUSTODY,
+    AccountKind.ORDER_HELD,
+    AccountKind.BUYER_REFUND_PAYABLE,
+    AccountKind.IN_TRANSIT,
+)
 """Accounts that every currency has once; they are opened together, so that a trial balance shows them all."""
 
 
@@ -50,6 +55,11 @@ def payable(currency: str, participant_id: bytes) -> AccountKey:
 def buyer_refund_payable(currency: str) -> AccountKey:
     """Liability: refunded, and to be paid back to buyers."""
     return AccountKey(AccountKind.BUYER_REFUND_PAYABLE.value, currency)
+
+
+def in_transit(currency: str) -> AccountKey:
+    """Liability: payouts that were taken, until the bank says what became of them."""
+    return AccountKey(AccountKind.IN_TRANSIT.value, currency)
 
 
 class Chart:

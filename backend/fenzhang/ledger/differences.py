@@ -26,6 +26,8 @@ class Check(StrEnum):
     """The slot's commitment; what row and records hash to."""
     ORDER_RECORDS = "order_records"
     """Held amount that an order's records come to; of its row."""
+    CONDITION = "condition"
+    """What the contracts say of a condition; what its row says. Of the past: its terms alone."""
     BATCH = "batch"
     """Root of a sealed batch; root of its records."""
     BATCHES = "batches"
@@ -55,9 +57,10 @@ ACCOUNT_CHECKS: Final = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """One thing on which chain and ledger disagree. `subject` names a participant, order, batch, record or posting.
+    """One thing on which chain and ledger disagree.
 
-    Amounts are minor units of `currency`. `chain` is what the chain says or demands, `ledger` what the tables say.
+    `subject` names a participant, order, condition, cycle, payout, batch, record or posting. Amounts are minor units
+    of `currency`. `chain` is what the chain says or demands, `ledger` what the tables say.
     """
 
     check: Check

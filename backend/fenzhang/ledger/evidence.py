@@ -60,20 +60,34 @@ class Evidence:
     differences: list[Difference] = field(default_factory=list)
 
 
-async def load_books(session: AsyncSession) -> dict[bytes, Book]:
-    """All orders' rows."""
+async def load_books(session: AsyncSession, until: int | None = None) -> dict[bytes, Book]:
+    """All orders' rows; with `until`, of those that were captured up to the end of that block."""
     books: dict[bytes, Book] = {}
-    for order in (await session.execute(select(tables.Order))).scalars():
+    query = select(tables.Order)
+    if until is not None:
+        captured = select(tables.Record.order_id).where(
+            tables.Record.kind == RecordKind.CAPTURE,
+            tables.Record.canonical.is_(True),
+            tables.Record.block_number <= until,
+        )
+        query = query.where(tables.Order.order_id.in_(captured))
+    for order in (await session.execute(query)).scalars():
         books[order.order_id] = Book(capture_of(order), order.held, order.head)
     return books
 
 
 async def examine(
-    session: AsyncSession, books: dict[bytes, Book], accounts: Mapping[int, AccountKey]
+    session: AsyncSession,
+    books: dict[bytes, Book],
+    accounts: Mapping[int, AccountKey],
+    until: int | None = None,
 ) -> Evidence:
-    """Read all records with their allocations and postings, and compare each with its leaf."""
+    """Read all records with their allocations and postings, and compare each with its leaf.
+
+    With `until`, the records up to the end of that block.
+    """
     evidence = Evidence(books)
-    async for records, leaves, postings in _pages(session):
+    async for records, leaves, postings in _pages(session, until):
         for record in records:
             allocations = tuple(leaves.get(record.id, ()))
             posted = postings.get(record.id, [])
@@ -85,7 +99,7 @@ async def examine(
 
 
 async def _pages(
-    session: AsyncSession,
+    session: AsyncSession, until: int | None
 ) -> AsyncIterator[tuple[Sequence[Row[Any]], dict[int, list[Allocation]], dict[int, list[Row[Any]]]]]:
     record, allocation, posting = (
         tables.Record.__table__.c,
@@ -95,6 +109,8 @@ async def _pages(
     after = 0
     while True:
         query = select(tables.Record.__table__).where(record.id > after).order_by(record.id).limit(_PAGE)
+        if until is not None:
+            query = query.where(record.block_number <= until)
         records = (await session.execute(query)).all()
         if not records:
             return

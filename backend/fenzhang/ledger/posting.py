@@ -2,8 +2,10 @@
 
 CAPTURE: debit bank custody, credit order held. SPLIT and RELEASE: debit order held, credit recipient payable.
 RETURN: debit recipient payable, credit order held. REFUND: debit order held and recipient payable, credit buyer refund
-payable. RESOLUTION: debit recipient payable of the suspense position, credit that of who gets it. REJECTION: none. A
-leaf of 0 makes none either.
+payable. RESOLUTION: debit recipient payable of the suspense position, credit that of who gets it. PAYOUT: debit
+recipient payable, credit in transit. PAYOUT_PAID: debit in transit, credit bank custody. PAYOUT_FAILED: debit in
+transit, credit recipient payable. PAYOUT_RETURNED: debit bank custody, credit recipient payable. CYCLE and REJECTION:
+none. A leaf of 0 makes none either.
 """
 
 from __future__ import annotations
@@ -17,7 +19,15 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from fenzhang.domain.allocation import Allocation
 from fenzhang.domain.journal import new_lines
 from fenzhang.domain.records import RecordKind
-from fenzhang.ledger.chart import AccountKey, Chart, buyer_refund_payable, custody, order_held, payable
+from fenzhang.ledger.chart import (
+    AccountKey,
+    Chart,
+    buyer_refund_payable,
+    custody,
+    in_transit,
+    order_held,
+    payable,
+)
 from fenzhang.ledger.links import append_links, link_stored
 from fenzhang.store.bulk import insert_rows, insert_tuples
 from fenzhang.store.tables import Posting, Record
@@ -47,7 +57,7 @@ def draft(
     """The postings of one record.
 
     `allocations` are those of a SPLIT or RETURN, or a REFUND's takes; a RELEASE has one, the merchant's; a RESOLUTION
-    two, the suspense position and who gets what was in it.
+    two, the suspense position and who gets what was in it; those of a payout one, its participant's.
     """
     held = order_held(currency)
     match kind:
@@ -56,12 +66,6 @@ def draft(
         case RecordKind.SPLIT | RecordKind.RELEASE:
             return [
                 Draft(held, payable(currency, leaf.recipient), leaf.amount, record_id, block_number)
-                for leaf in allocations
-                if leaf.amount
-            ]
-        case RecordKind.RETURN:
-            return [
-                Draft(payable(currency, leaf.recipient), held, leaf.amount, record_id, block_number)
                 for leaf in allocations
                 if leaf.amount
             ]
@@ -76,8 +80,30 @@ def draft(
         case RecordKind.RESOLUTION:
             suspense, heir = (payable(currency, leaf.recipient) for leaf in allocations)
             return [Draft(suspense, heir, amount, record_id, block_number)]
-        case RecordKind.REJECTION:
+        case RecordKind.CYCLE | RecordKind.REJECTION:
             return []
+        case _:
+            return [
+                Draft(*_accounts(kind, currency, leaf.recipient), leaf.amount, record_id, block_number)
+                for leaf in allocations
+                if leaf.amount
+            ]
+
+
+def _accounts(kind: RecordKind, currency: str, participant: bytes) -> tuple[AccountKey, AccountKey]:
+    """Debit and credit for an allocation of a RETURN, or of a payout's records."""
+    position, transit = payable(currency, participant), in_transit(currency)
+    match kind:
+        case RecordKind.RETURN:
+            return position, order_held(currency)
+        case RecordKind.PAYOUT:
+            return position, transit
+        case RecordKind.PAYOUT_PAID:
+            return transit, custody(currency)
+        case RecordKind.PAYOUT_FAILED:
+            return transit, position
+        case _:
+            return custody(currency), position
 
 
 async def post(

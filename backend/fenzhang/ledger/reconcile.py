@@ -1,4 +1,4 @@
-"""Reconciliation: the clearing ledger against the chain, at the mirror's checkpoint, account by account.
+"""Reconciliation: the clearing ledger against the chain, account by account, at the mirror's checkpoint or before it.
 
 Nothing is trusted that can be recomputed: balances come from postings, order states from rows and from records,
 leaves from what the rows say, roots from leaves; and each is compared with what the contracts answer at that block.
@@ -19,11 +19,14 @@ from fenzhang.chain.errors import RpcError
 from fenzhang.chain.evidence import HELD_BITS, held_of_slot, merkle_root, order_slot
 from fenzhang.chain.node import NodeClient
 from fenzhang.chain.views import ChainView, Totals
-from fenzhang.domain.errors import FenzhangError
+from fenzhang.domain.errors import FenzhangError, InvalidInput
+from fenzhang.domain.records import NOTHING
 from fenzhang.ledger.balances import TrialBalanceRow, trial_balance
+from fenzhang.ledger.conditioncheck import compare_conditions
 from fenzhang.ledger.differences import Check, Difference
 from fenzhang.ledger.evidence import Book, Evidence, examine, load_books
 from fenzhang.ledger.linkcheck import examine_journal
+from fenzhang.ledger.moments import BlockNotMirrored
 from fenzhang.store.chain_binding import check_chain
 from fenzhang.store.session import Database
 from fenzhang.store.snapshots import freeze
@@ -43,6 +46,18 @@ class CheckpointUnknown(FenzhangError):
     """The node does not have the mirrored block: it is behind, or the mirror has a reorganisation to follow."""
 
     code = "checkpoint_unknown"
+
+
+class StateNotKept(FenzhangError):
+    """The node has the block, and not the state of the contracts at its end any more."""
+
+    code = "state_not_kept"
+
+
+class ContractsMissing(InvalidInput):
+    """At the end of that block not all contracts were there yet, so there is nothing to compare."""
+
+    code = "contracts_missing"
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,18 +87,27 @@ async def reconcile(database: Database, node: NodeClient, deployment: Deployment
 
 
 async def reconciliation(
-    database: Database, node: NodeClient, deployment: Deployment, *, accounts_only: bool = False
+    database: Database,
+    node: NodeClient,
+    deployment: Deployment,
+    at_block: int | None = None,
+    *,
+    accounts_only: bool = False,
 ) -> Reconciliation:
-    """Compare ledger and chain at the mirror's checkpoint; `accounts_only` what the ACCOUNT_CHECKS are about.
+    """Compare ledger and chain at the mirror's checkpoint, or at the end of block `at_block`.
 
-    Raises NothingMirrored, CheckpointUnknown, DeploymentMismatch, DatabaseOfOtherChain, NodeUnavailable, RpcError.
+    `accounts_only` compares no more than the ACCOUNT_CHECKS are about. Of the past, what the ledger has posted and
+    recorded up to that block is compared; the present state of orders' rows tells nothing about it.
+
+    Raises NothingMirrored, CheckpointUnknown, DeploymentMismatch, DatabaseOfOtherChain, NodeUnavailable, RpcError;
+    with `at_block` also BlockNotMirrored, ContractsMissing and StateNotKept.
     """
     await check_deployment(node, deployment)
     for attempt in range(1, _ATTEMPTS + 1):
         try:
             async with database.read() as session:
                 await freeze(session)
-                return await _compare(session, node, deployment, accounts_only=accounts_only)
+                return await _compare(session, node, deployment, at_block, accounts_only=accounts_only)
         except (RpcError, CheckpointUnknown):
             if attempt == _ATTEMPTS:
                 raise
@@ -91,29 +115,37 @@ async def reconciliation(
 
 
 async def _compare(
-    session: AsyncSession, node: NodeClient, deployment: Deployment, *, accounts_only: bool
+    session: AsyncSession,
+    node: NodeClient,
+    deployment: Deployment,
+    at_block: int | None,
+    *,
+    accounts_only: bool,
 ) -> Reconciliation:
     await check_chain(session, deployment.chain_id, deployment.split_ledger, deployment.genesis_hash)
-    checkpoint = (await session.execute(select(Block).order_by(Block.number.desc()).limit(1))).scalar()
-    if checkpoint is None:
-        raise NothingMirrored("the database has no block yet: start the mirror first")
-    header = await node.block(checkpoint.number)
-    if header is None or header.hash != checkpoint.hash:
-        raise CheckpointUnknown(f"the node does not have block {checkpoint.number} as it was mirrored")
-    books = {} if accounts_only else await load_books(session)
-    rows = await trial_balance(session)
+    point = await _point(session, node, deployment, at_block)
+    past = point.number if point.is_past else None
+    books = {} if accounts_only else await load_books(session, past)
+    rows = await trial_balance(session, past)
     # The node's turn comes as early as possible: it keeps the state of this block for a while only.
-    view = ChainView(node, deployment, "0x" + checkpoint.hash.hex())
+    view = ChainView(node, deployment, "0x" + point.hash.hex())
     chain = await _ask(view, books, rows, with_batches=not accounts_only)
     accounts = [*_compare_accounts(chain, rows), *_compare_trial_balance(rows)]
     if accounts_only:
-        return Reconciliation(checkpoint.number, checkpoint.hash, 0, len(rows), 0, accounts)
-    evidence = await examine(session, books, {row.account_id: row.key for row in rows})
+        return Reconciliation(point.number, point.hash, 0, len(rows), 0, accounts)
+    named = {(book.capture.platform, book.capture.condition) for book in books.values()}
+    conditions = await compare_conditions(
+        session, view, {key for key in named if key[1] != NOTHING}, point.number, past=point.is_past
+    )
+    evidence = await examine(session, books, {row.account_id: row.key for row in rows}, past)
+    if point.is_past:
+        _forget_rows(books)
     broken = (await examine_journal(session)).fault
     differences = [
         *accounts,
         *_compare_orders(chain, books),
         *_compare_batches(chain, evidence),
+        *conditions,
         *evidence.differences,
         *(
             [Difference(Check.JOURNAL, broken.expected, broken.found, subject=broken.subject)]
@@ -121,9 +153,63 @@ async def _compare(
             else []
         ),
     ]
-    return Reconciliation(
-        checkpoint.number, checkpoint.hash, len(books), len(rows), len(chain.roots), differences
-    )
+    return Reconciliation(point.number, point.hash, len(books), len(rows), len(chain.roots), differences)
+
+
+@dataclass(frozen=True, slots=True)
+class _Point:
+    """The block at whose end both sides are compared."""
+
+    number: int
+    hash: bytes
+    is_past: bool
+
+
+async def _point(
+    session: AsyncSession, node: NodeClient, deployment: Deployment, at_block: int | None
+) -> _Point:
+    newest = (await session.execute(select(Block).order_by(Block.number.desc()).limit(1))).scalar()
+    if newest is None:
+        raise NothingMirrored("the database has no block yet: start the mirror first")
+    if at_block is None or at_block == newest.number:
+        await _require_same(node, newest)
+        return _Point(newest.number, newest.hash, is_past=False)
+    if at_block > newest.number:
+        raise BlockNotMirrored(at_block, newest.number)
+    # Blocks without records are forgotten after a while; the next one that is known tells whether it is the same chain.
+    query = select(Block).where(Block.number >= at_block).order_by(Block.number).limit(1)
+    await _require_same(node, (await session.execute(query)).scalar_one())
+    header = await node.block(at_block)
+    if header is None:
+        raise CheckpointUnknown(f"the node does not have block {at_block}")
+    await _require_state(node, deployment, at_block)
+    return _Point(at_block, header.hash, is_past=True)
+
+
+async def _require_same(node: NodeClient, block: Block) -> None:
+    header = await node.block(block.number)
+    if header is None or header.hash != block.hash:
+        raise CheckpointUnknown(f"the node does not have block {block.number} as it was mirrored")
+
+
+async def _require_state(node: NodeClient, deployment: Deployment, number: int) -> None:
+    for name, address in deployment.addresses.items():
+        try:
+            code = await node.code(address, number)
+        except RpcError as error:
+            raise StateNotKept(
+                f"the node {node.name} does not keep the state of block {number} any more; ask one that keeps all "
+                f"states (an archive node): {error.message}",
+                block_number=number,
+            ) from None
+        if not code:
+            raise ContractsMissing("at", f"{name} was not there yet at the end of block {number}")
+
+
+def _forget_rows(books: dict[bytes, Book]) -> None:
+    """Orders' rows say what is now: of the past their records alone tell."""
+    for book in books.values():
+        book.row_held, book.row_head = book.held, book.head
 
 
 async def _ask(

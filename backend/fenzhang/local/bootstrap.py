@@ -32,6 +32,7 @@ DEVNET_KEYS: Final = {
     keys.GUARDIAN: "guardian",
     keys.SECOND_GUARDIAN: "second-guardian",
     keys.ATTESTOR: "bank-attestor",
+    keys.CLEARING_BANK: "clearing-bank",
     keys.SUBMITTER: "submitter",
 }
 """Label in the keystore to purpose of the devnet account."""

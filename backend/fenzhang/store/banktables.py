@@ -76,6 +76,12 @@ class BankPayment(Base):
             sqlite_where=text("state IN ('SENT', 'DISPUTED')"),
             postgresql_where=text("state IN ('SENT', 'DISPUTED')"),
         ),
+        Index(
+            "ix_bank_payments_returned",
+            "end_to_end_id",
+            sqlite_where=text("state = 'RETURNED'"),
+            postgresql_where=text("state = 'RETURNED'"),
+        ),
     )
     end_to_end_id: Mapped[str] = mapped_column(String(35), primary_key=True)
     file_id: Mapped[int] = mapped_column(ForeignKey("bank_files.id"), index=True)

@@ -12,6 +12,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from fenzhang.store.tables import KeystoreKey
 
 ATTESTOR = "attestor"
+CLEARING_BANK = "clearing_bank"
+"""Signs cycles and what became of their payouts."""
 APPROVER = "approver"
 GUARDIAN = "guardian"
 SECOND_GUARDIAN = "second-guardian"
@@ -35,6 +37,7 @@ def operator_labels() -> list[str]:
         GUARDIAN,
         SECOND_GUARDIAN,
         ATTESTOR,
+        CLEARING_BANK,
         *map(submitter_label, range(MAX_SUBMITTERS)),
     ]
 

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
+from fenzhang.domain.clearing import Outcome, OutcomeKind
 from fenzhang.domain.records import NOTHING, Capture, Instruction, InstructionKind
 from fenzhang.domain.rules import NO_TERMS, Leg, LegKind, RuleTerms
 from fenzhang.domain.schedules import Entry
@@ -167,6 +168,35 @@ class ConditionConfirmation:
     signature: bytes = b""
 
 
+@dataclass(frozen=True, slots=True)
+class CycleClosing:
+    """CLOSE_CYCLE: ClearingHouse.closeCycle of a plan (store.cycletables.CyclePlan), which has the signature."""
+
+    plan: int
+    cycle_id: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Taking:
+    """TAKE: ClearingHouse.take of the payouts of a plan with the indices from `first` to before `end`."""
+
+    plan: int
+    cycle_id: bytes
+    first: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class Reporting:
+    """REPORT: ClearingHouse.report of what became of payouts of a plan. `bank` (20 bytes) signed it."""
+
+    plan: int
+    cycle_id: bytes
+    outcomes: tuple[Outcome, ...]
+    bank: bytes
+    signature: bytes
+
+
 Payload = (
     FreezeChange
     | ConditionOpening
@@ -180,6 +210,9 @@ Payload = (
     | Cap
     | HeirNaming
     | Resolution
+    | CycleClosing
+    | Taking
+    | Reporting
     | Proposal
     | Approval
     | Veto
@@ -215,6 +248,17 @@ def to_json(payload: Payload) -> dict[str, Any]:
                 "bindings": [_hex(binding) for binding in payload.bindings],
                 **{name: time for name, time in times.items() if time},
                 **{name: _hex(word) for name, word in words.items() if word != NOTHING},
+            }
+        case Reporting():
+            return {
+                "plan": payload.plan,
+                "cycle_id": _hex(payload.cycle_id),
+                "outcomes": [
+                    {"payout_id": _hex(each.payout_id), "kind": each.kind.name, "reason": each.reason}
+                    for each in payload.outcomes
+                ],
+                "bank": _hex(payload.bank),
+                "signature": _hex(payload.signature),
             }
         case Proposal():
             return {
@@ -299,6 +343,27 @@ def heir_naming_from(data: dict[str, Any]) -> HeirNaming:
 def resolution_from(data: dict[str, Any]) -> Resolution:
     """The call of a RESOLVE."""
     return Resolution(_bytes(data["participant"]), data["currency"])
+
+
+def cycle_closing_from(data: dict[str, Any]) -> CycleClosing:
+    """The call of a CLOSE_CYCLE."""
+    return CycleClosing(data["plan"], _bytes(data["cycle_id"]))
+
+
+def taking_from(data: dict[str, Any]) -> Taking:
+    """The call of a TAKE."""
+    return Taking(data["plan"], _bytes(data["cycle_id"]), data["first"], data["end"])
+
+
+def reporting_from(data: dict[str, Any]) -> Reporting:
+    """The call of a REPORT."""
+    outcomes = tuple(
+        Outcome(_bytes(each["payout_id"]), OutcomeKind[each["kind"]], each["reason"])
+        for each in data["outcomes"]
+    )
+    return Reporting(
+        data["plan"], _bytes(data["cycle_id"]), outcomes, _bytes(data["bank"]), _bytes(data["signature"])
+    )
 
 
 def proposal_from(data: dict[str, Any]) -> Proposal:

@@ -9,10 +9,9 @@ from enum import StrEnum
 from typing import Any
 
 from sqlalchemy import ForeignKey, Index, String, UniqueConstraint, text
-from sqlalchemy.engine import Dialect
 from sqlalchemy.orm import Mapped, mapped_column
-from sqlalchemy.types import TypeDecorator
 
+from fenzhang.store.cycletables import Sum
 from fenzhang.store.tables import Base, Serial
 
 
@@ -68,21 +67,6 @@ class MatchedBy(StrEnum):
     """It and another one take each other back."""
     FUNDING = "FUNDING"
     """Money that came in without any reference: captures, compared in total."""
-
-
-class WideAmount(TypeDecorator[int]):
-    """Minor units of any size, with a sign, as decimal text: sums leave the 64 bits of one amount."""
-
-    impl = String(48)
-    cache_ok = True
-
-    def process_bind_param(self, value: int | None, dialect: Dialect) -> str | None:  # noqa: ARG002 -- SQLAlchemy's signature
-        """To the database."""
-        return None if value is None else str(value)
-
-    def process_result_value(self, value: str | None, dialect: Dialect) -> int | None:  # noqa: ARG002 -- as above
-        """From it."""
-        return None if value is None else int(value)
 
 
 class CustodyAccount(Base):
@@ -206,7 +190,7 @@ class Break(Base):
     kind: Mapped[str] = mapped_column(String(32))
     subject: Mapped[str] = mapped_column(String(200))
     currency: Mapped[str | None] = mapped_column(String(3))
-    amount: Mapped[int | None] = mapped_column(WideAmount)
+    amount: Mapped[int | None] = mapped_column(Sum)
     details: Mapped[dict[str, Any]]
     """What either side says; never an account or a name."""
     owner: Mapped[str] = mapped_column(String(16))
@@ -234,7 +218,7 @@ class BreakEvent(Base):
     """The app or person; `run` for what a run saw, `settings` for what the settings explain."""
     run_id: Mapped[int | None] = mapped_column(ForeignKey("reconciliation_runs.id"))
     note: Mapped[str | None] = mapped_column(String(1000))
-    amount: Mapped[int | None] = mapped_column(WideAmount)
+    amount: Mapped[int | None] = mapped_column(Sum)
     """Of the break from then on."""
     reference: Mapped[str | None] = mapped_column(String(64))
     """The writer's own key, so that the same write again is known."""
@@ -260,4 +244,4 @@ class Correction(Base):
     target_id: Mapped[str] = mapped_column(String(70))
     """Number of a posting, record or break; end-to-end id of a payout."""
     currency: Mapped[str | None] = mapped_column(String(3))
-    amount: Mapped[int | None] = mapped_column(WideAmount)
+    amount: Mapped[int | None] = mapped_column(Sum)

@@ -1,4 +1,4 @@
-"""The tables of the database, but for those of payouts (`banktables`).
+"""The tables of the database, but for those of cycles (`clearingtables`) and of what banks are sent (`banktables`).
 
 Ids are the on-chain bytes, amounts minor units, times Unix seconds (UTC).
 
@@ -48,7 +48,10 @@ class Base(DeclarativeBase):
 
 
 class InstructionType(StrEnum):
-    """What a client may write. SplitLedger settles the first five, the others change who takes part."""
+    """What is written. SplitLedger settles the first five, the others change who takes part.
+
+    The last three are clearing's own.
+    """
 
     CAPTURE = "CAPTURE"
     SPLIT = "SPLIT"
@@ -72,7 +75,13 @@ class InstructionType(StrEnum):
     CLOSE = "CLOSE"
     HEIR = "HEIR"
     RESOLVE = "RESOLVE"
+    CLOSE_CYCLE = "CLOSE_CYCLE"
+    TAKE = "TAKE"
+    REPORT = "REPORT"
 
+
+CLEARING_TYPES = (InstructionType.CLOSE_CYCLE, InstructionType.TAKE, InstructionType.REPORT)
+"""What clearing asks for itself; no client can write them. They belong to no platform: its id is 32 zero bytes."""
 
 SETTLEMENT_TYPES = (
     InstructionType.CAPTURE,
@@ -136,6 +145,8 @@ class AccountKind(StrEnum):
     """Liability, one per participant: its position."""
     BUYER_REFUND_PAYABLE = "buyer_refund_payable"
     """Liability: owed back to buyers."""
+    IN_TRANSIT = "in_transit"
+    """Liability: payouts that were taken from positions, until the bank says what became of them."""
 
 
 class App(Base):
@@ -458,6 +469,8 @@ class Record(Base):
     order_id: Mapped[bytes]
     split_id: Mapped[bytes | None]
     """Which split a RETURN takes back from."""
+    cycle_id: Mapped[bytes | None]
+    """Of a payout's records: its cycle."""
     amount: Mapped[int]
     leaf: Mapped[bytes]
     batch: Mapped[int]

@@ -19,7 +19,8 @@ from fenzhang.chain.eip712 import condition_digest, confirmation_digest, retirem
 from fenzhang.chain.schedules import content_hash_of, propose_schedule_call
 from fenzhang.domain.records import NOTHING
 from fenzhang.store import keys, payloads
-from fenzhang.store.tables import Instruction, InstructionType, Transaction
+from fenzhang.store.tables import CLEARING_TYPES, Instruction, InstructionType, Transaction
+from fenzhang.submission.clearing import clearing_call
 from fenzhang.submission.keyring import Keyring
 from fenzhang.submission.picking import ACCEPTED
 from fenzhang.submission.tracking import LIVE_STATES
@@ -42,9 +43,10 @@ SENDER = {
     InstructionType.UNFREEZE: keys.SECOND_GUARDIAN,
     InstructionType.CONDITION: keys.SUBMITTER,
     InstructionType.CONFIRMATION: keys.SUBMITTER,
+    **dict.fromkeys(CLEARING_TYPES, keys.SUBMITTER),
 }
 """Label of the key that sends each type. Proposals and retirements carry the platform's signature: any key may. So do
-conditions, and confirmations that of their confirmer."""
+conditions, and confirmations that of their confirmer; closings and reports that of the clearing bank."""
 TYPES = [kind.value for kind in SENDER]
 
 
@@ -143,6 +145,8 @@ def _request(row: Any) -> Request:
             other = "parent" if kind is InstructionType.PLACE else "heir"
             changes = {bytes.fromhex(payload[name][2:]) for name in ("participant", other)}
             needs = {row.platform_id}
+        case InstructionType.CLOSE_CYCLE | InstructionType.TAKE | InstructionType.REPORT:
+            changes, needs = {bytes.fromhex(payload["cycle_id"][2:])}, set()
         case _:
             platform, rule = (bytes.fromhex(payload[name][2:]) for name in ("platform", "rule_id"))
             changes = {platform + rule}
@@ -165,8 +169,13 @@ async def call_of(
             return Call(deployment.rule_book, await _retire(session, keyring, deployment, retirement))
         case InstructionType.APPROVE | InstructionType.VETO as decision:
             return Call(deployment.rule_book, _decision_call(decision, payload))
-        case InstructionType.RESOLVE | InstructionType.HEIR as about:
-            return _suspense_call(deployment, about, payload)
+        case (
+            InstructionType.RESOLVE
+            | InstructionType.CLOSE_CYCLE
+            | InstructionType.TAKE
+            | InstructionType.REPORT
+        ) as asked:
+            return Call(deployment.clearing_house, await clearing_call(session, asked, payload))
         case (
             InstructionType.FREEZE
             | InstructionType.UNFREEZE
@@ -184,14 +193,6 @@ def _decision_call(kind: InstructionType, payload: dict[str, Any]) -> bytes:
         return calls.veto_call(veto.platform, veto.rule_id, veto.version, veto.content_hash, veto.reason)
     wanted = payloads.approval_from(payload)
     return calls.approve_call(wanted.platform, wanted.rule_id, wanted.version, wanted.content_hash)
-
-
-def _suspense_call(deployment: Deployment, kind: InstructionType, payload: dict[str, Any]) -> Call:
-    if kind is InstructionType.HEIR:
-        naming = payloads.heir_naming_from(payload)
-        return Call(deployment.participant_registry, calls.name_heir_call(naming.participant, naming.heir))
-    wanted = payloads.resolution_from(payload)
-    return Call(deployment.split_ledger, calls.resolve_call(wanted.currency, wanted.participant))
 
 
 async def _stopping_call(
@@ -224,13 +225,16 @@ _STANDING_CALLS = {
 }
 
 
+def _enroll_call(wanted: payloads.Enrollment) -> bytes:
+    if wanted.platform is not None:
+        return calls.enroll_recipient_call(wanted.participant, wanted.platform)
+    return calls.enroll_call(wanted.participant, wanted.authority or calls.NO_AUTHORITY)
+
+
 def _participant_call(kind: InstructionType, payload: dict[str, Any]) -> bytes:
     match kind:
         case InstructionType.ENROLL:
-            wanted = payloads.enrollment_from(payload)
-            if wanted.platform is not None:
-                return calls.enroll_recipient_call(wanted.participant, wanted.platform)
-            return calls.enroll_call(wanted.participant, wanted.authority or calls.NO_AUTHORITY)
+            return _enroll_call(payloads.enrollment_from(payload))
         case InstructionType.SUSPEND | InstructionType.RESUME | InstructionType.CLOSE:
             return _STANDING_CALLS[kind](payloads.standing_change_from(payload).participant)
         case InstructionType.PLACE:
@@ -239,6 +243,9 @@ def _participant_call(kind: InstructionType, payload: dict[str, Any]) -> bytes:
         case InstructionType.CONSENT:
             consent = payloads.consent_change_from(payload)
             return calls.set_consent_call(consent.participant, consent.platform, granted=consent.granted)
+        case InstructionType.HEIR:
+            naming = payloads.heir_naming_from(payload)
+            return calls.name_heir_call(naming.participant, naming.heir)
         case InstructionType.CAP:
             cap = payloads.cap_from(payload)
             return calls.set_max_share_out_call(cap.participant, cap.max_share_out)

@@ -14,6 +14,7 @@ from fenzhang.chain.node import BlockHeader
 from fenzhang.chain.signer import LocalKey, TransactionRequest
 from fenzhang.domain.records import Capture
 from fenzhang.store import keys
+from fenzhang.store.tables import CLEARING_TYPES
 from fenzhang.submission.building import Builder, Built, Signers
 from fenzhang.submission.context import Context
 from fenzhang.submission.errors import SigningKeyMissing
@@ -195,18 +196,20 @@ class Preparer:
         sender = self._senders[request.sender]
         nonce = next_nonces[request.sender]
         next_nonces[request.sender] += 1
+        # Those of clearing are about hundreds of payouts.
+        gas_limit = self._limits.gas_cap if request.kind in CLEARING_TYPES else self._limits.governance_gas
         signed = sender.sign_transaction(
             TransactionRequest(
                 chain_id=self._deployment.chain_id,
                 nonce=nonce,
                 to=call.to,
                 data=call.data,
-                gas_limit=self._limits.governance_gas,
+                gas_limit=gas_limit,
                 max_fee=self._config.max_fee,
                 priority_fee=self._config.priority_fee,
             )
         )
-        return Built(sender.address, nonce, signed, self._limits.governance_gas, (request.seq,))
+        return Built(sender.address, nonce, signed, gas_limit, (request.seq,))
 
     async def _head(self) -> BlockHeader:
         head = await self._node.block("latest")

@@ -97,6 +97,18 @@ LAG_SECONDS = Gauge(
 REORGANISATIONS = Counter(
     "fenzhang_mirror_reorganisations", "Times that the mirror went back.", registry=REGISTRY
 )
+CYCLES_PLANNED = Counter("fenzhang_cycles_planned", "Cycles that this process planned.", registry=REGISTRY)
+PAYOUTS_PREPARED = Counter(
+    "fenzhang_payouts_prepared", "Payouts that this process put into files.", registry=REGISTRY
+)
+OUTCOMES_REPORTED = Counter(
+    "fenzhang_payout_outcomes_reported",
+    "Outcomes of payouts that this process asked the chain to follow.",
+    registry=REGISTRY,
+)
+PAYOUTS_CHANGED = Counter(
+    "fenzhang_payouts_changed", "Payouts of which the bank said something new.", registry=REGISTRY
+)
 LAG_BLOCKS.set(math.nan)
 
 

@@ -42,7 +42,7 @@ from fenzhang.domain.schedules import SCHEDULE, Entry
 ADDRESSES = {
     name: bytes([number]) * 20
     for number, name in enumerate(
-        ("AccessManager", "ParticipantRegistry", "RuleBook", "Conditions", "SplitLedger")
+        ("AccessManager", "ParticipantRegistry", "RuleBook", "Conditions", "SplitLedger", "ClearingHouse")
     )
 }
 CONTRACTS = {address: name for name, address in ADDRESSES.items()}

@@ -35,6 +35,7 @@ async def network(request: Request, _actor: Anybody) -> OrjsonResponse:
             "SplitLedger": _domain(signs_for.ledger_domain),
             "RuleBook": _domain(signs_for.rule_domain),
             "Conditions": _domain(signs_for.condition_domain),
+            "ClearingHouse": _domain(deployment.clearing_domain()),
         },
     }
     return OrjsonResponse(answer)

@@ -10,7 +10,7 @@ Sum = int | Annotated[str, Field(pattern="^-?[0-9]{19,}$")]
 """A sum of amounts: beyond 64 bits it is decimal text, which every JSON reader gets right."""
 BLOCK_NUMBER: Any = Field(description="The answer is as of the end of this block; 0: before the first.")
 BLOCK_TIME: Any = Field(description="Unix time of that block; null where it is not kept.")
-_Account = Literal["bank_custody", "order_held", "recipient_payable", "buyer_refund_payable"]
+_Account = Literal["bank_custody", "order_held", "recipient_payable", "buyer_refund_payable", "in_transit"]
 
 
 class TrialBalanceLine(BaseModel):

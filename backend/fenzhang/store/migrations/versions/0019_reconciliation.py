@@ -5,8 +5,8 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0018"
-down_revision = "0016"
+revision = "0019"
+down_revision = "0018"
 branch_labels = None
 depends_on = None
 
@@ -85,7 +85,7 @@ def _breaks() -> None:
         sa.Column("kind", sa.String(length=32), nullable=False),
         sa.Column("subject", sa.String(length=200), nullable=False),
         sa.Column("currency", sa.String(length=3), nullable=True),
-        sa.Column("amount", sa.String(length=48), nullable=True),
+        sa.Column("amount", sa.String(length=40), nullable=True),
         sa.Column("details", sa.JSON(), nullable=False),
         sa.Column("owner", sa.String(length=16), nullable=False),
         sa.Column("state", sa.String(length=16), nullable=False),
@@ -113,7 +113,7 @@ def _breaks() -> None:
         sa.Column("who", sa.String(length=100), nullable=False),
         sa.Column("run_id", _SERIAL, nullable=True),
         sa.Column("note", sa.String(length=1000), nullable=True),
-        sa.Column("amount", sa.String(length=48), nullable=True),
+        sa.Column("amount", sa.String(length=40), nullable=True),
         sa.Column("reference", sa.String(length=64), nullable=True),
         _reference("break_events", "break_id", "breaks.id"),
         _reference("break_events", "run_id", "reconciliation_runs.id"),
@@ -129,7 +129,7 @@ def _breaks() -> None:
         sa.Column("target", sa.String(length=16), nullable=False),
         sa.Column("target_id", sa.String(length=70), nullable=False),
         sa.Column("currency", sa.String(length=3), nullable=True),
-        sa.Column("amount", sa.String(length=48), nullable=True),
+        sa.Column("amount", sa.String(length=40), nullable=True),
         _reference("corrections", "break_id", "breaks.id"),
         _reference("corrections", "event_id", "break_events.id"),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_corrections")),

@@ -1,0 +1,161 @@
+"""Cycles and payouts on chain: their ids, the tree of a cycle's payouts, and the calldata of ClearingHouse."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from fenzhang.chain.abi import currency_bytes, currency_text, role_bytes, role_text, word
+from fenzhang.chain.codec import decode_arguments, encode_call
+from fenzhang.chain.errors import Undecodable
+from fenzhang.chain.evidence import merkle_proofs, merkle_root
+from fenzhang.chain.keccak import keccak
+from fenzhang.domain.clearing import Cycle, Outcome, OutcomeKind, Payout
+
+CONTRACT = "ClearingHouse"
+NO_PAYOUTS = bytes(32)
+"""Root of a cycle that pays nothing."""
+
+
+def cycle_id(currency: str, scheme: str, number: int) -> bytes:
+    """Id of a cycle: keccak256(abi.encode(currency, scheme, number))."""
+    return keccak(currency_bytes(currency).ljust(32, b"\0") + role_bytes(scheme) + word(number))
+
+
+def payout_id(cycle: bytes, payout: Payout) -> bytes:
+    """Id of a payout of the cycle with the id `cycle`: its leaf in the tree of the cycle's payouts."""
+    return keccak(keccak(cycle + word(payout.index) + payout.participant + word(payout.amount)))
+
+
+def payout_root(cycle: bytes, payouts: Sequence[Payout]) -> bytes:
+    """Root over a cycle's payouts, which stand in the order of their indices; 32 zero bytes for none."""
+    return merkle_root(_leaves(cycle, payouts)) if payouts else NO_PAYOUTS
+
+
+def payout_proofs(cycle: bytes, payouts: Sequence[Payout], indices: Sequence[int]) -> list[list[bytes]]:
+    """Paths of the payouts at `indices` up to the root over all `payouts` of the cycle. Raises IndexError."""
+    return merkle_proofs(_leaves(cycle, payouts), indices)
+
+
+def payout_proof(cycle: bytes, payouts: Sequence[Payout], index: int) -> list[bytes]:
+    """As `payout_proofs`, of one payout."""
+    [proof] = payout_proofs(cycle, payouts, [index])
+    return proof
+
+
+def _leaves(cycle: bytes, payouts: Sequence[Payout]) -> list[bytes]:
+    return [payout_id(cycle, payout) for payout in payouts]
+
+
+# ------------------------------------------------------------------------------ calldata
+
+
+@dataclass(frozen=True, slots=True)
+class CloseCall:
+    """Arguments of `closeCycle`. `bank` is an address."""
+
+    cycle: Cycle
+    bank: bytes
+    signature: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class TakeCall:
+    """Arguments of `take`: payouts, and the path of each to the cycle's root."""
+
+    cycle_id: bytes
+    payouts: tuple[Payout, ...]
+    proofs: tuple[tuple[bytes, ...], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ReportCall:
+    """Arguments of `report`: outcomes, and the payout of each with its path to the cycle's root."""
+
+    cycle_id: bytes
+    outcomes: tuple[Outcome, ...]
+    payouts: tuple[Payout, ...]
+    proofs: tuple[tuple[bytes, ...], ...]
+    bank: bytes
+    signature: bytes
+
+
+def close_cycle_call(cycle: Cycle, bank: bytes, signature: bytes) -> bytes:
+    """ClearingHouse.closeCycle; anyone may send it. `bank` (20 bytes) is who signed."""
+    return encode_call(CONTRACT, "closeCycle", cycle_values(cycle), bank, signature)
+
+
+def take_call(cycle: bytes, payouts: Sequence[Payout], proofs: Sequence[Sequence[bytes]]) -> bytes:
+    """ClearingHouse.take; anyone may send it. It is cheapest with participants in ascending order."""
+    return encode_call(CONTRACT, "take", cycle, list(map(_payout_values, payouts)), proofs)
+
+
+def report_call(  # noqa: PLR0917 -- the parameters of the contract's function in its order
+    cycle: bytes,
+    outcomes: Sequence[Outcome],
+    payouts: Sequence[Payout],
+    proofs: Sequence[Sequence[bytes]],
+    bank: bytes,
+    signature: bytes,
+) -> bytes:
+    """ClearingHouse.report; anyone may send it. `bank` (20 bytes) is who signed the outcomes."""
+    told = [(outcome.payout_id, outcome.kind, role_bytes(outcome.reason)) for outcome in outcomes]
+    return encode_call(
+        CONTRACT, "report", cycle, told, list(map(_payout_values, payouts)), proofs, bank, signature
+    )
+
+
+def cycle_values(cycle: Cycle) -> tuple[Any, ...]:
+    """A cycle as the tuple that `encode_call` takes; `cycle_from_values` is the inverse."""
+    return (
+        currency_bytes(cycle.currency),
+        role_bytes(cycle.scheme),
+        cycle.number,
+        cycle.to_block,
+        cycle.at_block,
+        cycle.payouts,
+        cycle.total,
+        cycle.payout_root,
+        cycle.bill_root,
+        cycle.journal_head,
+        cycle.deadline,
+    )
+
+
+def cycle_from_values(values: Sequence[Any]) -> Cycle:
+    """A cycle from its decoded tuple."""
+    currency, scheme, *rest = values
+    return Cycle(currency_text(currency), role_text(scheme), *rest)
+
+
+def _payout_values(payout: Payout) -> tuple[int, bytes, int]:
+    return payout.index, payout.participant, payout.amount
+
+
+def _payouts(values: Iterable[Sequence[Any]]) -> tuple[Payout, ...]:
+    return tuple(Payout(*each) for each in values)
+
+
+def decode_close_cycle(calldata: bytes) -> CloseCall:
+    """Arguments of `closeCycle` from its calldata. Raises Undecodable."""
+    cycle, bank, signature = decode_arguments(CONTRACT, "closeCycle", calldata)
+    return CloseCall(cycle_from_values(cycle), bank, signature)
+
+
+def decode_take(calldata: bytes) -> TakeCall:
+    """Arguments of `take` from its calldata. Raises Undecodable."""
+    cycle, payouts, proofs = decode_arguments(CONTRACT, "take", calldata)
+    return TakeCall(cycle, _payouts(payouts), proofs)
+
+
+def decode_report(calldata: bytes) -> ReportCall:
+    """Arguments of `report` from its calldata. Raises Undecodable."""
+    cycle, told, payouts, proofs, bank, signature = decode_arguments(CONTRACT, "report", calldata)
+    try:
+        outcomes = tuple(
+            Outcome(number, OutcomeKind(kind), role_text(reason)) for number, kind, reason in told
+        )
+    except ValueError as error:
+        raise Undecodable(str(error)) from None
+    return ReportCall(cycle, outcomes, _payouts(payouts), proofs, bank, signature)

@@ -1,0 +1,1 @@
+"""Cycles: what is due is netted, closed on the chain by the clearing bank's signature, paid and reported."""

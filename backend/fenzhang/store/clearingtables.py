@@ -1,0 +1,81 @@
+"""The tables of cycles and their payouts, as the mirror read them from the ClearingHouse."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from sqlalchemy import ForeignKey, Index, String, UniqueConstraint, text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from fenzhang.store.tables import Base
+
+
+class PayoutRowState(StrEnum):
+    """What became of a payout on chain. All but the first two are final."""
+
+    IN_TRANSIT = "IN_TRANSIT"
+    """Taken from the participant's position; the bank has not said yet what became of it."""
+    PAID = "PAID"
+    """The bank paid it. It may still come back."""
+    REFUSED = "REFUSED"
+    """Never taken: the participant was frozen or suspended, or its position was short."""
+    FAILED = "FAILED"
+    """The bank did not pay it; it is back in the position."""
+    RETURNED = "RETURNED"
+    """It was paid, and the money came back; it is back in the position."""
+
+
+class CycleRow(Base):
+    """A cycle that is closed on chain."""
+
+    __tablename__ = "cycles"
+    __table_args__ = (UniqueConstraint("currency", "scheme", "number"),)
+    cycle_id: Mapped[bytes] = mapped_column(primary_key=True)
+    currency: Mapped[str] = mapped_column(String(3))
+    scheme: Mapped[str] = mapped_column(String(32))
+    number: Mapped[int]
+    """1, 2, 3 … without gaps, by currency and scheme."""
+    to_block: Mapped[int]
+    """Last block whose records are members."""
+    at_block: Mapped[int]
+    """As of its end positions were netted."""
+    payouts: Mapped[int]
+    """How many there are in its tree."""
+    total: Mapped[int]
+    """Of all of them, minor units; 2^63 - 1 if it is more, which no cycle can take."""
+    payout_root: Mapped[bytes]
+    bill_root: Mapped[bytes]
+    journal_head: Mapped[bytes]
+    encoded: Mapped[bytes]
+    """The struct as it was signed, abi-encoded; its hash is in the record. It alone has a total above 2^63 - 1."""
+    bank: Mapped[bytes]
+    """Account whose signature closed it."""
+    batch: Mapped[int]
+    block_number: Mapped[int] = mapped_column(index=True)
+
+
+class PayoutRow(Base):
+    """A payout that was taken from a position or refused. Those that nobody has taken yet have no row."""
+
+    __tablename__ = "payouts"
+    __table_args__ = (
+        Index("ix_payouts_cycle_id_index", "cycle_id", "index"),
+        Index(
+            "ix_payouts_in_transit",
+            "block_number",
+            sqlite_where=text("state = 'IN_TRANSIT'"),
+            postgresql_where=text("state = 'IN_TRANSIT'"),
+        ),
+    )
+    payout_id: Mapped[bytes] = mapped_column(primary_key=True)
+    cycle_id: Mapped[bytes] = mapped_column(ForeignKey("cycles.cycle_id"))
+    index: Mapped[int]
+    """Place in the cycle, from 0."""
+    participant_id: Mapped[bytes] = mapped_column(index=True)
+    amount: Mapped[int]
+    state: Mapped[str] = mapped_column(String(16))
+    """PayoutRowState."""
+    reason: Mapped[str | None] = mapped_column(String(64))
+    """Of FAILED and RETURNED the bank's code; of REFUSED the name of the chain's error, whose record has its values."""
+    block_number: Mapped[int] = mapped_column(index=True)
+    """Where it came into its state."""
