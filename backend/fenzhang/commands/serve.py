@@ -73,6 +73,14 @@ def payouts(
     serve_payouts(ServedBank(name, url, folder, customer, file_format), resend_after_s)
 
 
+@app.command("reconciliation")
+def reconciliation() -> None:
+    """Compare instructions, ledger, chain and the bank's statements every minute, and all of them once a day."""
+    from fenzhang.commands.serve_stages import serve_reconciliation
+
+    serve_reconciliation()
+
+
 @app.command("all")
 def all_() -> None:
     """API, submission and mirror side by side, restarted when they crash, until SIGINT or SIGTERM."""

@@ -95,16 +95,16 @@ async def payouts_named(session: AsyncSession, names: Sequence[str]) -> dict[str
 
 async def choices(session: AsyncSession, lines: Sequence[Line]) -> Open:
     """Payouts that lines without a name may belong to."""
-    debits = [line.booked_on for line in lines if line.amount < 0]
+    days = [line.booked_on for line in lines if line.amount < 0 or line.is_return]
     returns = [line for line in lines if line.is_return]
     matched = select(StatementMatch.line_id).where(StatementMatch.end_to_end_id == BankPayment.end_to_end_id)
     unexplained: list[Payout] = []
-    if debits:
+    if days:
         query = _PAYOUT.where(
             ~matched.exists(),
             BankPayment.state != BankPaymentState.PREPARED,
-            BankFile.created_at >= _moment(min(debits) - LATEST),
-            BankFile.created_at < _moment(max(debits) + EARLIEST + timedelta(days=1)),
+            BankFile.created_at >= _moment(min(days) - LATEST),
+            BankFile.created_at < _moment(max(days) + EARLIEST + timedelta(days=1)),
         )
         unexplained = [_payout(row) for row in await session.execute(query)]
     paid: list[Payout] = []

@@ -50,10 +50,10 @@ class Look:
 
 @dataclass(frozen=True, slots=True)
 class Registered:
-    """What a run changed: numbers of breaks."""
+    """What a run changed."""
 
-    opened: tuple[int, ...]
-    resolved: tuple[int, ...]
+    opened: tuple[Break, ...]
+    resolved: tuple[Break, ...]
 
 
 async def register(
@@ -85,7 +85,7 @@ async def register(
     opened = [await _open(session, sighting, look, run_id) for sighting in unknown]
     await session.flush()
     await _tie_lines(session, {row.key: row.id for row in (*here.values(), *opened) if row.present}, seen)
-    return Registered(tuple(row.id for row in opened), tuple(row.id for row in vanished))
+    return Registered(tuple(opened), tuple(vanished))
 
 
 async def _present(session: AsyncSession, comparison: Comparison) -> dict[bytes, Break]:

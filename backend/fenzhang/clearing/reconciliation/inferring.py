@@ -1,6 +1,8 @@
 """Lines that name no payout, matched where amount, currency, day and file leave no choice. Pure.
 
-As many lines as payouts of an amount leave none either: whichever belongs to which, all of them are paid.
+As many lines as payouts of an amount leave none either: whichever belongs to which, all of them are paid. What lines
+come to here explains them; that a payout is paid the bank says itself, or a line that names it. Only money that came
+back changes a payout, for nobody asks the bank about one that it paid.
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ EARLIEST: Final = timedelta(days=1)
 LATEST: Final = timedelta(days=10)
 """After it: what is booked later needs a reference."""
 _LIVE: Final = frozenset({State.UNKNOWN, State.SENT, State.PAID, State.DISPUTED, State.RETURNED})
+"""A payout of these may stand behind a line. Of one that is UNKNOWN the bank first has to say that it has it."""
 _Key = TypeVar("_Key", bound=Hashable)
 _Item = TypeVar("_Item")
 
@@ -93,7 +96,7 @@ def _round(pool: _Pool, found: Matching) -> bool:
     sure = [
         claim
         for claim in claims
-        if all(payouts[payout.end_to_end_id] == 1 for payout in claim.payouts)
+        if all(payouts[each.end_to_end_id] == 1 and each.state is not State.UNKNOWN for each in claim.payouts)
         and all(lines[line.id] == 1 for line in (*claim.lines, *claim.returned))
     ]
     for claim in sure:
@@ -102,7 +105,6 @@ def _round(pool: _Pool, found: Matching) -> bool:
 
 
 def _settle(pool: _Pool, claim: _Claim, found: Matching) -> None:
-    paid = PayoutStatus(PayoutState.PAID)
     names = {payout.end_to_end_id for payout in claim.payouts}
     back = dict(zip((each.end_to_end_id for each in claim.payouts[::-1]), claim.returned, strict=False))
     if claim.by is MatchedBy.FILE:
@@ -112,11 +114,9 @@ def _settle(pool: _Pool, claim: _Claim, found: Matching) -> None:
     else:
         for line, payout in zip(claim.lines, claim.payouts, strict=False):
             found.match([line], claim.by, payout.end_to_end_id)
-    for name in names:
-        found.said[name] = [paid]
     for name, line in back.items():
         found.match([line], claim.by, name)
-        found.said[name] = [paid, PayoutStatus(PayoutState.FAILED, line.reason)]
+        found.said[name] = [PayoutStatus(PayoutState.PAID), PayoutStatus(PayoutState.FAILED, line.reason)]
     done = {line.id for line in (*claim.lines, *claim.returned)}
     pool.debits = [line for line in pool.debits if line.id not in done]
     pool.returns = [line for line in pool.returns if line.id not in done]
@@ -216,12 +216,13 @@ def _sums(pool: _Pool, line: Line) -> list[list[Payout]] | None:
 
 
 def _claims_of_returns(pool: _Pool) -> Iterable[_Claim]:
-    """Money that came back, where all that was paid of this amount did."""
+    """Money that came back, where all that was paid of this amount did, and no other payout can be meant."""
     paid = _grouped(pool.paid, lambda each: (each.bank, each.currency, each.amount))
+    others = {(each.bank, each.currency, each.amount) for each in pool.unexplained}
     returns = _grouped(pool.returns, lambda line: (line.bank, line.currency, line.amount))
     for key, lines in returns.items():
         payouts = paid.get(key, [])
-        if len(payouts) == len(lines):
+        if len(payouts) == len(lines) and key not in others:
             yield _Claim((), payouts, MatchedBy.AMOUNT, lines)
 
 
