@@ -21,6 +21,7 @@ from fenzhang.api import errors
 from fenzhang.api.responses import OrjsonResponse
 from fenzhang.chain.errors import ContractError, DeploymentMismatch, NodeUnavailable, RpcError, Undecodable
 from fenzhang.clearing.bills.errors import DayNotFinal
+from fenzhang.clearing.reconciliation.errors import BreakConflict, UnknownBreak
 from fenzhang.domain.errors import FenzhangError, InvalidInput, InvalidRule, InvalidSchedule, Rejection
 from fenzhang.intake.errors import Conflict, SignatureRefused, Unknown
 from fenzhang.intake.files.errors import FileTooLarge
@@ -53,6 +54,8 @@ STATUS_OF: Mapping[type[FenzhangError], HTTPStatus] = {
     Unknown: HTTPStatus.NOT_FOUND,
     BlockNotMirrored: HTTPStatus.NOT_FOUND,
     DayNotFinal: HTTPStatus.CONFLICT,
+    UnknownBreak: HTTPStatus.NOT_FOUND,
+    BreakConflict: HTTPStatus.CONFLICT,
     Conflict: HTTPStatus.CONFLICT,
     Rejection: HTTPStatus.CONFLICT,
     ContractError: HTTPStatus.CONFLICT,

@@ -14,13 +14,19 @@ class UnknownBreak(FenzhangError):
         super().__init__(f"there is no break {number}", break_id=number)
 
 
-class BreakResolved(FenzhangError):
+class BreakConflict(FenzhangError):
+    """It does not go with what was said about a break before."""
+
+    code = "break_conflict"
+
+
+class BreakResolved(BreakConflict):
     """The break is resolved, and nothing more can be said about it."""
 
     code = "break_resolved"
 
 
-class BreakNotExplained(FenzhangError):
+class BreakNotExplained(BreakConflict):
     """A break is explained before a person resolves it."""
 
     code = "break_not_explained"
@@ -38,7 +44,7 @@ class ReconciliationBusy(FenzhangError):
     code = "reconciliation_busy"
 
 
-class BreakReferenceTaken(FenzhangError):
+class BreakReferenceTaken(BreakConflict):
     """The reference was used before, for something else."""
 
     code = "reference_conflict"
