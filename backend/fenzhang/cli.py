@@ -20,6 +20,7 @@ from fenzhang.commands import (
     bill,
     breaks,
     calendar,
+    cycle,
     db,
     demo,
     deploy,
@@ -68,6 +69,7 @@ app.add_typer(key.app, name="key")
 app.add_typer(bank.app, name="bank")
 app.add_typer(journal.app, name="journal")
 app.add_typer(breaks.app, name="breaks")
+app.add_typer(cycle.app, name="cycle")
 app.add_typer(db.app, name="db")
 
 

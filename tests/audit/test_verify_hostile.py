@@ -42,7 +42,7 @@ async def nothing_is_found(world: World) -> None:
         },
     )
     events = decode_logs(logs, world.system.deployment.contracts)
-    reading = read_events(events, {}, next_record=1, last_batch=0)
+    reading = read_events(events, {}, {}, next_record=1, last_batch=0)
     assert len(reading.entries) == report.counts["records"]
 
 

@@ -63,7 +63,7 @@ from fenzhang.chain.evidence import (
     past_leaf,
 )
 from fenzhang.chain.signer import recover
-from fenzhang.chain.views import ATTESTOR_ROLE
+from fenzhang.chain.views import ATTESTOR_ROLE, CLEARING_BANK_ROLE
 from fenzhang.domain.conditions import Condition
 from fenzhang.domain.errors import ConditionOpen, FenzhangError, OutdatedWitness, Rejection
 from fenzhang.domain.past import held_change
@@ -188,6 +188,10 @@ class Twin:
                 world.attestors.add(event.account)
             case RoleRevoked() if event.role_id == ATTESTOR_ROLE:
                 world.attestors.discard(event.account)
+            case RoleGranted() if event.role_id == CLEARING_BANK_ROLE:
+                world.clearing_banks.add(event.account)
+            case RoleRevoked() if event.role_id == CLEARING_BANK_ROLE:
+                world.clearing_banks.discard(event.account)
             case ConditionOpened():
                 world.conditions[event.platform, event.condition_id] = Condition(
                     event.needed, event.deadline, event.confirmer

@@ -498,9 +498,9 @@ class World:
         """Mine a `settle` and compare what the chain told, or its error, with what the twin expected."""
         data = encode_settle(call.attestations, call.authorizations, call.witnesses, call.order_index)
         mined = self.node.transact(sender.address, self.system.deployment.split_ledger, data)
-        return self._compared(mined, lambda: self.twin.settle(call, mined.timestamp))
+        return self.compared(mined, lambda: self.twin.settle(call, mined.timestamp))
 
-    def _compared(self, mined: Mined, expect: Callable[[], list[Event]]) -> Settled | FenzhangError:
+    def compared(self, mined: Mined, expect: Callable[[], list[Event]]) -> Settled | FenzhangError:
         """What the chain told, or its error, after comparing it with what the twin expects."""
         expected: list[Event] | FenzhangError
         try:
@@ -545,7 +545,7 @@ class World:
 
     def _resolve(self, who: Party, currency: str) -> Settled | FenzhangError:
         mined = self.system.transact(OUTSIDER, "ClearingHouse", "resolve", currency.encode(), who.id)
-        return self._compared(mined, lambda: self.twin.resolve(currency, who.id))
+        return self.compared(mined, lambda: self.twin.resolve(currency, who.id))
 
     def captured(self, amount: int = 1_000, **terms: Any) -> Capture:
         """An order that the chain has captured; arguments as `capture`."""

@@ -1,4 +1,4 @@
-"""Cycles and payouts on chain: their ids, the tree of a cycle's payouts, and the calldata of ClearingHouse."""
+"""Cycles and payouts on chain: ids, the tree of a cycle's payouts, leaves of records, calldata of ClearingHouse."""
 
 from __future__ import annotations
 
@@ -8,10 +8,28 @@ from typing import Any
 
 from fenzhang.chain.abi import currency_bytes, currency_text, role_bytes, role_text, word
 from fenzhang.chain.codec import decode_arguments, encode_call
+from fenzhang.chain.eip712 import cycle_hash
 from fenzhang.chain.errors import Undecodable
-from fenzhang.chain.evidence import merkle_proofs, merkle_root
+from fenzhang.chain.eventtypes import (
+    CycleClosed,
+    PayoutEvent,
+    PayoutFailed,
+    PayoutPaid,
+    PayoutRefused,
+    PayoutReturned,
+    PayoutTaken,
+)
+from fenzhang.chain.evidence import (
+    content_of_payout,
+    content_of_payout_end,
+    content_of_rejection,
+    merkle_proofs,
+    merkle_root,
+    record_leaf,
+)
 from fenzhang.chain.keccak import keccak
 from fenzhang.domain.clearing import Cycle, Outcome, OutcomeKind, Payout
+from fenzhang.domain.records import NOTHING, RecordKind
 
 CONTRACT = "ClearingHouse"
 NO_PAYOUTS = bytes(32)
@@ -46,6 +64,35 @@ def payout_proof(cycle: bytes, payouts: Sequence[Payout], index: int) -> list[by
 
 def _leaves(cycle: bytes, payouts: Sequence[Payout]) -> list[bytes]:
     return [payout_id(cycle, payout) for payout in payouts]
+
+
+# ------------------------------------------------------------------------------ records
+
+RECORD_KINDS: dict[type[PayoutEvent], RecordKind] = {
+    PayoutTaken: RecordKind.PAYOUT,
+    PayoutRefused: RecordKind.REJECTION,
+    PayoutPaid: RecordKind.PAYOUT_PAID,
+    PayoutFailed: RecordKind.PAYOUT_FAILED,
+    PayoutReturned: RecordKind.PAYOUT_RETURNED,
+}
+"""Kind of the record that each event of a payout tells of. Its id is the payout's, and it belongs to no order."""
+
+
+def cycle_leaf(event: CycleClosed) -> bytes:
+    """Leaf of the record that a cycle was closed."""
+    return record_leaf(RecordKind.CYCLE, event.cycle_id, NOTHING, event.cycle.total, cycle_hash(event.cycle))
+
+
+def payout_leaf(event: PayoutEvent, currency: str) -> bytes:
+    """Leaf of the record that an event of a payout tells of; `currency` is the cycle's."""
+    match event:
+        case PayoutRefused():
+            content = content_of_rejection(event.reason)
+        case PayoutTaken() | PayoutPaid():
+            content = content_of_payout(event.cycle_id, currency, event.participant)
+        case _:
+            content = content_of_payout_end(event.cycle_id, currency, event.participant, event.reason)
+    return record_leaf(RECORD_KINDS[type(event)], event.payout_id, NOTHING, event.amount, content)
 
 
 # ------------------------------------------------------------------------------ calldata

@@ -263,26 +263,33 @@ def retirement_digest(domain: SigningDomain, platform: bytes, rule_id: bytes) ->
     return domain.digest(keccak(_RULE_RETIREMENT_HASH + platform + rule_id))
 
 
-def cycle_hash(cycle: Cycle) -> bytes:
-    """EIP-712 struct hash of a cycle, which is also the content of its record."""
-    return keccak(
-        b"".join(
-            (
-                _CYCLE_HASH,
-                currency_bytes(cycle.currency).ljust(32, b"\0"),
-                role_bytes(cycle.scheme),
-                word(cycle.number),
-                word(cycle.to_block),
-                word(cycle.at_block),
-                word(cycle.payouts),
-                word(cycle.total),
-                cycle.payout_root,
-                cycle.bill_root,
-                cycle.journal_head,
-                word(cycle.deadline),
-            )
+def cycle_words(cycle: Cycle) -> bytes:
+    """A cycle as EIP-712 and the ABI encode it, 11 words."""
+    return b"".join(
+        (
+            currency_bytes(cycle.currency).ljust(32, b"\0"),
+            role_bytes(cycle.scheme),
+            word(cycle.number),
+            word(cycle.to_block),
+            word(cycle.at_block),
+            word(cycle.payouts),
+            word(cycle.total),
+            cycle.payout_root,
+            cycle.bill_root,
+            cycle.journal_head,
+            word(cycle.deadline),
         )
     )
+
+
+def cycle_hash(cycle: Cycle) -> bytes:
+    """EIP-712 struct hash of a cycle, which is also the content of its record."""
+    return cycle_words_hash(cycle_words(cycle))
+
+
+def cycle_words_hash(words: bytes) -> bytes:
+    """As `cycle_hash`, of `cycle_words`."""
+    return keccak(_CYCLE_HASH + words)
 
 
 def cycle_digest(domain: SigningDomain, cycle: Cycle) -> bytes:

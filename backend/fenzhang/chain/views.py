@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 from fenzhang.chain.abi import currency_bytes, currency_text, role_bytes, role_text
 from fenzhang.chain.codec import decode_result, decode_revert, encode_call, leg_values, legs_from_values
@@ -12,13 +12,14 @@ from fenzhang.chain.deployments import Deployment
 from fenzhang.chain.errors import RpcError
 from fenzhang.chain.node import BlockTag, NodeClient
 from fenzhang.chain.schedules import entries_from_values
-from fenzhang.domain.clearing import CycleState, PayoutState
+from fenzhang.domain.clearing import CycleState, LastCycle, PayoutState
 from fenzhang.domain.conditions import Condition
 from fenzhang.domain.errors import FenzhangError
 from fenzhang.domain.records import ParticipantStatus, RuleState
 from fenzhang.domain.rules import Leg, RuleTerms
 from fenzhang.domain.schedules import Entry
 
+T = TypeVar("T")
 CHUNK = 500
 """Ids in one call: at 2,100 gas for each cold slot it stays far below what nodes allow a call."""
 ATTESTOR_ROLE = 3
@@ -217,20 +218,28 @@ class ChainView:
 
     async def cycle_of(self, cycle_id: bytes) -> CycleState:
         """What is kept of a cycle; its number is 0 when it was never closed."""
-        [found] = await self._call("ClearingHouse", "cycleOf", cycle_id)
-        payout_root, total, taken, currency, number, payouts = found
-        return CycleState(payout_root, total, taken, currency_text(currency), number, payouts)
+        [found] = await self.cycles_of([cycle_id])
+        return found
 
-    async def last_cycle(self, currency: str, scheme: str) -> tuple[int, int]:
-        """Number and last block of the newest cycle of a currency and scheme; zeros when there is none."""
+    async def cycles_of(self, cycle_ids: Sequence[bytes]) -> list[CycleState]:
+        """As `cycle_of`, of many."""
+        results = await self._calls("ClearingHouse", "cycleOf", [(cycle_id,) for cycle_id in cycle_ids])
+        return [
+            CycleState(payout_root, total, taken, currency_text(currency), number, payouts)
+            for ((payout_root, total, taken, currency, number, payouts),) in results
+        ]
+
+    async def last_cycle(self, currency: str, scheme: str) -> LastCycle:
+        """The newest cycle of a currency and scheme."""
         asked = (currency_bytes(currency), role_bytes(scheme))
-        number, to_block = await self._call("ClearingHouse", "lastCycle", *asked)
-        return int(number), int(to_block)
+        return LastCycle(*await self._call("ClearingHouse", "lastCycle", *asked))
 
     async def payout_states(self, cycle_id: bytes, indices: Sequence[int]) -> list[PayoutState]:
         """States of a cycle's payouts by their indices."""
-        [states] = await self._call("ClearingHouse", "payoutStates", cycle_id, indices)
-        return [PayoutState(state) for state in states]
+        results = await self._calls(
+            "ClearingHouse", "payoutStates", [(cycle_id, chunk) for chunk in chunks(indices)]
+        )
+        return [PayoutState(state) for (states,) in results for state in states]
 
     # -------------------------------------------------------------------------- RuleBook
 
@@ -306,7 +315,7 @@ class ChainView:
         return [value for (values,) in results for value in values]
 
 
-def chunks(ids: Sequence[bytes], size: int = CHUNK) -> Iterator[Sequence[bytes]]:
+def chunks(ids: Sequence[T], size: int = CHUNK) -> Iterator[Sequence[T]]:
     """`ids` in pieces of at most `size`."""
     for start in range(0, len(ids), size):
         yield ids[start : start + size]

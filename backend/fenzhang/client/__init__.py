@@ -14,6 +14,7 @@ content gives the same answer, and both clients repeat by themselves what got no
 from fenzhang.client.breaks import BreakPage, BreakStory, BreakView, Correction
 from fenzhang.client.changes import RuleDiff, WhatIf
 from fenzhang.client.clients import AsyncClient, Client
+from fenzhang.client.cycles import BankAccountView, CycleView, PayoutView
 from fenzhang.client.errors import (
     ApiError,
     ApiUnreachable,
@@ -72,6 +73,7 @@ __all__ = [
     "ApiError",
     "ApiUnreachable",
     "AsyncClient",
+    "BankAccountView",
     "BreakPage",
     "BreakStory",
     "BreakView",
@@ -81,6 +83,7 @@ __all__ = [
     "Conflict",
     "Correction",
     "Credentials",
+    "CycleView",
     "Debt",
     "DebtPage",
     "DebtTotal",
@@ -109,6 +112,7 @@ __all__ = [
     "NotFound",
     "OrderView",
     "ParticipantView",
+    "PayoutView",
     "PlatformKey",
     "Position",
     "QuoteView",

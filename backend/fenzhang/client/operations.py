@@ -15,6 +15,7 @@ from fenzhang.client.bills import BillOperations
 from fenzhang.client.breaks import BreakOperations
 from fenzhang.client.changes import RuleDiff, WhatIf
 from fenzhang.client.conditions import ConditionOperations
+from fenzhang.client.cycles import CycleOperations
 from fenzhang.client.errors import ApiError, ApiUnreachable, NotFound, UnexpectedAnswer, WaitTimeout
 from fenzhang.client.files import LONGEST_WAIT_S, FileOperations
 from fenzhang.client.flow import Flow
@@ -71,6 +72,7 @@ class Operations(
     BillOperations,
     BreakOperations,
     ConditionOperations,
+    CycleOperations,
     FileOperations,
     FreezeOperations,
     LedgerOperations,

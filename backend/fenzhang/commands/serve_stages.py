@@ -38,7 +38,7 @@ def serve_submission(lanes: Sequence[int]) -> None:
 
     Needs the submitter's key in the keystore. Of several processes for one key, one works and the others wait.
     """
-    uvloop.run(_serve(partial(_submission, lanes)))
+    uvloop.run(serve(partial(_submission, lanes)))
 
 
 def serve_mirror() -> None:
@@ -46,7 +46,7 @@ def serve_mirror() -> None:
 
     Of several processes, one works and the others wait.
     """
-    uvloop.run(_serve(_mirror))
+    uvloop.run(serve(_mirror))
 
 
 def serve_reconciliation() -> None:
@@ -54,7 +54,7 @@ def serve_reconciliation() -> None:
 
     Of several processes, one makes a comparison at a time.
     """
-    uvloop.run(_serve(_reconciliation))
+    uvloop.run(serve(_reconciliation))
 
 
 def terms_of(settings: Settings) -> Terms:
@@ -99,7 +99,7 @@ def _mirror(_settings: Settings, database: Database, node: NodeClient, deploymen
     return Mirror(database, node, deployment).run
 
 
-async def _serve(make: Make) -> None:
+async def serve(make: Make) -> None:
     """Run a stage by the settings of the environment. Raises what it stops for, and an outdated database's error."""
     settings = Settings.from_environment()
     logs.configure(settings.log, settings.log_level)

@@ -68,6 +68,14 @@ class Outcome:
     reason: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class LastCycle:
+    """Number and last block of the newest cycle of a currency and scheme; zeros when there is none."""
+
+    number: int = 0
+    to_block: int = 0
+
+
 @dataclass(slots=True)
 class CycleState:
     """What the chain keeps of a closed cycle. `taken` is the sum of the payouts that were taken so far, minor units."""

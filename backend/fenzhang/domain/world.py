@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import dataclass, field
 
+from fenzhang.domain.clearing import CycleState, LastCycle, PayoutState
 from fenzhang.domain.conditions import Condition, ConditionState
 from fenzhang.domain.places import Places
 from fenzhang.domain.records import NOTHING, Capture, ParticipantStatus, PastRecord, RuleState
@@ -154,6 +155,14 @@ class World:
     """By platform and condition id."""
     heirs: dict[bytes, bytes] = field(default_factory=dict)
     """Who gets what waits for closed participants."""
+    clearing_banks: set[bytes] = field(default_factory=set)
+    """Accounts (20 bytes) whose signature closes cycles and reports outcomes."""
+    cycles: dict[bytes, CycleState] = field(default_factory=dict)
+    """Closed cycles by their ids."""
+    last_cycles: dict[tuple[str, str], LastCycle] = field(default_factory=dict)
+    """The newest cycle by currency and scheme."""
+    payouts: dict[tuple[bytes, int], PayoutState] = field(default_factory=dict)
+    """States by cycle id and index; NONE where there is no entry."""
 
     def status_of(self, participant: bytes) -> ParticipantStatus:
         """Standing of a participant; UNKNOWN when never enrolled."""

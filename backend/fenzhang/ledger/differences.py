@@ -11,7 +11,9 @@ class Check(StrEnum):
     """What was compared."""
 
     BANK_CUSTODY = "bank_custody"
-    """Captured on chain; balance of the bank's account."""
+    """Captured and not paid out on chain; balance of the bank's account."""
+    IN_TRANSIT = "in_transit"
+    """Payouts in transit on chain; balance of their account."""
     ORDER_HELD = "order_held"
     """Held on chain; balance of the order held account."""
     BUYER_REFUND_PAYABLE = "buyer_refund_payable"
@@ -19,7 +21,7 @@ class Check(StrEnum):
     RECIPIENT_PAYABLE = "recipient_payable"
     """A participant's position; balance of its account."""
     POSITIONS = "positions"
-    """All positions of a currency; captured less held and refunded. More on chain: somebody unknown has a position."""
+    """Captured less held, refunded, in transit and paid; all known positions. Less known: somebody unknown has one."""
     ORDER = "order"
     """Held amount of an order's slot; of its row."""
     ORDER_COMMITMENT = "order_commitment"
@@ -28,6 +30,12 @@ class Check(StrEnum):
     """Held amount that an order's records come to; of its row."""
     CONDITION = "condition"
     """What the contracts say of a condition; what its row says. Of the past: its terms alone."""
+    CYCLE = "cycle"
+    """What is kept of a cycle on chain; what its row says, and what its payouts come to."""
+    CYCLES = "cycles"
+    """Last cycle of a currency and scheme; number of its rows."""
+    PAYOUT = "payout"
+    """State of a payout on chain; of its row, and by its records."""
     BATCH = "batch"
     """Root of a sealed batch; root of its records."""
     BATCHES = "batches"
@@ -45,6 +53,7 @@ class Check(StrEnum):
 ACCOUNT_CHECKS: Final = frozenset(
     {
         Check.BANK_CUSTODY,
+        Check.IN_TRANSIT,
         Check.ORDER_HELD,
         Check.BUYER_REFUND_PAYABLE,
         Check.RECIPIENT_PAYABLE,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any
@@ -11,10 +11,13 @@ from typing import Any
 from sqlalchemy import Row, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from fenzhang.chain.abi import role_text
 from fenzhang.chain.codec import decode_revert
-from fenzhang.chain.eip712 import capture_hash
+from fenzhang.chain.eip712 import capture_hash, cycle_words_hash
 from fenzhang.chain.evidence import (
     ZERO_HEAD,
+    content_of_payout,
+    content_of_payout_end,
     content_of_refund,
     content_of_rejection,
     content_of_release,
@@ -25,17 +28,30 @@ from fenzhang.chain.evidence import (
     record_leaf,
 )
 from fenzhang.domain.allocation import Allocation
+from fenzhang.domain.money import MAX_AMOUNT
 from fenzhang.domain.past import add_up, held_change
 from fenzhang.domain.records import NOTHING, Capture, RecordKind
 from fenzhang.ledger.chart import AccountKey
 from fenzhang.ledger.differences import Check, Difference
 from fenzhang.ledger.posting import draft
 from fenzhang.store import tables
+from fenzhang.store.clearingtables import CycleRow, as_on_chain
 from fenzhang.store.orders import capture_of
-from fenzhang.store.reasons import reason_to_json
+from fenzhang.store.reasons import bank_reason_to_json, reason_to_json
 
 _Entry = tuple[AccountKey | int, AccountKey | int, int]
 """Debit account, credit account (its number if there is no such account), amount."""
+_OF_CYCLES = frozenset(
+    {
+        RecordKind.CYCLE,
+        RecordKind.PAYOUT,
+        RecordKind.PAYOUT_PAID,
+        RecordKind.PAYOUT_FAILED,
+        RecordKind.PAYOUT_RETURNED,
+    }
+)
+_OF_NO_ORDER = _OF_CYCLES | {RecordKind.REJECTION, RecordKind.RESOLUTION}
+"""What says nothing of an order's money: it is not part of any order's history."""
 _PAGE = 2_000
 
 
@@ -55,6 +71,7 @@ class Evidence:
     """What all records come to."""
 
     books: dict[bytes, Book]
+    cycles: dict[bytes, CycleRow] = field(default_factory=dict)
     batches: defaultdict[int, list[bytes]] = field(default_factory=lambda: defaultdict(list))
     """Leaves of canonical records by batch, in order."""
     differences: list[Difference] = field(default_factory=list)
@@ -79,6 +96,7 @@ async def load_books(session: AsyncSession, until: int | None = None) -> dict[by
 async def examine(
     session: AsyncSession,
     books: dict[bytes, Book],
+    cycles: Iterable[CycleRow],
     accounts: Mapping[int, AccountKey],
     until: int | None = None,
 ) -> Evidence:
@@ -86,7 +104,7 @@ async def examine(
 
     With `until`, the records up to the end of that block.
     """
-    evidence = Evidence(books)
+    evidence = Evidence(books, {cycle.cycle_id: cycle for cycle in cycles})
     async for records, leaves, postings in _pages(session, until):
         for record in records:
             allocations = tuple(leaves.get(record.id, ()))
@@ -140,16 +158,22 @@ def _check_leaf(
     evidence: Evidence, record: Row[Any], allocations: tuple[Allocation, ...], currency: str
 ) -> None:
     book = evidence.books.get(record.order_id)
-    content = _content(record, book, allocations, currency)
-    if content is None:
-        # An orphaned record of an order that is not captured (any more): its leaf cannot be made again.
-        return
     amount = (record.reason or {}).get("amount", record.amount)
+    if RecordKind(record.kind) in _OF_CYCLES:
+        cycle = evidence.cycles.get(record.cycle_id or NOTHING)
+        if cycle is not None and record.kind == RecordKind.CYCLE and amount == MAX_AMOUNT:
+            amount = cycle.signed_total
+        content = _content_of_cycle(record, cycle, allocations, currency)
+    else:
+        content = _content(record, book, allocations, currency)
+    if content is None:
+        # An orphaned record of an order or cycle that is not there (any more): its leaf cannot be made again.
+        return
     leaf = record_leaf(RecordKind(record.kind), record.instruction_id, record.order_id, amount, content)
     if (
         leaf != record.leaf
         or not add_up(RecordKind(record.kind), record.amount, allocations)
-        or not _reason_holds(record.reason)
+        or not _reason_holds(record)
     ):
         evidence.differences.append(
             Difference(
@@ -157,17 +181,45 @@ def _check_leaf(
                 chain="0x" + record.leaf.hex(),
                 ledger="0x" + leaf.hex(),
                 currency=book.capture.currency if book else None,
-                subject=f"{record.id} of order 0x{record.order_id.hex()}",
+                subject=_subject(record),
             )
         )
 
 
-def _reason_holds(reason: dict[str, Any] | None) -> bool:
-    """Whether a rejection's code, message and values are those of the bytes that the chain recorded."""
-    if not reason:
+def _subject(record: Row[Any]) -> str:
+    if record.cycle_id is not None:
+        return f"{record.id} of cycle 0x{record.cycle_id.hex()}"
+    return f"{record.id} of order 0x{record.order_id.hex()}"
+
+
+def _reason_holds(record: Row[Any]) -> bool:
+    """Whether a reason's code, message and values are those of the bytes that the chain recorded."""
+    if not record.reason:
         return True
-    said = reason_to_json(decode_revert(bytes.fromhex(reason.get("data", "0x")[2:])))
-    return said == {key: reason.get(key) for key in said}
+    data = bytes.fromhex(record.reason.get("data", "0x")[2:])
+    if record.kind == RecordKind.REJECTION:
+        said = reason_to_json(decode_revert(data))
+    else:
+        said = bank_reason_to_json(role_text(data), data)
+    return said == {key: record.reason.get(key) for key in said}
+
+
+def _content_of_cycle(
+    record: Row[Any], cycle: CycleRow | None, allocations: tuple[Allocation, ...], currency: str
+) -> bytes | None:
+    """Content of a closed cycle, or of what became of a payout."""
+    kind = RecordKind(record.kind)
+    if kind is RecordKind.CYCLE:
+        return cycle_words_hash(cycle.encoded) if cycle and record.canonical else None
+    known = as_on_chain(cycle.currency) if cycle else currency
+    if not known or not allocations:
+        return None
+    owner = (record.cycle_id or NOTHING, known, allocations[0].recipient)
+    if kind in {RecordKind.PAYOUT, RecordKind.PAYOUT_PAID}:
+        return content_of_payout(*owner)
+    return content_of_payout_end(
+        *owner, role_text(bytes.fromhex((record.reason or {}).get("data", "0x")[2:]))
+    )
 
 
 def _content(
@@ -189,7 +241,7 @@ def _content(
             # Without its postings and allocations, which are differences themselves, it cannot be made again.
             known = currency and allocations
             content = content_of_resolution(currency, allocations[-1].recipient) if known else None
-        case RecordKind.REJECTION:
+        case _:
             content = content_of_rejection(bytes.fromhex((record.reason or {}).get("data", "0x")[2:]))
     return content
 
@@ -243,7 +295,7 @@ def _check_postings(
             + (f", {len(undone)} reversed" if undone or must_undo else "")
             + ("" if in_block else f", not in block {record.block_number}"),
             currency=currency or None,
-            subject=f"record {record.id} of order 0x{record.order_id.hex()}",
+            subject=f"record {_subject(record)}",
         )
     )
 
@@ -272,7 +324,7 @@ def _account(account: AccountKey | int) -> str:
 
 def _take(evidence: Evidence, record: Row[Any], allocations: tuple[Allocation, ...]) -> None:
     evidence.batches[record.batch].append(record.leaf)
-    if record.kind in {RecordKind.REJECTION, RecordKind.RESOLUTION}:
+    if record.kind in _OF_NO_ORDER:
         return
     book = evidence.books.get(record.order_id)
     if book is None:

@@ -19,9 +19,11 @@ from fenzhang.chain.errors import RpcError
 from fenzhang.chain.evidence import HELD_BITS, held_of_slot, merkle_root, order_slot
 from fenzhang.chain.node import NodeClient
 from fenzhang.chain.views import ChainView, Totals
+from fenzhang.domain.clearing import IN_TRANSIT, PAID
 from fenzhang.domain.errors import FenzhangError, InvalidInput
 from fenzhang.domain.records import NOTHING
 from fenzhang.ledger.balances import TrialBalanceRow, trial_balance
+from fenzhang.ledger.clearingcheck import compare_clearing, load_cycles, load_payouts
 from fenzhang.ledger.conditioncheck import compare_conditions
 from fenzhang.ledger.differences import Check, Difference
 from fenzhang.ledger.evidence import Book, Evidence, examine, load_books
@@ -75,6 +77,8 @@ class Reconciliation:
 @dataclass(frozen=True, slots=True)
 class _ChainSide:
     totals: dict[str, Totals]
+    cleared: dict[str, tuple[int, int]]
+    """In transit and paid."""
     positions: dict[tuple[str, bytes], int]
     slots: dict[bytes, int]
     roots: list[bytes]
@@ -130,22 +134,27 @@ async def _compare(
     # The node's turn comes as early as possible: it keeps the state of this block for a while only.
     view = ChainView(node, deployment, "0x" + point.hash.hex())
     chain = await _ask(view, books, rows, with_batches=not accounts_only)
-    accounts = [*_compare_accounts(chain, rows), *_compare_trial_balance(rows)]
+    balances = [*_compare_accounts(chain, rows), *_compare_trial_balance(rows)]
     if accounts_only:
-        return Reconciliation(point.number, point.hash, 0, len(rows), 0, accounts)
+        return Reconciliation(point.number, point.hash, 0, len(rows), 0, balances)
     named = {(book.capture.platform, book.capture.condition) for book in books.values()}
     conditions = await compare_conditions(
         session, view, {key for key in named if key[1] != NOTHING}, point.number, past=point.is_past
     )
-    evidence = await examine(session, books, {row.account_id: row.key for row in rows}, past)
+    cycles = await load_cycles(session, past)
+    payouts = await load_payouts(session, past)
+    clearing = await compare_clearing(view, cycles, payouts, past=point.is_past)
+    accounts = {row.account_id: row.key for row in rows}
+    evidence = await examine(session, books, cycles, accounts, past)
     if point.is_past:
         _forget_rows(books)
     broken = (await examine_journal(session)).fault
     differences = [
-        *accounts,
+        *balances,
         *_compare_orders(chain, books),
         *_compare_batches(chain, evidence),
         *conditions,
+        *clearing,
         *evidence.differences,
         *(
             [Difference(Check.JOURNAL, broken.expected, broken.found, subject=broken.subject)]
@@ -221,6 +230,10 @@ async def _ask(
         if row.kind is AccountKind.RECIPIENT_PAYABLE:
             participants[row.currency].append(row.participant_id)
     totals = {currency: await view.totals(currency) for currency in sorted(currencies)}
+    cleared: dict[str, tuple[int, int]] = {}
+    for currency in totals:
+        in_transit, paid = await view.positions(currency, (IN_TRANSIT, PAID))
+        cleared[currency] = in_transit, paid
     positions: dict[tuple[str, bytes], int] = {}
     for currency, ids in participants.items():
         found = await view.positions(currency, ids)
@@ -228,7 +241,7 @@ async def _ask(
     order_ids = list(books)
     slots = dict(zip(order_ids, await view.order_slots(order_ids), strict=True))
     roots = await view.batch_roots(range(1, (await view.batch_count() if with_batches else 0) + 1))
-    return _ChainSide(totals, positions, slots, roots)
+    return _ChainSide(totals, cleared, positions, slots, roots)
 
 
 def _compare_accounts(chain: _ChainSide, rows: Sequence[TrialBalanceRow]) -> list[Difference]:
@@ -238,15 +251,17 @@ def _compare_accounts(chain: _ChainSide, rows: Sequence[TrialBalanceRow]) -> lis
     for key, balance in balances.items():
         kinds[key.kind, key.currency] += balance
     for currency, totals in chain.totals.items():
+        in_transit, paid = chain.cleared[currency]
         for check, kind, expected in (
-            (Check.BANK_CUSTODY, AccountKind.BANK_CUSTODY, totals.captured),
+            (Check.BANK_CUSTODY, AccountKind.BANK_CUSTODY, totals.captured - paid),
+            (Check.IN_TRANSIT, AccountKind.IN_TRANSIT, in_transit),
             (Check.ORDER_HELD, AccountKind.ORDER_HELD, totals.held),
             (Check.BUYER_REFUND_PAYABLE, AccountKind.BUYER_REFUND_PAYABLE, totals.refunded),
         ):
             if kinds[kind, currency] != expected:
                 found.append(Difference(check, expected, kinds[kind, currency], currency))
         known = sum(amount for (where, _), amount in chain.positions.items() if where == currency)
-        payable = totals.captured - totals.held - totals.refunded
+        payable = totals.captured - totals.held - totals.refunded - in_transit - paid
         if known != payable:
             found.append(Difference(Check.POSITIONS, payable, known, currency))
     for row in rows:

@@ -48,6 +48,7 @@ from fenzhang.store import chainsettings, payloads
 from fenzhang.store.bulk import chunks, update_rows
 from fenzhang.store.conditions import Key
 from fenzhang.store.tables import (
+    CLEARING_TYPES,
     SCHEDULE_REFERENCE,
     TERMINAL_STATES,
     Instruction,
@@ -258,6 +259,7 @@ _GOVERNANCE = frozenset(
         InstructionType.UNFREEZE,
         InstructionType.CONDITION,
         InstructionType.CONFIRMATION,
+        *CLEARING_TYPES,
     )
 )
 

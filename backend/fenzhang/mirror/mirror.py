@@ -17,11 +17,12 @@ from fenzhang.chain.views import ChainView
 from fenzhang.domain.errors import FenzhangError
 from fenzhang.ledger.chart import Chart
 from fenzhang.mirror import governance
+from fenzhang.mirror.clearing import load_currencies
 from fenzhang.mirror.config import MirrorConfig
 from fenzhang.mirror.errors import ChainMoved, MirrorError, ReorgTooDeep
 from fenzhang.mirror.fetching import BlockRef, Span, fetch_span
 from fenzhang.mirror.orders import load_orders
-from fenzhang.mirror.reading import Reading, known_orders, read_events
+from fenzhang.mirror.reading import Reading, known_cycles, known_orders, read_events
 from fenzhang.mirror.reporting import report
 from fenzhang.mirror.rewinding import find_ancestor, rewind
 from fenzhang.mirror.writing import write_span
@@ -259,8 +260,9 @@ class Mirror:
     async def _read(self, span: Span) -> Reading:
         async with self._database.read() as session:
             orders = await load_orders(session, known_orders(span.events))
+            currencies = await load_currencies(session, known_cycles(span.events))
             last_record, last_batch = await _last_record(session)
-        return read_events(span.events, orders, last_record + 1, last_batch)
+        return read_events(span.events, orders, currencies, last_record + 1, last_batch)
 
     def _adapt(self, logs: int) -> None:
         target = self._config.target_logs

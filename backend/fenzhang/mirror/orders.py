@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from fenzhang.chain.evidence import ZERO_HEAD, next_head
 from fenzhang.domain.past import held_change
 from fenzhang.domain.records import NOTHING, RecordKind
-from fenzhang.mirror.reading import OrderState
+from fenzhang.mirror.entries import OrderState
 from fenzhang.store.bulk import chunks, insert_rows, update_rows
 from fenzhang.store.orders import capture_of
 from fenzhang.store.tables import Allocation, Order, Record

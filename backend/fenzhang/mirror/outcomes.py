@@ -19,7 +19,7 @@ from fenzhang.chain.codec import decode_revert
 from fenzhang.chain.events import AuthorizationRejected, LogPosition
 from fenzhang.domain.errors import InvalidSignature
 from fenzhang.domain.records import RecordKind
-from fenzhang.mirror.reading import Outcome
+from fenzhang.mirror.entries import Outcome
 from fenzhang.store import payloads, rejections
 from fenzhang.store.bulk import chunks, update_tuples
 from fenzhang.store.feed import Change

@@ -14,12 +14,10 @@ from fenzhang.chain.events import (
     AuthorityRotated,
     AuthorizationRejected,
     BatchSealed,
-    ConditionConfirmed,
+    ClearingEvent,
     ConditionEvent,
-    ConditionJoined,
-    ConditionOpened,
-    ConditionReached,
     ConsentChanged,
+    CycleClosed,
     Event,
     FreezeChanged,
     HeirNamed,
@@ -35,6 +33,7 @@ from fenzhang.chain.events import (
     ParticipantFreezeChanged,
     ParticipantPlaced,
     ParticipantStatusChanged,
+    PayoutEvent,
     RuleApproved,
     RuleProposed,
     RuleRetired,
@@ -57,9 +56,11 @@ from fenzhang.chain.evidence import (
 )
 from fenzhang.domain.allocation import Allocation
 from fenzhang.domain.past import add_up, held_change
-from fenzhang.domain.records import NOTHING, Capture, RecordKind
+from fenzhang.domain.records import NOTHING, RecordKind
 from fenzhang.domain.suspense import suspense_id
 from fenzhang.ledger.posting import Draft, draft
+from fenzhang.mirror.clearing import entry_of
+from fenzhang.mirror.entries import Entry, OrderState, Outcome
 from fenzhang.mirror.errors import BatchRootMismatch, MirrorError
 
 GovernanceEvent = (
@@ -80,55 +81,9 @@ GovernanceEvent = (
     | ConditionEvent
     | HeirNamed
     | SuspenseResolved
+    | ClearingEvent
 )
-"""Events that change who and what takes part, and what orders wait for."""
-
-
-@dataclass(slots=True)
-class OrderState:
-    """An order as its events leave it. Amounts are minor units."""
-
-    capture: Capture
-    held: int
-    head: bytes
-    is_new: bool = False
-
-
-@dataclass(slots=True)
-class Entry:
-    """A record to be written."""
-
-    id: int
-    kind: RecordKind
-    instruction_id: bytes
-    order_id: bytes
-    split_id: bytes | None
-    amount: int
-    leaf: bytes
-    at: LogPosition
-    reason: bytes | None = None
-    asked: InstructionRejected | None = None
-    """Of a rejection: the event, which says what was asked and by whom."""
-    allocations: tuple[Allocation, ...] = ()
-    batch: int = 0
-    leaf_index: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What became of one instruction or capture on chain. `signer` is the platform, or whose signature was rejected.
-
-    `reason` is None when it settled; `capture` is set for a settled capture.
-    """
-
-    at: LogPosition
-    kind: RecordKind
-    id: bytes
-    order_id: bytes
-    signer: bytes
-    amount: int
-    reason: bytes | None = None
-    capture: Capture | None = None
+"""Events that change who and what takes part, what orders wait for, and what is paid out."""
 
 
 @dataclass(slots=True)
@@ -138,10 +93,14 @@ class Reading:
     orders: dict[bytes, OrderState]
     next_record: int
     last_batch: int
+    currencies: dict[bytes, str]
+    """Of cycles that are closed."""
     entries: list[Entry] = field(default_factory=list)
     postings: list[Draft] = field(default_factory=list)
     outcomes: list[Outcome | AuthorizationRejected] = field(default_factory=list)
     governance: list[GovernanceEvent] = field(default_factory=list)
+    cleared: list[tuple[CycleClosed | PayoutEvent, Entry]] = field(default_factory=list)
+    """Closed cycles and what became of payouts, each with its record."""
     touched: dict[bytes, OrderState] = field(default_factory=dict)
     _open: list[Entry] = field(default_factory=list)
     """Records of the present transaction that are not sealed yet."""
@@ -175,32 +134,16 @@ class Reading:
                 self._resolved(event)
             case BatchSealed():
                 self._sealed(event)
-            case (
-                ParticipantEnrolled()
-                | ParticipantStatusChanged()
-                | ParticipantPlaced()
-                | AuthorityRotated()
-                | ConsentChanged()
-                | MaxShareOutChanged()
-                | HeirNamed()
-                | RuleProposed()
-                | RuleApproved()
-                | RuleRetired()
-                | ScheduleProposed()
-                | RuleVetoed()
-                | ApprovalLockChanged()
-                | FreezeChanged()
-                | ParticipantFreezeChanged()
-                | ConditionOpened()
-                | ConditionJoined()
-                | ConditionConfirmed()
-                | ConditionReached()
-            ):
-                self.governance.append(event)
             case _:
-                # A skipped authorization stays valid and an order that was not expired is as it was, which submission
-                # sees from the transaction; currencies and roles have no row.
-                pass
+                self._other(event)
+
+    def _other(self, event: Event) -> None:
+        if isinstance(event, CycleClosed | PayoutEvent):
+            self._cleared(event)
+        elif isinstance(event, GovernanceEvent):
+            self.governance.append(event)
+        # A skipped authorization stays valid and an order that was not expired is as it was, which submission sees
+        # from the transaction; currencies and roles have no row.
 
     def _captured(self, event: OrderCaptured | OrderTerms) -> None:
         if isinstance(event, OrderTerms):
@@ -280,6 +223,29 @@ class Reading:
                 allocations=allocations,
             )
         )
+        self.governance.append(event)
+
+    def _cleared(self, event: CycleClosed | PayoutEvent) -> None:
+        if isinstance(event, CycleClosed):
+            self.currencies[event.cycle_id] = event.cycle.currency
+        currency = self.currencies.get(event.cycle_id)
+        if currency is None:
+            raise MirrorError(
+                f"block {event.at.block_number} pays out cycle 0x{event.cycle_id.hex()}, whose closing was not read",
+                cycle_id=event.cycle_id,
+                block=event.at.block_number,
+            )
+        entry = entry_of(event, currency, self.next_record)
+        self.postings += draft(
+            entry.kind,
+            currency=currency,
+            amount=entry.amount,
+            allocations=entry.allocations,
+            record_id=entry.id,
+            block_number=event.at.block_number,
+        )
+        self._append(entry)
+        self.cleared.append((event, entry))
         self.governance.append(event)
 
     def _order(self, order_id: bytes, at: LogPosition) -> OrderState:
@@ -376,13 +342,18 @@ class Reading:
 
 
 def read_events(
-    events: Iterable[Event], orders: dict[bytes, OrderState], next_record: int, last_batch: int
+    events: Iterable[Event],
+    orders: dict[bytes, OrderState],
+    currencies: dict[bytes, str],
+    next_record: int,
+    last_batch: int,
 ) -> Reading:
     """Read events in order. `orders` are those that the events settle and that were captured before.
 
-    Raises MirrorError when the events cannot be all that the contracts emitted.
+    `currencies` are those of cycles that the events pay out and that were closed before. Raises MirrorError when the
+    events cannot be all that the contracts emitted.
     """
-    reading = Reading(orders, next_record, last_batch)
+    reading = Reading(orders, next_record, last_batch, currencies)
     for event in events:
         reading.take(event)
     reading.finish()
@@ -396,3 +367,8 @@ def known_orders(events: Iterable[Event]) -> set[bytes]:
         for event in events
         if isinstance(event, OrderCaptured | OrderSplit | OrderReleased | SplitReturned | OrderRefunded)
     }
+
+
+def known_cycles(events: Iterable[Event]) -> set[bytes]:
+    """Cycles whose currencies must be loaded before reading: those that the events pay out."""
+    return {event.cycle_id for event in events if isinstance(event, PayoutEvent)}

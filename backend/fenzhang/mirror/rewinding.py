@@ -1,8 +1,8 @@
 """Back to the common ancestor when the chain reorganised.
 
-Records of orphaned blocks stay, marked as not canonical, and their postings are reversed by linked ones. Orders are
-recomputed from the records that remain. Transactions return to SENT, so that submission broadcasts them again, and
-instructions that orphaned events made terminal return to SUBMITTED, or to ACCEPTED where no live transaction
+Records of orphaned blocks stay, marked as not canonical, and their postings are reversed by linked ones. Orders and
+payouts are recomputed from the records that remain. Transactions return to SENT, so that submission broadcasts them
+again, and instructions that orphaned events made terminal return to SUBMITTED, or to ACCEPTED where no live transaction
 carries them. Participants and rules: see `governance`.
 """
 
@@ -12,8 +12,10 @@ from sqlalchemy import delete, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from fenzhang.chain.node import NodeClient
+from fenzhang.domain.records import NOTHING
 from fenzhang.ledger.posting import reverse_after
 from fenzhang.mirror import governance
+from fenzhang.mirror.clearing import rewind_clearing
 from fenzhang.mirror.conditions import rewind_conditions
 from fenzhang.mirror.errors import ReorgTooDeep
 from fenzhang.mirror.fetching import BlockRef
@@ -67,7 +69,8 @@ async def rewind(session: AsyncSession, ancestor: BlockRef, standing: governance
     order_ids = (await session.execute(select(Record.order_id).where(*orphaned).distinct())).scalars().all()
     lost = await session.execute(update(Record).where(*orphaned).values(canonical=False).returning(Record.id))
     count = len(lost.all())
-    await recompute_orders(session, sorted(order_ids))
+    await recompute_orders(session, sorted(set(order_ids) - {NOTHING}))
+    await rewind_clearing(session, ancestor.number)
     await session.execute(
         update(Transaction)
         .where(Transaction.block_number > ancestor.number)

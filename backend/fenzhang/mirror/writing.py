@@ -14,11 +14,12 @@ from fenzhang.chain.node import BlockHeader
 from fenzhang.domain.money import MAX_AMOUNT
 from fenzhang.ledger.chart import Chart
 from fenzhang.ledger.posting import post
-from fenzhang.mirror import governance
+from fenzhang.mirror import clearing, governance
+from fenzhang.mirror.entries import Entry
 from fenzhang.mirror.fetching import Span
 from fenzhang.mirror.orders import store_orders
 from fenzhang.mirror.outcomes import Verdicts, judge
-from fenzhang.mirror.reading import Entry, Reading
+from fenzhang.mirror.reading import Reading
 from fenzhang.store import feed
 from fenzhang.store.bulk import insert_rows, insert_tuples
 from fenzhang.store.reasons import reason_to_json
@@ -40,6 +41,7 @@ async def write_span(
     verdicts = Verdicts()
     await judge(session, reading.outcomes, verdicts)
     await governance.follow(session, reading.governance, verdicts)
+    await clearing.follow(session, reading.cleared, verdicts)
     await verdicts.write(session, {header.number: header.timestamp for header in span.headers})
     await _store_blocks(
         session, span.headers, {entry.at.block_number for entry in reading.entries}, kept_blocks
@@ -65,6 +67,7 @@ _RECORD_COLUMNS = (
     "instruction_id",
     "order_id",
     "split_id",
+    "cycle_id",
     "amount",
     "leaf",
     "batch",
@@ -85,6 +88,7 @@ def _record_row(entry: Entry) -> tuple[Any, ...]:
         entry.instruction_id,
         entry.order_id,
         entry.split_id,
+        entry.cycle_id,
         min(entry.amount, MAX_AMOUNT),
         entry.leaf,
         entry.batch,
@@ -93,7 +97,7 @@ def _record_row(entry: Entry) -> tuple[Any, ...]:
         at.tx_hash,
         at.log_index,
         True,
-        None if entry.reason is None else _reason(entry, entry.reason),
+        entry.told if entry.reason is None else _reason(entry, entry.reason),
     )
 
 

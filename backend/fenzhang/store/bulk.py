@@ -129,7 +129,7 @@ def _converter(table: Table, column: str, dialect: Dialect) -> Converter:
 @cache
 def _insert(table: Table, columns: tuple[str, ...]) -> str:
     marks = ", ".join("?" for _ in columns)
-    return f"INSERT INTO {table.name} ({', '.join(columns)}) VALUES ({marks})"  # noqa: S608 -- names of the tables' own
+    return f"INSERT INTO {table.name} ({_names(columns)}) VALUES ({marks})"  # noqa: S608 -- names of the tables' own
 
 
 @cache
@@ -141,10 +141,10 @@ def _insert_arrays(table: Table, columns: tuple[str, ...], dialect: Dialect) -> 
         for place, kind in enumerate(types, start=1)
     ]
     values = [
-        f"given.{name}::json" if isinstance(kind, JSON) else f"given.{name}"
+        f'given."{name}"::json' if isinstance(kind, JSON) else f'given."{name}"'
         for name, kind in zip(columns, types, strict=True)
     ]
-    names = ", ".join(columns)
+    names = _names(columns)
     return (
         f"INSERT INTO {table.name} ({names}) SELECT {', '.join(values)} "  # noqa: S608 -- as above
         f"FROM unnest({', '.join(arrays)}) AS given({names})"
@@ -155,8 +155,13 @@ def _insert_arrays(table: Table, columns: tuple[str, ...], dialect: Dialect) -> 
 def _update(table: Table, columns: tuple[str, ...], dialect: str) -> str:
     """The last of `columns` is the key."""
     marks = _marks(len(columns), dialect)
-    values = ", ".join(f"{name} = {mark}" for name, mark in zip(columns[:-1], marks, strict=False))
-    return f"UPDATE {table.name} SET {values} WHERE {columns[-1]} = {marks[-1]}"  # noqa: S608 -- as above
+    values = ", ".join(f'"{name}" = {mark}' for name, mark in zip(columns[:-1], marks, strict=False))
+    return f'UPDATE {table.name} SET {values} WHERE "{columns[-1]}" = {marks[-1]}'  # noqa: S608 -- as above
+
+
+def _names(columns: tuple[str, ...]) -> str:
+    """Quoted, because SQLite knows some of them as words of its own."""
+    return ", ".join(f'"{name}"' for name in columns)
 
 
 def _marks(count: int, dialect: str) -> list[str]:

@@ -7,6 +7,7 @@ from enum import StrEnum
 from sqlalchemy import ForeignKey, Index, String, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
+from fenzhang.domain.records import RecordKind
 from fenzhang.store.tables import Base
 
 
@@ -23,6 +24,28 @@ class PayoutRowState(StrEnum):
     """The bank did not pay it; it is back in the position."""
     RETURNED = "RETURNED"
     """It was paid, and the money came back; it is back in the position."""
+
+
+STATE_AFTER = {
+    RecordKind.PAYOUT: PayoutRowState.IN_TRANSIT,
+    RecordKind.PAYOUT_PAID: PayoutRowState.PAID,
+    RecordKind.PAYOUT_FAILED: PayoutRowState.FAILED,
+    RecordKind.PAYOUT_RETURNED: PayoutRowState.RETURNED,
+    RecordKind.REJECTION: PayoutRowState.REFUSED,
+}
+"""What a payout is after its record of a kind."""
+_WORD = 32
+_ZERO, _ZERO_STANDS_AS = "\0", "\ufffd"
+
+
+def storable(text: str) -> str:
+    """Text of the chain as every database takes it: PostgreSQL takes no zeros, which it may have."""
+    return text.replace(_ZERO, _ZERO_STANDS_AS)
+
+
+def as_on_chain(text: str) -> str:
+    """The inverse of `storable`, for text of the chain is Latin-1."""
+    return text.replace(_ZERO_STANDS_AS, _ZERO)
 
 
 class CycleRow(Base):
@@ -52,6 +75,20 @@ class CycleRow(Base):
     """Account whose signature closed it."""
     batch: Mapped[int]
     block_number: Mapped[int] = mapped_column(index=True)
+
+    @property
+    def signed_total(self) -> int:
+        """The total as it was signed, also where it is too large for its column."""
+        return self.signed_number(6)
+
+    @property
+    def deadline(self) -> int:
+        """Unix seconds until which the closing could be relayed."""
+        return self.signed_number(10)
+
+    def signed_number(self, word: int) -> int:
+        """A word of `encoded`, counted from 0."""
+        return int.from_bytes(self.encoded[_WORD * word : _WORD * (word + 1)])
 
 
 class PayoutRow(Base):

@@ -6,6 +6,7 @@ from enum import Enum
 from typing import Any
 
 from fenzhang.domain.errors import FenzhangError
+from fenzhang.store.clearingtables import storable
 
 
 def reason_to_json(error: FenzhangError) -> dict[str, Any]:
@@ -15,6 +16,13 @@ def reason_to_json(error: FenzhangError) -> dict[str, Any]:
         "message": error.message,
         "values": {name: _plain(value) for name, value in error.values.items()},
     }
+
+
+def bank_reason_to_json(reason: str, data: bytes) -> dict[str, Any]:
+    """Why a payout failed or came back, in the same form: the bank's `reason`, and the bytes that it is on chain."""
+    code = storable(reason)
+    message = f"the bank says {code}" if code else "the bank says no reason"
+    return {"code": code, "message": message, "values": {}, "data": "0x" + data.hex()}
 
 
 def _plain(value: object) -> Any:

@@ -211,8 +211,8 @@ def test_kinds_beyond_the_known_ones_are_undecodable() -> None:
     past = PastRecord(RecordKind.REFUND, b"\xee" * 32, 0)
     capture = Capture(bytes(32), bytes(32), bytes(32), bytes(32), 1, "CNY", 1, ())
     calldata = _encoded(SettleCall((), (), (OrderWitness(capture, bytes(32), (past,)),), ()))
-    [witness] = decode_settle(calldata.replace(word(5) + b"\xee" * 32, word(7) + b"\xee" * 32)).witnesses
-    with pytest.raises(Undecodable, match="record kind 7"):
+    [witness] = decode_settle(calldata.replace(word(5) + b"\xee" * 32, word(12) + b"\xee" * 32)).witnesses
+    with pytest.raises(Undecodable, match="record kind 12"):
         witness.past()
 
 

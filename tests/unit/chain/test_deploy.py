@@ -31,6 +31,8 @@ from fenzhang.chain.signer import LocalKey, TransactionRequest
 from fenzhang.chain.steps import suggested_fees
 from fenzhang.chain.views import (
     ATTESTOR_ROLE,
+    CLEARING_BANK_ROLE,
+    CLEARING_HOUSE_ROLE,
     GUARDIAN_ROLE,
     LEDGER_ROLE,
     REGISTRAR_ROLE,
@@ -53,6 +55,7 @@ PLAN = DeployPlan(
     rule_approvers=[dev_key("rule-approver").address],
     guardians=[dev_key("guardian").address],
     attestors=[dev_key("bank-attestor").address],
+    clearing_banks=[dev_key("clearing-bank").address],
 )
 SHORT = replace(PLAN, currencies=["CNY", "JPY"])
 STEPS_OF_SHORT = len(CONTRACTS) + 2
@@ -80,6 +83,7 @@ async def test_everything_stands_where_the_file_says(chain: RunningNode, tmp_pat
         assert await view.has_role(RULE_APPROVER_ROLE, dev_key("rule-approver").address)
         assert await view.has_role(ATTESTOR_ROLE, dev_key("bank-attestor").address)
         assert await view.has_role(GUARDIAN_ROLE, dev_key("guardian").address)
+        assert await view.has_role(CLEARING_BANK_ROLE, dev_key("clearing-bank").address)
         assert await view.has_role(0, ADMIN.address)
         assert not await view.has_role(ATTESTOR_ROLE, ADMIN.address)
         for currency in CURRENCIES:
@@ -94,6 +98,7 @@ async def test_everything_stands_where_the_file_says(chain: RunningNode, tmp_pat
     assert granted == {
         (0, ADMIN.address),
         (LEDGER_ROLE, deployment.split_ledger),
+        (CLEARING_HOUSE_ROLE, deployment.clearing_house),
         *((role, account) for role, account, _ in PLAN.members()),
     }
     assert min(event.at.block_number for event in events) == deployment.block_number
@@ -102,7 +107,10 @@ async def test_everything_stands_where_the_file_says(chain: RunningNode, tmp_pat
         for event in events
         if isinstance(event, AdministrationChanged) and event.name == "RoleLabel"
     }
-    assert labels == {"registrar", "rule-approver", "attestor", "guardian", "ledger"}
+    assert labels == {
+        *("registrar", "rule-approver", "attestor", "guardian", "ledger"),
+        *("clearing-house", "clearing-bank"),
+    }
 
 
 async def test_a_second_run_finds_everything_done(chain: RunningNode, tmp_path: Path) -> None:

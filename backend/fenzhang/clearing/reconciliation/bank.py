@@ -10,7 +10,7 @@ from typing import Final
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from fenzhang.clearing.reconciliation import bankside
+from fenzhang.clearing.reconciliation import bankside, outcomes
 from fenzhang.clearing.reconciliation.comparing import Compared, Context
 from fenzhang.clearing.reconciliation.inferring import infer
 from fenzhang.clearing.reconciliation.matching import stories
@@ -66,6 +66,7 @@ async def compare(context: Context, unreadable: Unreadable | None = None) -> Com
         compared.sightings += await _balances(session)
         if context.at_close:
             compared.sightings += await _custody(session, context)
+            compared.sightings += await outcomes.compare(session, _patiently(context))
     if unreadable is not None:
         compared.sightings += [
             _of_bank(BreakKind.DOCUMENT_UNREADABLE, f"{unreadable.bank} {name}", problem=problem)
@@ -77,7 +78,12 @@ async def compare(context: Context, unreadable: Unreadable | None = None) -> Com
 def _covers(row: Break, context: Context, unreadable: Unreadable | None) -> bool:
     if row.kind == BreakKind.DOCUMENT_UNREADABLE:
         return unreadable is not None and row.subject.startswith(f"{unreadable.bank} ")
-    return context.at_close or row.kind not in _AT_CLOSE
+    return context.at_close or not (row.kind in _AT_CLOSE or row.subject.startswith(outcomes.SUBJECT))
+
+
+def _patiently(context: Context) -> int:
+    """What the bank said since then may not have come everywhere."""
+    return context.now - context.terms.payout_line_days * _DAY_S
 
 
 async def _named(context: Context, names: Sequence[str], compared: Compared) -> None:
@@ -117,7 +123,6 @@ def _of_bank(
 
 async def _payouts(session: AsyncSession, context: Context) -> list[Sighting]:
     """Payouts of which the bank said two things, or said one that its statements do not."""
-    before = context.now - context.terms.payout_line_days * _DAY_S
     kind = BreakKind.PAYOUT_WITHOUT_LINE
     only: Sequence[str] | None = None
     if not context.at_close:  # then those alone that were seen before
@@ -125,7 +130,7 @@ async def _payouts(session: AsyncSession, context: Context) -> list[Sighting]:
         only = list((await session.execute(known)).scalars())
     found = [
         _of_bank(kind, payout.end_to_end_id, payout.currency, payout.amount, file=payout.message_id)
-        for payout in await bankside.overdue(session, before, only)
+        for payout in await bankside.overdue(session, _patiently(context), only)
     ]
     return found + [
         _of_bank(

@@ -13,6 +13,7 @@ depends_on = None
 
 def upgrade() -> None:
     op.add_column("records", sa.Column("cycle_id", sa.LargeBinary(), nullable=True))
+    _fix_cycle_of_records()
     op.create_table(
         "cycles",
         sa.Column("cycle_id", sa.LargeBinary(), nullable=False),
@@ -58,3 +59,15 @@ def upgrade() -> None:
         sqlite_where=in_transit,
         postgresql_where=in_transit,
     )
+
+
+def _fix_cycle_of_records() -> None:
+    """As revision 0005 does it for the other columns."""
+    message = "of a record only canonical changes, from true to false, and it is never deleted"
+    begin = "CREATE TRIGGER records_refuse_other_cycle BEFORE UPDATE ON records FOR EACH ROW"
+    if op.get_bind().dialect.name == "postgresql":
+        condition = "WHEN (NEW.cycle_id IS DISTINCT FROM OLD.cycle_id)"
+        op.execute(f"{begin} {condition} EXECUTE FUNCTION refuse_change('{message}')")
+    else:
+        condition = "WHEN NEW.cycle_id IS NOT OLD.cycle_id"
+        op.execute(f"{begin} {condition} BEGIN SELECT RAISE(ABORT, '{message}'); END")
