@@ -18,6 +18,7 @@ from fenzhang.commands import (
     bank,
     bench,
     bill,
+    breaks,
     calendar,
     cycle,
     db,
@@ -67,6 +68,7 @@ app.add_typer(apps.app, name="app")
 app.add_typer(key.app, name="key")
 app.add_typer(bank.app, name="bank")
 app.add_typer(journal.app, name="journal")
+app.add_typer(breaks.app, name="breaks")
 app.add_typer(cycle.app, name="cycle")
 app.add_typer(db.app, name="db")
 

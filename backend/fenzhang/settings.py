@@ -95,6 +95,14 @@ class Settings(BaseSettings):
     """Blocks that must stand above the first one of the next day before a day has bills. The default is as deep as the
     mirror follows a reorganisation; 0 suits a chain whose blocks are final."""
 
+    overdue_blocks: int = Field(default=100, ge=1)
+    """An instruction without an outcome is a break when so many blocks have come after it was accepted."""
+    payout_line_days: int = Field(default=3, ge=0)
+    """A payout that the bank paid and that no statement shows is a break after so many days."""
+    statements_show_captures: bool = True
+    """Whether captured money comes in on the accounts that the bank's statements are about. If not, what is missing
+    there is explained as not being part of them."""
+
     @field_validator("bill_time_zone")
     @classmethod
     def _known_zone(cls, value: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -22,6 +23,10 @@ from fenzhang.clearing.cycles.paying import Payer
 from fenzhang.clearing.errors import BankUnavailable
 from fenzhang.clearing.formats import ISO20022
 from fenzhang.clearing.model import BankAccount
+from fenzhang.clearing.reconciliation.breaks import Registered
+from fenzhang.clearing.reconciliation.reading import StatementReader
+from fenzhang.clearing.reconciliation.running import Reconciler
+from fenzhang.clearing.reconciliation.terms import Terms as ReconciliationTerms
 from fenzhang.clearing.sender import PayoutSender
 from fenzhang.domain.calendar import BusinessDays, SettlementCalendar, Terms
 from fenzhang.domain.clearing import IN_TRANSIT, PAID, Cycle, Outcome, Payout
@@ -63,6 +68,8 @@ class House:
     signatory: Signatory = field(init=False)
     closer: Closer = field(init=False)
     sender: PayoutSender = field(init=False)
+    reader: StatementReader = field(init=False)
+    reconciler: Reconciler = field(init=False)
     _open: list[HttpBank | HttpSignatory] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -70,11 +77,15 @@ class House:
         domain = self.pipeline.world.system.deployment.clearing_domain()
         self.signatory = HttpSignatory("http://bank", domain, transport=transport)
         self._open.append(self.signatory)
+
+        def clock() -> float:
+            return float(self.now)
+
         reached = HttpBank("sandbox", "http://bank", ISO20022, customer=CUSTOMER, transport=transport)
         self._open.append(reached)
-        self.sender = PayoutSender(
-            self.pipeline.database, VAULT, reached, lambda: float(self.now), resend_after_s=1
-        )
+        self.reconciler = Reconciler(self.pipeline.database, ReconciliationTerms(), clock=clock)
+        self.reader = StatementReader(self.reconciler, VAULT, reached, clock)
+        self.sender = PayoutSender(self.pipeline.database, VAULT, reached, clock, resend_after_s=1)
         self.restart()
 
     def restart(self) -> None:
@@ -138,6 +149,11 @@ class House:
         self.pipeline.world.node.next_block_at(moment)
         self.pipeline.mine(self.config.depth + 1)
         await self.pipeline.follow()
+
+    async def read_statements(self) -> Registered:
+        """All of the bank's statements of today; the breaks that come and go by them."""
+        today = datetime.fromtimestamp(self.now, UTC).date()
+        return (await self.reader.read(today)).registered
 
     async def round(self) -> bool:
         """Everybody's turn once. Whether the closer did anything."""

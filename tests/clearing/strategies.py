@@ -98,6 +98,7 @@ def lines(draw: st.DrawFn) -> StatementLine:
         reference=draw(st.none() | texts(35)),
         parts=made,
         reversal=draw(st.booleans()),
+        message_id=draw(st.none() | texts(35)),
     )
 
 

@@ -63,7 +63,7 @@ async def test_prepared_payouts_are_sent_and_statements_read(
     serving = processes.start("serve", "payouts", "--folder", str(tmp_path / "drops"))
     states: list[str] = []
     deadline = time.monotonic() + 60
-    while states != ["PAID"] or "NOT_OURS" not in serving.said:
+    while states != ["PAID"] or "LINE_WITHOUT_PAYOUT" not in serving.said:
         assert time.monotonic() < deadline, serving.said
         assert serving.popen.poll() is None, serving.said
         await asyncio.to_thread(desk.tick)
@@ -72,7 +72,7 @@ async def test_prepared_payouts_are_sent_and_statements_read(
             states = list((await session.execute(select(BankPayment.state))).scalars())
 
     assert await serving.stop() == 0
-    assert "end_to_end_id X1" in serving.said
+    assert "subject X1" in serving.said
     for secret in (SHOP.account.number, HONEST.account.number, HONEST.holder):
         assert secret not in serving.said
     assert sandbox.books.times_paid() == {"E1": 1, "X1": 1}

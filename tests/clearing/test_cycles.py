@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -74,8 +73,7 @@ async def test_what_comes_back_after_it_was_paid_is_due_again(house: House) -> N
 
     house.bank.books.set_faults(Faults())
     await house.at(house.now + 200)
-    today = datetime.fromtimestamp(house.now, UTC).date()
-    assert {each.problem for each in await house.sender.read_statements(today)} == {"NO_REFERENCE"}
+    assert (await house.read_statements()).opened == ()
     await house.run_dry()
 
     assert await house.payouts() == {(1, "merchant"): (500, "RETURNED", "AC04")}
@@ -89,7 +87,9 @@ async def test_the_reasons_for_paying_nothing(house: House) -> None:
         await house.give_account(who, HONEST)
     house.schemes_of = one_scheme(continuous(min_payout=100))
     house.restart()
-    await house.settle(1_000, MARKET)  # 30 to the mall, 100 to the promoter, 217 to the courier, 653 to the merchant
+    await house.settle(
+        1_000, MARKET
+    )  # 30 to the mall, 100 to the promoter, 217 to the courier, 653 to the merchant
     await house.settle(1_000, VENDING)
     world.freeze(PROMOTER)
     world.register("suspend", COURIER.id)

@@ -23,6 +23,7 @@ from fenzhang.chain.errors import ContractError, DeploymentMismatch, NodeUnavail
 from fenzhang.clearing.bills.errors import DayNotFinal
 from fenzhang.clearing.cycles.showing import UnknownCycle, UnknownPayout
 from fenzhang.clearing.errors import UnknownAccount
+from fenzhang.clearing.reconciliation.errors import BreakConflict, UnknownBreak
 from fenzhang.domain.errors import FenzhangError, InvalidInput, InvalidRule, InvalidSchedule, Rejection
 from fenzhang.intake.errors import Conflict, SignatureRefused, Unknown
 from fenzhang.intake.files.errors import FileTooLarge
@@ -58,6 +59,8 @@ STATUS_OF: Mapping[type[FenzhangError], HTTPStatus] = {
     UnknownCycle: HTTPStatus.NOT_FOUND,
     UnknownPayout: HTTPStatus.NOT_FOUND,
     DayNotFinal: HTTPStatus.CONFLICT,
+    UnknownBreak: HTTPStatus.NOT_FOUND,
+    BreakConflict: HTTPStatus.CONFLICT,
     Conflict: HTTPStatus.CONFLICT,
     Rejection: HTTPStatus.CONFLICT,
     ContractError: HTTPStatus.CONFLICT,

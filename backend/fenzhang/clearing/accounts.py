@@ -15,6 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from fenzhang.clearing.errors import BankDataUnreadable, UnknownAccount
 from fenzhang.clearing.model import AccountNumber, AccountScheme, BankAccount
 from fenzhang.clearing.payments import file_context
+from fenzhang.clearing.reconciliation import lines
 from fenzhang.clearing.vault import Vault
 from fenzhang.domain.money import check_currency
 from fenzhang.domain.records import NOTHING
@@ -83,9 +84,9 @@ def _opened(vault: Vault, row: BankAccountRow) -> BankAccount:
 
 
 async def reencrypt(session: AsyncSession, vault: Vault) -> int:
-    """Encrypt some accounts and stored bank files with the vault's newest key; how many. 0 when all are.
+    """Encrypt some accounts (those of statements too) and stored bank files with the vault's newest key; how many.
 
-    Only then the older keys may be thrown away. Raises BankDataUnreadable.
+    0 when all are. Only then the older keys may be thrown away. Raises BankDataUnreadable.
     """
     others = func.substr(BankAccountRow.sealed, 1, _ID_SIZE) != vault.current
     accounts = (await session.execute(select(BankAccountRow).where(others).limit(_AT_ONCE))).scalars().all()
@@ -99,8 +100,7 @@ async def reencrypt(session: AsyncSession, vault: Vault) -> int:
         context = file_context(message_id)
         sealed = vault.seal(vault.open(content, context), context)
         await session.execute(update(BankFile).where(BankFile.id == file_id).values(content=sealed))
-    await session.flush()
-    return len(accounts) + len(files)
+    return len(accounts) + len(files) + await lines.reencrypt(session, vault)
 
 
 def _context(participant_id: bytes, currency: str) -> bytes:

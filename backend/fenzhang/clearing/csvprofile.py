@@ -42,7 +42,7 @@ PAYOUT_COLUMNS: Final = (
 """`row` of `rows`, and `total` of all amounts, so that a file that was cut off is seen."""
 REPORT_COLUMNS: Final = (
     *("report_id", "created_at", "scheme", "account", "currency"),
-    *("record", "date", "amount", "reference", "end_to_end_id", "status", "reversal", "reason"),
+    *("record", "date", "amount", "reference", "end_to_end_id", "status", "reversal", "reason", "message_id"),
 )
 """Records: OPENING, then a LINE per movement with a PART behind it per payment, CLOSING. A notification has NOTICE and
 END instead of the balances."""
@@ -152,17 +152,16 @@ def write_report(report: Report) -> bytes:
             record,
             day.isoformat() if day else "",
             "" if amount is None else format_amount(amount, report.currency),
-            *(rest or ("",) * 5),
+            *(rest or ("",) * 6),
         )
 
     rows: list[tuple[str, ...]] = []
     for line in report.lines:
         reversal = "yes" if line.reversal else "no"
-        rows.append(
-            cells("LINE", line.booked_on, line.amount, line.reference or "", "", line.status, reversal, "")
-        )
+        told = (line.reference or "", "", line.status, reversal, "", line.message_id or "")
+        rows.append(cells("LINE", line.booked_on, line.amount, *told))
         rows += [
-            cells("PART", None, part.amount, "", part.end_to_end_id or "", "", "", part.reason or "")
+            cells("PART", None, part.amount, "", part.end_to_end_id or "", "", "", part.reason or "", "")
             for part in line.parts
         ]
     if isinstance(report, Statement):
@@ -229,6 +228,7 @@ def _lines(rows: Sequence[_Row], currency: str) -> tuple[StatementLine, ...]:
             reference=row.cells["reference"] or None,
             parts=tuple(parts),
             reversal=row.read("reversal", _yes_or_no),
+            message_id=row.cells["message_id"] or None,
         )
         for row, parts in grouped
     )

@@ -171,13 +171,16 @@ class StatementLine:
     """The payments that it is made of; empty when the bank does not say. They add up to `amount`."""
     reversal: bool = False
     """The bank takes back a movement of its own, booked before."""
+    message_id: str | None = None
+    """Of the file of payouts that it is about, where the bank says so."""
 
     def __post_init__(self) -> None:
         _check_signed("amount", self.amount)
         if self.status is LineStatus.BOOKED and self.booked_on is None:
             raise InvalidInput("booked_on", "a booked line has a day")
-        if self.reference is not None:
-            check_text("reference", self.reference, 35)
+        for name, value in (("reference", self.reference), ("message_id", self.message_id)):
+            if value is not None:
+                check_text(name, value, 35)
         if self.parts and sum(part.amount for part in self.parts) != self.amount:
             raise InvalidInput("parts", "the payments do not add up to the line")
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import UTC, date, datetime, timedelta
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -13,9 +12,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from fenzhang import crashpoints
 from fenzhang.clearing import payments
 from fenzhang.clearing.banks.interface import Accepted, Bank, Refused
-from fenzhang.clearing.errors import BankUnavailable, DocumentInvalid
+from fenzhang.clearing.errors import BankUnavailable
 from fenzhang.clearing.model import PayoutState, PayoutStatus
-from fenzhang.clearing.statements import Finding, Problem, apply_report
 from fenzhang.clearing.states import DUPLICATE, Arrival, arrival
 from fenzhang.clearing.vault import Vault
 from fenzhang.stageloop import run_stage
@@ -28,8 +26,6 @@ log = logging.getLogger("fenzhang.clearing")
 ASKED_AT_ONCE: Final = 1_000
 RESEND_AFTER_S: Final = 900
 """How long after an attempt a bank may still not know what came of it. It must be longer than any attempt takes."""
-STATEMENT_DAYS: Final = timedelta(days=7)
-"""How far back statements are read again: what came late is found, what was read before changes nothing."""
 
 
 class PayoutSender:
@@ -154,44 +150,15 @@ class PayoutSender:
                 await self._store(session, said)
             behind = ids[-1]
 
-    async def read_statements(self, since: date) -> list[Finding]:
-        """Apply the bank's statements from a day on; what in them nobody can explain, or read.
-
-        Raises BankUnavailable and DatabaseUnavailable.
-        """
-        found: list[Finding] = []
-        for document in await self._bank.documents(since):
-            try:
-                reports = self._bank.format.read_reports(document)
-            except DocumentInvalid as error:  # one bad document holds up no other, and no payout
-                found.append(Finding(Problem.UNREADABLE, 0, reference=error.message))
-                continue
-            for report in reports:
-                async with self._database.write() as session:
-                    found += await apply_report(session, report, now=self._now())
-        return found
-
-    async def run(self, stop: asyncio.Event, *, interval_s: float = 1.0, statements_s: float = 60.0) -> None:
-        """Tick until `stop` is set, and read the statements of the last days every `statements_s`.
-
-        A bank or a database that does not answer is waited for; other errors end it. What a statement does not explain
-        is logged once.
-        """
+    async def run(self, stop: asyncio.Event, *, interval_s: float = 1.0) -> None:
+        """Tick until `stop` is set. A bank or a database that does not answer is waited for; other errors end it."""
         silent = False
-        logged: set[Finding] = set()
-        read_at = -statements_s
 
         async def tick() -> bool:
-            nonlocal silent, read_at
+            nonlocal silent
             if not await self._holding.ensure():
                 return False
             try:
-                if self._clock() - read_at >= statements_s:
-                    read_at = self._clock()
-                    since = datetime.fromtimestamp(read_at, UTC).date() - STATEMENT_DAYS
-                    findings = set(await self.read_statements(since)) - logged
-                    _report(findings)
-                    logged.update(findings)
                 await self.tick()
             except BankUnavailable as error:
                 if not silent:
@@ -209,11 +176,3 @@ class PayoutSender:
 
     def _now(self) -> int:
         return int(self._clock())
-
-
-def _report(findings: Iterable[Finding]) -> None:
-    """Money that came in without a reference is no matter of payouts; all else is."""
-    for finding in findings:
-        if finding.amount < 0 or finding.problem is not Problem.NO_REFERENCE:
-            told = {"end_to_end_id": finding.end_to_end_id, "reference": finding.reference}
-            log.warning("a statement needs explaining: %s", finding.problem, extra={"fields": told})

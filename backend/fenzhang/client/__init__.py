@@ -11,6 +11,7 @@ async with AsyncClient("http://127.0.0.1:8700", Credentials("app_…", "…")) a
 content gives the same answer, and both clients repeat by themselves what got no answer.
 """
 
+from fenzhang.client.breaks import BreakPage, BreakStory, BreakView, Correction
 from fenzhang.client.changes import RuleDiff, WhatIf
 from fenzhang.client.clients import AsyncClient, Client
 from fenzhang.client.cycles import BankAccountView, CycleView, PayoutView
@@ -73,10 +74,14 @@ __all__ = [
     "ApiUnreachable",
     "AsyncClient",
     "BankAccountView",
+    "BreakPage",
+    "BreakStory",
+    "BreakView",
     "Client",
     "Completion",
     "ConditionView",
     "Conflict",
+    "Correction",
     "Credentials",
     "CycleView",
     "Debt",

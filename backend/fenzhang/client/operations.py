@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 from fenzhang.client import models
 from fenzhang.client.bills import BillOperations
+from fenzhang.client.breaks import BreakOperations
 from fenzhang.client.changes import RuleDiff, WhatIf
 from fenzhang.client.conditions import ConditionOperations
 from fenzhang.client.cycles import CycleOperations
@@ -69,6 +70,7 @@ _PATHS = {
 
 class Operations(
     BillOperations,
+    BreakOperations,
     ConditionOperations,
     CycleOperations,
     FileOperations,

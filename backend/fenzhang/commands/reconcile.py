@@ -29,24 +29,36 @@ def reconcile_command(
     rpc: Annotated[str | None, typer.Option("--rpc", help=RPC_HELP, show_default=False)] = None,
     deployment: Annotated[Path | None, typer.Option(help=DEPLOYMENT_HELP, show_default=False)] = None,
     at: Annotated[
-        int | None,
+        str | None,
         typer.Option(
-            min=0,
-            metavar="BLOCK",
-            help="Compare both as of the end of this block. The node must keep its state. Default: the last mirrored.",
+            metavar="BLOCK|close",
+            help="Compare both as of the end of this block. The node must keep its state. Default: the last mirrored. "
+            "`close`, with --three-way: look at all, and not only at what is new.",
             show_default=False,
         ),
     ] = None,
+    three_way: Annotated[
+        bool,
+        typer.Option(
+            "--three-way",
+            help="Compare instructions, ledger and chain, and the bank's statements; keep what differs as breaks.",
+        ),
+    ] = False,
+    chain: Annotated[bool, typer.Option(help="With --three-way: whether the chain is compared.")] = True,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")] = False,
 ) -> None:
     """Compare balances, positions, orders, records, postings, conditions and batches with the chain.
 
-    Exit code 0: they agree. 1: there are differences, each of which is named. 2: they could not be compared.
+    Exit code 0: they agree. 1: there are differences, each of which is named; with --three-way there are open breaks.
+    2: they could not be compared. See docs/ledger.md and docs/reconciliation.md.
     """
     from fenzhang.domain.errors import FenzhangError
 
+    if three_way:
+        _three_way(rpc, deployment, at, with_chain=chain, as_json=as_json)
+        return
     try:
-        result = asyncio.run(_reconcile(rpc, deployment, at))
+        result = asyncio.run(_reconcile(rpc, deployment, _block(at)))
     except FenzhangError as error:
         _give_up(error.message)
     if as_json:
@@ -56,6 +68,35 @@ def reconcile_command(
     else:
         _print(result)
     if result.differences:
+        raise typer.Exit(DIFFERENCES)
+
+
+def _block(at: str | None) -> int | None:
+    if at is None:
+        return None
+    if not (at.isascii() and at.isdecimal()):
+        raise typer.BadParameter("--at is the number of a block, or with --three-way `close`")
+    return int(at)
+
+
+def _three_way(
+    rpc: str | None, deployment: Path | None, at: str | None, *, with_chain: bool, as_json: bool
+) -> None:
+    from fenzhang.commands import threeway
+    from fenzhang.commands.output import print_json
+    from fenzhang.domain.errors import FenzhangError
+
+    if at not in {None, "close"}:
+        raise typer.BadParameter("with --three-way, --at is `close`")
+    try:
+        found = threeway.three_way(threeway.Asked(rpc, deployment, at == "close", with_chain))
+    except FenzhangError as error:
+        _give_up(error.message)
+    if as_json:
+        print_json(threeway.as_json(found))
+    else:
+        threeway.print_text(found)
+    if found.open:
         raise typer.Exit(DIFFERENCES)
 
 

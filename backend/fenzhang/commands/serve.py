@@ -94,6 +94,14 @@ def clearing() -> None:
     serve_clearing()
 
 
+@app.command("reconciliation")
+def reconciliation() -> None:
+    """Compare instructions, ledger, chain and the bank's statements every minute, and all of them once a day."""
+    from fenzhang.commands.serve_stages import serve_reconciliation
+
+    serve_reconciliation()
+
+
 @app.command("all")
 def all_() -> None:
     """API, submission and mirror side by side, restarted when they crash, until SIGINT or SIGTERM.

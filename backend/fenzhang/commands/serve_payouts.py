@@ -13,8 +13,11 @@ from fenzhang.clearing.banks.folder import FolderBank
 from fenzhang.clearing.banks.http import HttpBank
 from fenzhang.clearing.banks.interface import Bank
 from fenzhang.clearing.formats import FORMATS
+from fenzhang.clearing.reconciliation.reading import StatementReader
+from fenzhang.clearing.reconciliation.running import Reconciler
 from fenzhang.clearing.sender import PayoutSender
 from fenzhang.clearing.vault import Vault
+from fenzhang.commands.serve_stages import terms_of
 from fenzhang.domain.errors import InvalidInput
 from fenzhang.health.watching import watched_without_chain
 from fenzhang.settings import Settings
@@ -64,7 +67,14 @@ async def _serve(said: Said, resend_after_s: float) -> None:
         database = await stack.enter_async_context(Database(settings.database))
         await outlast("payouts", database.check, stop)
         await stack.enter_async_context(watched_without_chain(settings, database))
-        await PayoutSender(database, vault, bank, time.time, resend_after_s=resend_after_s).run(stop)
+        sender = PayoutSender(database, vault, bank, time.time, resend_after_s=resend_after_s)
+        reader = StatementReader(Reconciler(database, terms_of(settings)), vault, bank, time.time)
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(sender.run(stop))
+                group.create_task(reader.run(stop))
+        except BaseExceptionGroup as failed:
+            raise failed.exceptions[0] from None
 
 
 def served_bank(said: Said, settings: Settings) -> ServedBank:

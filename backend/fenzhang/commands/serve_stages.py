@@ -1,4 +1,4 @@
-"""`fenzhang serve submission` and `fenzhang serve mirror`: the stages that run until they are told to end."""
+"""`fenzhang serve submission`, `mirror` and `reconciliation`: the stages that run until they are told to end."""
 
 from __future__ import annotations
 
@@ -14,6 +14,10 @@ from fenzhang import crashpoints
 from fenzhang.chain.breaker import Breaker
 from fenzhang.chain.deployments import Deployment, load
 from fenzhang.chain.node import NodeClient
+from fenzhang.clearing.reconciliation.chain import Chain
+from fenzhang.clearing.reconciliation.running import Reconciler
+from fenzhang.clearing.reconciliation.stage import ReconciliationStage
+from fenzhang.clearing.reconciliation.terms import Terms
 from fenzhang.commands.settling import settle_in
 from fenzhang.health.watching import watched
 from fenzhang.mirror.mirror import Mirror
@@ -43,6 +47,28 @@ def serve_mirror() -> None:
     Of several processes, one works and the others wait.
     """
     uvloop.run(serve(_mirror))
+
+
+def serve_reconciliation() -> None:
+    """Compare instructions, ledger, chain and statements again and again until SIGINT or SIGTERM.
+
+    Of several processes, one makes a comparison at a time.
+    """
+    uvloop.run(serve(_reconciliation))
+
+
+def terms_of(settings: Settings) -> Terms:
+    """What a reconciliation takes for late, by the settings."""
+    return Terms(
+        overdue_blocks=settings.overdue_blocks,
+        payout_line_days=settings.payout_line_days,
+        statements_show_captures=settings.statements_show_captures,
+    )
+
+
+def _reconciliation(settings: Settings, database: Database, node: NodeClient, deployment: Deployment) -> Run:
+    reconciler = Reconciler(database, terms_of(settings), Chain(node, deployment))
+    return ReconciliationStage(database, reconciler).run
 
 
 def _submission(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final
 
 
 class Check(StrEnum):
@@ -47,6 +48,20 @@ class Check(StrEnum):
     """What the hash chain of the journal vouches for; what is posted. The first posting or link that does not fit."""
     TRIAL_BALANCE = "trial_balance"
     """All debits of a currency; all credits."""
+
+
+ACCOUNT_CHECKS: Final = frozenset(
+    {
+        Check.BANK_CUSTODY,
+        Check.IN_TRANSIT,
+        Check.ORDER_HELD,
+        Check.BUYER_REFUND_PAYABLE,
+        Check.RECIPIENT_PAYABLE,
+        Check.POSITIONS,
+        Check.TRIAL_BALANCE,
+    }
+)
+"""Those that need balances and positions alone."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -91,20 +91,27 @@ async def reconcile(database: Database, node: NodeClient, deployment: Deployment
 
 
 async def reconciliation(
-    database: Database, node: NodeClient, deployment: Deployment, at_block: int | None = None
+    database: Database,
+    node: NodeClient,
+    deployment: Deployment,
+    at_block: int | None = None,
+    *,
+    accounts_only: bool = False,
 ) -> Reconciliation:
     """Compare ledger and chain at the mirror's checkpoint, or at the end of block `at_block`.
 
-    Of the past, what the ledger has posted and recorded up to that block is compared; the present state of orders' rows
-    tells nothing about it. Raises NothingMirrored, CheckpointUnknown, DeploymentMismatch, DatabaseOfOtherChain,
-    NodeUnavailable, RpcError; with `at_block` also BlockNotMirrored, ContractsMissing and StateNotKept.
+    `accounts_only` compares no more than the ACCOUNT_CHECKS are about. Of the past, what the ledger has posted and
+    recorded up to that block is compared; the present state of orders' rows tells nothing about it.
+
+    Raises NothingMirrored, CheckpointUnknown, DeploymentMismatch, DatabaseOfOtherChain, NodeUnavailable, RpcError;
+    with `at_block` also BlockNotMirrored, ContractsMissing and StateNotKept.
     """
     await check_deployment(node, deployment)
     for attempt in range(1, _ATTEMPTS + 1):
         try:
             async with database.read() as session:
                 await freeze(session)
-                return await _compare(session, node, deployment, at_block)
+                return await _compare(session, node, deployment, at_block, accounts_only=accounts_only)
         except (RpcError, CheckpointUnknown):
             if attempt == _ATTEMPTS:
                 raise
@@ -112,16 +119,24 @@ async def reconciliation(
 
 
 async def _compare(
-    session: AsyncSession, node: NodeClient, deployment: Deployment, at_block: int | None
+    session: AsyncSession,
+    node: NodeClient,
+    deployment: Deployment,
+    at_block: int | None,
+    *,
+    accounts_only: bool,
 ) -> Reconciliation:
     await check_chain(session, deployment.chain_id, deployment.split_ledger, deployment.genesis_hash)
     point = await _point(session, node, deployment, at_block)
     past = point.number if point.is_past else None
-    books = await load_books(session, past)
+    books = {} if accounts_only else await load_books(session, past)
     rows = await trial_balance(session, past)
     # The node's turn comes as early as possible: it keeps the state of this block for a while only.
     view = ChainView(node, deployment, "0x" + point.hash.hex())
-    chain = await _ask(view, books, rows)
+    chain = await _ask(view, books, rows, with_batches=not accounts_only)
+    balances = [*_compare_accounts(chain, rows), *_compare_trial_balance(rows)]
+    if accounts_only:
+        return Reconciliation(point.number, point.hash, 0, len(rows), 0, balances)
     named = {(book.capture.platform, book.capture.condition) for book in books.values()}
     conditions = await compare_conditions(
         session, view, {key for key in named if key[1] != NOTHING}, point.number, past=point.is_past
@@ -135,8 +150,7 @@ async def _compare(
         _forget_rows(books)
     broken = (await examine_journal(session)).fault
     differences = [
-        *_compare_accounts(chain, rows),
-        *_compare_trial_balance(rows),
+        *balances,
         *_compare_orders(chain, books),
         *_compare_batches(chain, evidence),
         *conditions,
@@ -207,7 +221,9 @@ def _forget_rows(books: dict[bytes, Book]) -> None:
         book.row_held, book.row_head = book.held, book.head
 
 
-async def _ask(view: ChainView, books: dict[bytes, Book], rows: Sequence[TrialBalanceRow]) -> _ChainSide:
+async def _ask(
+    view: ChainView, books: dict[bytes, Book], rows: Sequence[TrialBalanceRow], *, with_batches: bool
+) -> _ChainSide:
     currencies = {book.capture.currency for book in books.values()} | {row.currency for row in rows}
     participants: dict[str, list[bytes]] = defaultdict(list)
     for row in rows:
@@ -224,7 +240,7 @@ async def _ask(view: ChainView, books: dict[bytes, Book], rows: Sequence[TrialBa
         positions |= {(currency, owner): amount for owner, amount in zip(ids, found, strict=True)}
     order_ids = list(books)
     slots = dict(zip(order_ids, await view.order_slots(order_ids), strict=True))
-    roots = await view.batch_roots(range(1, await view.batch_count() + 1))
+    roots = await view.batch_roots(range(1, (await view.batch_count() if with_batches else 0) + 1))
     return _ChainSide(totals, cleared, positions, slots, roots)
 
 

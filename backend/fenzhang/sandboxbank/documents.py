@@ -70,21 +70,31 @@ def _lines(movements: Sequence[Movement], faults: Faults) -> Iterable[StatementL
             yield from _shown([movement], [movement.amount - half], f"{movement.reference}-2", faults)
         else:
             yield from _shown([movement], [movement.amount], movement.reference, faults)
-    for group in merged.values():
-        yield from _shown(group, [movement.amount for movement in group], group[0].reference, faults)
+    for message_id, group in merged.items():
+        amounts = [movement.amount for movement in group]
+        yield from _shown(group, amounts, group[0].reference, faults, message_id or None)
 
 
 def _shown(
-    movements: Sequence[Movement], amounts: Sequence[int], reference: str, faults: Faults
+    movements: Sequence[Movement],
+    amounts: Sequence[int],
+    reference: str,
+    faults: Faults,
+    message_id: str | None = None,
 ) -> Iterable[StatementLine]:
     parts = tuple(
         LinePart(amount, None if faults.drop_references else movement.end_to_end_id, movement.reason)
         for movement, amount in zip(movements, amounts, strict=True)
     )
     day = movements[0].booked_on
-    line = StatementLine(sum(amounts), LineStatus.BOOKED, day, reference, parts)
+    if faults.drop_details:
+        parts = ()
+    booked = LineStatus.BOOKED
+    line = StatementLine(sum(amounts), booked, day, reference, parts, message_id=message_id)
     yield line
     if faults.duplicate_lines and movements[0].end_to_end_id is not None:
         yield line
         taken_back = tuple(LinePart(-part.amount, part.end_to_end_id) for part in parts)
-        yield StatementLine(-line.amount, LineStatus.BOOKED, day, reference, taken_back, reversal=True)
+        yield StatementLine(
+            -line.amount, booked, day, reference, taken_back, reversal=True, message_id=message_id
+        )

@@ -35,3 +35,5 @@ class Faults(BaseModel):
     """The debits of a file are shown as one line with a part each."""
     drop_references: bool = False
     """End-to-end ids are left out."""
+    drop_details: bool = False
+    """Lines do not say of which payments they are made. A merged line still names the message id of its file."""

@@ -109,6 +109,12 @@ OUTCOMES_REPORTED = Counter(
 PAYOUTS_CHANGED = Counter(
     "fenzhang_payouts_changed", "Payouts of which the bank said something new.", registry=REGISTRY
 )
+BREAKS_OPEN = Gauge(
+    "fenzhang_breaks_open", "Breaks of the reconciliation that are not resolved.", ["kind"], registry=REGISTRY
+)
+BREAKS_OLDEST = Gauge(
+    "fenzhang_breaks_oldest_age_seconds", "Age of the oldest of them; 0 for none.", registry=REGISTRY
+)
 LAG_BLOCKS.set(math.nan)
 
 

@@ -123,8 +123,10 @@ def _add_lines(told: etree._Element, lines: Sequence[StatementLine], currency: s
         family = add(kind, "Fmly")
         add(family, "Cd", "ICDT" if line.amount < 0 or _is_return(line) else "RCDT")
         add(family, "SubFmlyCd", "RRTN" if _is_return(line) else "DMCT")
-        if line.parts:
+        if line.parts or line.message_id is not None:
             details = add(entry, "NtryDtls")
+            if line.message_id is not None:
+                add(details, "Btch/MsgId", line.message_id)
             for part in line.parts:
                 _add_part(details, part, currency)
 
@@ -225,7 +227,20 @@ def _line(entry: Node, currency: str) -> StatementLine:
         reference=reference.text() if reference is not None else None,
         parts=tuple(_part(told, amount, currency, alone=len(details) == 1) for told in details),
         reversal=reversal is not None and reversal.one_of(("true", "false", "1", "0")) in {"true", "1"},
+        message_id=_message_id(entry, details),
     )
+
+
+def _message_id(entry: Node, details: Sequence[Node]) -> str | None:
+    """Of the file that a line is about: told of the whole line, or of all its payments alike."""
+    batches = [group.optional("Btch/MsgId") for group in entry.children("NtryDtls")]
+    told = (
+        batches
+        if any(batch is not None for batch in batches)
+        else [each.optional("Refs/MsgId") for each in details]
+    )
+    names = {None if node is None else node.text() for node in told}
+    return names.pop() if len(names) == 1 else None
 
 
 def _part(told: Node, line_amount: int, currency: str, *, alone: bool) -> LinePart:

@@ -1,0 +1,1 @@
+"""Three-way reconciliation: what platforms asked for, ledger and chain, and the bank's statements."""
