@@ -18,6 +18,8 @@ import typer
 from fenzhang.domain.errors import FenzhangError
 
 if TYPE_CHECKING:
+    from fenzhang.local.businessday import BusinessDay
+    from fenzhang.local.dayreport import DayEnd
     from fenzhang.local.examination import Examination
     from fenzhang.local.supervisor import Endpoints
     from fenzhang.replay.run import ReplayReport
@@ -40,18 +42,20 @@ class DemoOutcome:
     """What a demo came to. `phases` is seconds by name, in order."""
 
     played: ReplayReport
+    ended: DayEnd
     examined: Examination
     phases: dict[str, float]
 
     @property
     def clean(self) -> bool:
-        """Whether everything is decided and nothing was found."""
-        return self.played.complete and self.examined.clean
+        """Whether everything is decided and paid, what differs is explained, and nothing else was found."""
+        return self.played.complete and self.ended.clean and self.examined.clean
 
     def to_json(self) -> dict[str, Any]:
         """The report."""
         return {
             **self.played.to_json(),
+            "end_of_day": self.ended.to_json(),
             **self.examined.to_json(),
             "clean": self.clean,
             "phases": {name: round(seconds, 3) for name, seconds in self.phases.items()},
@@ -86,10 +90,10 @@ def demo(
         ),
     ] = None,
 ) -> None:
-    """Start a fresh system, play a scenario through its API, check everything, and stop it.
+    """Start a fresh system, play a scenario through its API, pay out at the end of its day, check everything, stop it.
 
-    Exit code 0: all decided, and as the scenario expects it; reconciliation and verification are clean. 1: not so.
-    2: mistakes in the scenario.
+    Exit code 0: all decided, paid, and as the scenario expects it; reconciliation and verification are clean.
+    1: not so. 2: mistakes in the scenario.
     """
     from fenzhang.commands import demo_text
     from fenzhang.commands.replay import read_scenario, write_report
@@ -111,6 +115,7 @@ def demo(
 
 def _play(scenario: Scenario, home: Path) -> DemoOutcome:
     from fenzhang.commands import demo_text
+    from fenzhang.local.businessday import BusinessDay
     from fenzhang.local.spawned import spawned_system
     from fenzhang.local.supervisor import UpOptions
 
@@ -119,9 +124,12 @@ def _play(scenario: Scenario, home: Path) -> DemoOutcome:
     with spawned_system(UpOptions(home=home, port=0, node_port=0, fresh=True)) as endpoints:
         started = time.monotonic()
         demo_text.print_started(endpoints, started - began)
+        day = BusinessDay.begin(endpoints.rpc)
         played = asyncio.run(_replay(scenario, endpoints))
         replayed = time.monotonic()
         demo_text.print_played(played)
+        ended = _end_day(scenario, endpoints, day)
+        demo_text.print_day_end(ended)
         examined = asyncio.run(_examine(endpoints))
         demo_text.print_examined(examined)
         stopping = time.monotonic()
@@ -132,11 +140,28 @@ def _play(scenario: Scenario, home: Path) -> DemoOutcome:
         "set up platforms": played.prepare_seconds,
         "play orders": played.seconds,
         "read and compare": reading,
+        **ended.seconds,
         **examined.seconds,
         "stop": stopped - stopping,
         "total": stopped - began,
     }
-    return DemoOutcome(played=played, examined=examined, phases=phases)
+    return DemoOutcome(played=played, ended=ended, examined=examined, phases=phases)
+
+
+def _end_day(scenario: Scenario, endpoints: Endpoints, day: BusinessDay) -> DayEnd:
+    """Noon, evening and the next morning, with a bank of its own."""
+    from fenzhang.commands import demo_text
+    from fenzhang.local.afternoon import afternoon_of
+    from fenzhang.local.bankside import bank_beside
+    from fenzhang.local.dayend import DayCloser, day_plan
+
+    plan = asyncio.run(day_plan(scenario, endpoints, day))
+    demo_text.print_day(plan)
+    more = afternoon_of(scenario)
+    with bank_beside(endpoints, plan.calendars) as bank_url:
+        afternoon = None if more is None else partial(_replay, more, endpoints)
+        closer = DayCloser(plan, bank_url, afternoon)
+        return asyncio.run(closer.run())
 
 
 async def _replay(scenario: Scenario, endpoints: Endpoints) -> ReplayReport:

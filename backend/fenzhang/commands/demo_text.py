@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,11 +12,14 @@ from rich.table import Table
 
 from fenzhang.commands import replay_text, verify_text
 from fenzhang.domain.money import format_amount
+from fenzhang.local.businessday import ZONE
 
 if TYPE_CHECKING:
     from fenzhang.commands.demo import DemoOutcome
     from fenzhang.ledger.balances import KindSums
     from fenzhang.ledger.reconcile import Reconciliation
+    from fenzhang.local.dayend import DayPlan
+    from fenzhang.local.dayreport import DayEnd
     from fenzhang.local.examination import Examination
     from fenzhang.local.supervisor import Endpoints
     from fenzhang.replay.run import ReplayReport
@@ -63,6 +67,76 @@ def print_examined(examined: Examination) -> None:
     out.print(_trial_balance(examined.trial_balance))
     _print_reconciliation(examined.reconciliation, out)
     verify_text.print_report(examined.audit)
+
+
+def print_day(plan: DayPlan) -> None:
+    """How the day goes on."""
+    out = console()
+    late = f"; {plan.late} is settled a day later" if plan.late else ""
+    out.print(
+        f"the end of {plan.day.day}: cycles at noon and in the evening (T+0){late}; "
+        "a sandbox bank signs, pays and sends statements",
+        highlight=False,
+        soft_wrap=True,
+    )
+
+
+def print_day_end(ended: DayEnd) -> None:
+    """Cycles, what all three sides say, breaks, and bills."""
+    out = console()
+    out.print(_cycles(ended))
+    out.print(
+        f"{ended.repaired} accounts that the bank could not pay to at noon were put right; "
+        f"payouts that were paid twice: {ended.paid_twice}",
+        highlight=False,
+    )
+    out.print(_sides(ended))
+    for each in ended.breaks:
+        amount = "" if each.amount is None else f" {format_amount(each.amount, each.currency or '')}"
+        note = f": {each.note}" if each.note else ""
+        what = f"break {each.number}: {each.kind} {each.currency or ''}{amount}, {each.owner}, {each.state}{note}"
+        out.print(what, highlight=False, soft_wrap=True)
+    for name, digest in ended.bills.items():
+        out.print(f"{name}  SHA-256 {digest}", highlight=False, soft_wrap=True)
+
+
+def _cycles(ended: DayEnd) -> Table:
+    table = Table(title="Cycles, closed on the chain and paid by the bank", title_justify="left")
+    for name in ("cycle", "closes"):
+        table.add_column(name)
+    for name in ("payouts", "total", "paid", "failed", "refused"):
+        table.add_column(name, justify="right")
+    table.add_column("left out")
+    for each in ended.cycles:
+        closes = datetime.fromtimestamp(each.closes, ZONE)
+        left_out = ", ".join(f"{count} {reason}" for reason, count in sorted(each.left_out.items()))
+        decided = (f"{each.states.get(state, 0):,}" for state in ("PAID", "FAILED", "REFUSED"))
+        table.add_row(
+            f"{each.currency} {each.scheme} {each.number}",
+            f"{closes:%m-%d %H:%M}",
+            f"{each.payouts:,}",
+            format_amount(each.total, each.currency),
+            *decided,
+            left_out,
+        )
+    return table
+
+
+def _sides(ended: DayEnd) -> Table:
+    table = Table(title="Three-way reconciliation", title_justify="left")
+    for name in ("currency", "orders", "ledger", "chain", "bank"):
+        table.add_column(name)
+    for currency, found in ended.sides.items():
+        told = (found.orders, found.ledger, found.chain, found.bank)
+        table.add_row(currency, *(_side(amounts, currency) for amounts in told), end_section=True)
+    return table
+
+
+def _side(amounts: dict[str, int], currency: str) -> str:
+    return "\n".join(
+        f"{name} {value:,}" if name.startswith("lines") else f"{name} {format_amount(value, currency)}"
+        for name, value in amounts.items()
+    )
 
 
 def _trial_balance(rows: list[KindSums]) -> Table:
