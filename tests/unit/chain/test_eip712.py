@@ -251,7 +251,10 @@ def test_the_signature_is_no_part_of_what_is_signed(authorization: Authorization
 def test_a_cycle_is_hashed_as_eth_account_hashes_it(  # noqa: PLR0917 -- one strategy for each kind of field
     words: list[bytes], currency: str, scheme: str, numbers: list[int], small: list[int], total: int
 ) -> None:
-    cycle = Cycle(currency, scheme, small[0], numbers[0], numbers[1], small[1], total, *words, numbers[2])
+    root, bills, head = words
+    cycle = Cycle(
+        currency, scheme, small[0], numbers[0], numbers[1], small[1], total, root, bills, head, numbers[2]
+    )
     message = {
         "currency": currency_bytes(currency),
         "scheme": role_bytes(scheme),
