@@ -56,7 +56,7 @@ class CurrencyStanding:
         return sum(self.positions.values()) + self.held + self.refunded + self.paid_out == self.captured
 
     def to_json(self) -> dict[str, int]:
-        """Name to amount, with `(held)`, `(refunded)` and `(captured)` beside the names, `(paid out)` if there is any."""
+        """Name to amount; `(held)`, `(refunded)` and `(captured)` beside the names, `(paid out)` if there is any."""
         others = {HELD: self.held, REFUNDED: self.refunded, CAPTURED: self.captured}
         if self.paid_out:
             others[PAID_OUT] = self.paid_out
