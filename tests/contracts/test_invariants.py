@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import pytest
-from hypothesis import HealthCheck, Phase, settings
+from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
@@ -72,6 +72,7 @@ from support.world import Settled, World
 SUSPENSE = {suspense_id(who.id) for who in RECEIVERS}
 EXAMPLES, STEPS = (200, 50) if EXPLORE else (100, 30)
 MAX_VERSIONS = 5
+MAX_ROUNDS = 4
 SLACK = 60
 """Seconds that no step takes."""
 LENIENT = replace(PAIR, rule_id=ident("rule", "lenient"), terms=RuleTerms(may_owe=True))
@@ -632,17 +633,23 @@ def outcome_of(event: Event) -> bytes:
 def test_the_invariants_hold_in_every_history(built_world: World) -> None:
     Histories.built = built_world
     Histories.seen = Counter()
-    run_state_machine_as_test(
-        Histories,
-        settings=settings(
-            max_examples=EXAMPLES,
-            stateful_step_count=STEPS,
-            deadline=None,
-            derandomize=not EXPLORE,
-            report_multiple_bugs=False,
-            phases=[Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink],
-            suppress_health_check=list(HealthCheck),
-        ),
-    )
-    missed = EVERYTHING - set(+Histories.seen)
-    assert not missed, dict(Histories.seen)
+    missed = EVERYTHING
+    # What is rare, a hundred histories may miss. Which ones are drawn changes with any constant of the code.
+    for number in range(MAX_ROUNDS):
+        histories = Histories if EXPLORE else seed(number)(Histories)
+        run_state_machine_as_test(
+            histories,
+            settings=settings(
+                max_examples=EXAMPLES,
+                stateful_step_count=STEPS,
+                deadline=None,
+                database=None,
+                report_multiple_bugs=False,
+                phases=[Phase.explicit, Phase.generate, Phase.shrink],
+                suppress_health_check=list(HealthCheck),
+            ),
+        )
+        missed = EVERYTHING - set(+Histories.seen)
+        if not missed:
+            return
+    raise AssertionError(f"no history met {sorted(missed)}: {dict(Histories.seen)}")
