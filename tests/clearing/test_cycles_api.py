@@ -17,9 +17,9 @@ from clearing.bankside import CLOSED, HONEST, VAULT
 from clearing.bankside import SHOP as CLEARING_ACCOUNT
 from clearing.closing import House, house_of
 from fenzhang.chain.evidence import verify_proof
-from fenzhang.cli import app as cli
 from fenzhang.clearing.accounts import CLEARING_ACCOUNT as NOBODY
 from fenzhang.clearing.accounts import account_of
+from fenzhang.cli import app as cli
 from fenzhang.client import AsyncClient, Credentials, InvalidRequest, NotFound
 from fenzhang.intake.actor import Scope
 from fenzhang.store import tables
