@@ -19,6 +19,7 @@ from fenzhang.commands import (
     bench,
     bill,
     calendar,
+    cycle,
     db,
     demo,
     deploy,
@@ -66,6 +67,7 @@ app.add_typer(apps.app, name="app")
 app.add_typer(key.app, name="key")
 app.add_typer(bank.app, name="bank")
 app.add_typer(journal.app, name="journal")
+app.add_typer(cycle.app, name="cycle")
 app.add_typer(db.app, name="db")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 from pathlib import Path
-from typing import Self
+from typing import Literal, Self
 from zoneinfo import ZoneInfo
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
@@ -45,6 +45,21 @@ class Settings(BaseSettings):
     """Deployment file of the chain."""
     calendars: Path | None = None
     """TOML file of settlement calendars; without it those that the program has."""
+    clearing_depth: int = Field(default=255, ge=0, le=255)
+    """Blocks that must stand above one before a cycle is netted as of it, or a payout taken in it paid. By default as
+    deep as the mirror follows a reorganisation; 0 suits a chain whose blocks are final."""
+    signatory_url: str = ""
+    """Clearing bank that signs cycles and reports over HTTP; without it the keystore's key `clearing_bank` does."""
+    bank_url: str = ""
+    """Bank over HTTP that pays out, or:"""
+    bank_folder: Path | None = None
+    """Bank by folders that pays out."""
+    bank_name: str = Field(default="sandbox", min_length=1, max_length=64)
+    """As stored beside the files that go there."""
+    bank_customer: str = "fenzhang"
+    """Who this system is to a bank over HTTP."""
+    bank_format: Literal["iso20022", "csv"] = "iso20022"
+    """Of files for the bank."""
     jwt_secret: SecretStr | None = None
     """Key that signs access tokens; the same for all API processes."""
     keystore_password: SecretStr | None = None
@@ -92,7 +107,7 @@ class Settings(BaseSettings):
             check_time_zone("bill_time_zones", zone)
         return value
 
-    @field_validator("metrics_port", "calendars", mode="before")
+    @field_validator("metrics_port", "calendars", "bank_folder", mode="before")
     @classmethod
     def _empty_is_none(cls, value: object) -> object:
         return None if value == "" else value
@@ -116,6 +131,11 @@ class Settings(BaseSettings):
     def zone_of(self, platform: str) -> ZoneInfo:
         """Whose dates are the days of a platform's bills."""
         return ZoneInfo(self.bill_time_zones.get(platform, self.bill_time_zone))
+
+    @property
+    def has_bank(self) -> bool:
+        """Whether a bank is there to pay out, so that cycles are closed and payouts sent."""
+        return bool(self.bank_url) or self.bank_folder is not None
 
     @property
     def database(self) -> str:

@@ -21,6 +21,8 @@ from fenzhang.api import errors
 from fenzhang.api.responses import OrjsonResponse
 from fenzhang.chain.errors import ContractError, DeploymentMismatch, NodeUnavailable, RpcError, Undecodable
 from fenzhang.clearing.bills.errors import DayNotFinal
+from fenzhang.clearing.cycles.showing import UnknownCycle, UnknownPayout
+from fenzhang.clearing.errors import UnknownAccount
 from fenzhang.domain.errors import FenzhangError, InvalidInput, InvalidRule, InvalidSchedule, Rejection
 from fenzhang.intake.errors import Conflict, SignatureRefused, Unknown
 from fenzhang.intake.files.errors import FileTooLarge
@@ -52,6 +54,9 @@ STATUS_OF: Mapping[type[FenzhangError], HTTPStatus] = {
     SignatureRefused: HTTPStatus.FORBIDDEN,
     Unknown: HTTPStatus.NOT_FOUND,
     BlockNotMirrored: HTTPStatus.NOT_FOUND,
+    UnknownAccount: HTTPStatus.NOT_FOUND,
+    UnknownCycle: HTTPStatus.NOT_FOUND,
+    UnknownPayout: HTTPStatus.NOT_FOUND,
     DayNotFinal: HTTPStatus.CONFLICT,
     Conflict: HTTPStatus.CONFLICT,
     Rejection: HTTPStatus.CONFLICT,

@@ -15,6 +15,7 @@ from fenzhang.api.auth import Tokens
 from fenzhang.chain.deployments import Deployment
 from fenzhang.chain.node import NodeClient
 from fenzhang.chain.views import ChainView
+from fenzhang.clearing.vault import Vault
 from fenzhang.health.monitor import Monitor
 from fenzhang.intake.actor import Actor
 from fenzhang.intake.gathering import Asked, Gatherer
@@ -50,6 +51,8 @@ class Services:
     replays: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(REPLAYS), init=False)
     bills: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(BILLS), init=False)
 
+    _vault: Vault | None = field(default=None, init=False, repr=False)
+
     def __post_init__(self) -> None:
         self.watcher = Watcher(self.database)
         self.monitor = Monitor(self.database, self.node, self.deployment, self.settings.max_queue)
@@ -65,6 +68,13 @@ class Services:
         """What clients sign for."""
         at = self.deployment
         return Network(at.chain_id, at.split_ledger, at.rule_book, at.participant_registry, at.conditions)
+
+    @property
+    def vault(self) -> Vault:
+        """Opens and seals bank accounts. Raises SecretUnreadable, InvalidInput for keys that are none."""
+        if self._vault is None:
+            self._vault = Vault.from_text(self.settings.bank_secret())
+        return self._vault
 
     @property
     def chain(self) -> ChainView:

@@ -20,7 +20,9 @@ from fenzhang.clearing.states import DUPLICATE, Arrival, arrival
 from fenzhang.clearing.vault import Vault
 from fenzhang.stageloop import run_stage
 from fenzhang.store.banktables import BankFile
+from fenzhang.store.holding import Holding
 from fenzhang.store.session import Database
+from fenzhang.telemetry import metrics
 
 log = logging.getLogger("fenzhang.clearing")
 ASKED_AT_ONCE: Final = 1_000
@@ -33,7 +35,7 @@ STATEMENT_DAYS: Final = timedelta(days=7)
 class PayoutSender:
     """For the files of one bank. `clock` gives Unix seconds.
 
-    Several may run side by side: each attempt at a file is made by one of them.
+    Several may run side by side: of those that `run` one works at a time, and each attempt at a file is made by one.
     """
 
     def __init__(
@@ -50,6 +52,7 @@ class PayoutSender:
         self._bank = bank
         self._clock = clock
         self._resend_after_s = resend_after_s
+        self._holding = Holding(database, [f"payouts:{bank.name}"])
 
     async def tick(self) -> None:
         """Ask about what is unknown, send what the bank does not have, ask about what is open.
@@ -135,7 +138,8 @@ class PayoutSender:
         return found
 
     async def _store(self, session: AsyncSession, said: Mapping[str, PayoutStatus]) -> None:
-        await payments.apply(session, {each: [status] for each, status in said.items()}, now=self._now())
+        told = {each: [status] for each, status in said.items()}
+        metrics.PAYOUTS_CHANGED.inc(await payments.apply(session, told, now=self._now()))
 
     async def _follow(self) -> None:
         """Ask about all payouts that the bank has not decided."""
@@ -179,6 +183,8 @@ class PayoutSender:
 
         async def tick() -> bool:
             nonlocal silent, read_at
+            if not await self._holding.ensure():
+                return False
             try:
                 if self._clock() - read_at >= statements_s:
                     read_at = self._clock()
@@ -195,7 +201,11 @@ class PayoutSender:
                 silent = False
             return False
 
-        await run_stage("payouts", tick, stop, interval_s=interval_s)
+        try:
+            await run_stage("payouts", tick, stop, interval_s=interval_s, active=lambda: self._holding.held)
+        finally:
+            if self._holding.held:
+                await self._holding.release()
 
     def _now(self) -> int:
         return int(self._clock())

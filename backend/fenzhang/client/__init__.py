@@ -13,6 +13,7 @@ content gives the same answer, and both clients repeat by themselves what got no
 
 from fenzhang.client.changes import RuleDiff, WhatIf
 from fenzhang.client.clients import AsyncClient, Client
+from fenzhang.client.cycles import BankAccountView, CycleView, PayoutView
 from fenzhang.client.errors import (
     ApiError,
     ApiUnreachable,
@@ -71,11 +72,13 @@ __all__ = [
     "ApiError",
     "ApiUnreachable",
     "AsyncClient",
+    "BankAccountView",
     "Client",
     "Completion",
     "ConditionView",
     "Conflict",
     "Credentials",
+    "CycleView",
     "Debt",
     "DebtPage",
     "DebtTotal",
@@ -104,6 +107,7 @@ __all__ = [
     "NotFound",
     "OrderView",
     "ParticipantView",
+    "PayoutView",
     "PlatformKey",
     "Position",
     "QuoteView",

@@ -14,6 +14,7 @@ from fenzhang.client import models
 from fenzhang.client.bills import BillOperations
 from fenzhang.client.changes import RuleDiff, WhatIf
 from fenzhang.client.conditions import ConditionOperations
+from fenzhang.client.cycles import CycleOperations
 from fenzhang.client.errors import ApiError, ApiUnreachable, NotFound, UnexpectedAnswer, WaitTimeout
 from fenzhang.client.files import LONGEST_WAIT_S, FileOperations
 from fenzhang.client.flow import Flow
@@ -69,6 +70,7 @@ _PATHS = {
 class Operations(
     BillOperations,
     ConditionOperations,
+    CycleOperations,
     FileOperations,
     FreezeOperations,
     LedgerOperations,

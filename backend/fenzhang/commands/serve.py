@@ -58,24 +58,48 @@ def payouts(
     folder: Annotated[
         Path | None, typer.Option(help="Bank by folders: DIR/outbox and DIR/inbox.", metavar="DIR")
     ] = None,
-    name: Annotated[str, typer.Option(help="Name of the bank, as its files have it.")] = "sandbox",
-    customer: Annotated[str, typer.Option(help="Who this system is to a bank over HTTP.")] = "fenzhang",
+    name: Annotated[
+        str | None, typer.Option(help="Name of the bank, as its files have it.", show_default="sandbox")
+    ] = None,
+    customer: Annotated[
+        str | None, typer.Option(help="Who this system is to a bank over HTTP.", show_default="fenzhang")
+    ] = None,
     file_format: Annotated[
-        str, typer.Option("--format", help="iso20022 or csv, for a bank over HTTP.")
-    ] = "iso20022",
+        str | None,
+        typer.Option("--format", help="iso20022 or csv, for a bank over HTTP.", show_default="iso20022"),
+    ] = None,
     resend_after_s: Annotated[
         float, typer.Option(help="Seconds that a file may still be on its way to the bank.", min=60)
     ] = 900.0,
 ) -> None:
-    """Send stored files of payouts to one bank, follow them, and read its statements."""
-    from fenzhang.commands.serve_payouts import ServedBank, serve_payouts
+    """Send stored files of payouts to one bank, follow them, and read its statements.
 
-    serve_payouts(ServedBank(name, url, folder, customer, file_format), resend_after_s)
+    What is not given is that of FENZHANG_BANK_URL, FENZHANG_BANK_FOLDER, FENZHANG_BANK_NAME and so on. Of several
+    processes for one bank, one works and the others wait.
+    """
+    from fenzhang.commands.serve_payouts import Said, serve_payouts
+
+    serve_payouts(Said(name, url, folder, customer, file_format), resend_after_s)
+
+
+@app.command("clearing")
+def clearing() -> None:
+    """Close cycles: net what is due, have it signed, put payouts into files, report what became of them.
+
+    Needs FENZHANG_SIGNATORY_URL, or the key `clearing_bank` in the keystore. Of several processes, one works and the
+    others wait.
+    """
+    from fenzhang.commands.serve_clearing import serve_clearing
+
+    serve_clearing()
 
 
 @app.command("all")
 def all_() -> None:
-    """API, submission and mirror side by side, restarted when they crash, until SIGINT or SIGTERM."""
+    """API, submission and mirror side by side, restarted when they crash, until SIGINT or SIGTERM.
+
+    With clearing and payouts if FENZHANG_BANK_URL or FENZHANG_BANK_FOLDER names a bank.
+    """
     from fenzhang.commands.serve_all import serve_all
 
     serve_all()

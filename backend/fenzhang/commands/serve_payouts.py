@@ -16,6 +16,7 @@ from fenzhang.clearing.formats import FORMATS
 from fenzhang.clearing.sender import PayoutSender
 from fenzhang.clearing.vault import Vault
 from fenzhang.domain.errors import InvalidInput
+from fenzhang.health.watching import watched_without_chain
 from fenzhang.settings import Settings
 from fenzhang.stageloop import outlast
 from fenzhang.store.session import Database
@@ -23,8 +24,19 @@ from fenzhang.telemetry import logs, traces
 
 
 @dataclass(frozen=True, slots=True)
+class Said:
+    """What the command line says of the bank, None where the settings do."""
+
+    name: str | None
+    url: str | None
+    folder: Path | None
+    customer: str | None
+    file_format: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class ServedBank:
-    """What the command line says of the bank."""
+    """The bank that is served."""
 
     name: str
     url: str | None
@@ -33,15 +45,16 @@ class ServedBank:
     file_format: str
 
 
-def serve_payouts(bank: ServedBank, resend_after_s: float) -> None:
+def serve_payouts(said: Said, resend_after_s: float) -> None:
     """Run until SIGINT or SIGTERM. Raises InvalidInput for a bank that is none, and what the sender stops for."""
-    asyncio.run(_serve(bank, resend_after_s))
+    asyncio.run(_serve(said, resend_after_s))
 
 
-async def _serve(told: ServedBank, resend_after_s: float) -> None:
+async def _serve(said: Said, resend_after_s: float) -> None:
     settings = Settings.from_environment().prepared()
     logs.configure(settings.log, settings.log_level)
     traces.configure("stage")
+    told = served_bank(said, settings)
     vault = Vault.from_text(settings.bank_secret())
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -50,7 +63,20 @@ async def _serve(told: ServedBank, resend_after_s: float) -> None:
         bank = await _bank(told, stack)
         database = await stack.enter_async_context(Database(settings.database))
         await outlast("payouts", database.check, stop)
+        await stack.enter_async_context(watched_without_chain(settings, database))
         await PayoutSender(database, vault, bank, time.time, resend_after_s=resend_after_s).run(stop)
+
+
+def served_bank(said: Said, settings: Settings) -> ServedBank:
+    """What the command line says, and the settings where it says nothing. A place that it names is the only one."""
+    named = said.url is not None or said.folder is not None
+    return ServedBank(
+        settings.bank_name if said.name is None else said.name,
+        said.url if named else settings.bank_url or None,
+        said.folder if named else settings.bank_folder,
+        settings.bank_customer if said.customer is None else said.customer,
+        settings.bank_format if said.file_format is None else said.file_format,
+    )
 
 
 async def _bank(told: ServedBank, stack: AsyncExitStack) -> Bank:

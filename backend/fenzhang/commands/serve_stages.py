@@ -34,7 +34,7 @@ def serve_submission(lanes: Sequence[int]) -> None:
 
     Needs the submitter's key in the keystore. Of several processes for one key, one works and the others wait.
     """
-    uvloop.run(_serve(partial(_submission, lanes)))
+    uvloop.run(serve(partial(_submission, lanes)))
 
 
 def serve_mirror() -> None:
@@ -42,7 +42,7 @@ def serve_mirror() -> None:
 
     Of several processes, one works and the others wait.
     """
-    uvloop.run(_serve(_mirror))
+    uvloop.run(serve(_mirror))
 
 
 def _submission(
@@ -73,7 +73,7 @@ def _mirror(_settings: Settings, database: Database, node: NodeClient, deploymen
     return Mirror(database, node, deployment).run
 
 
-async def _serve(make: Make) -> None:
+async def serve(make: Make) -> None:
     """Run a stage by the settings of the environment. Raises what it stops for, and an outdated database's error."""
     settings = Settings.from_environment()
     logs.configure(settings.log, settings.log_level)

@@ -27,13 +27,13 @@ Answer = Callable[[], Awaitable[tuple[bool, dict[str, Any]]]]
 log = logging.getLogger("fenzhang.health")
 
 
-_PLACES = ("api", "submission", "mirror")
+_PLACES = ("api", "submission", "mirror", "clearing", "payouts")
 
 
 def child_port(name: str) -> str:
     """FENZHANG_METRICS_PORT for one of several processes that a parent starts, which cannot share its port.
 
-    The API gets the parent's, submission the next one, the mirror the one after; "" (off) when the parent has none.
+    The API gets the parent's, submission the next one, and so on in the order of _PLACES; "" (off) if it has none.
     """
     base = os.environ.get("FENZHANG_METRICS_PORT", "")
     return str(int(base) + _PLACES.index(name)) if base.isdecimal() else ""

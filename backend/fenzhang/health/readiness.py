@@ -78,25 +78,44 @@ async def stage_readiness(
         reasons.append(error.code)
     if not _reachable(monitor):
         reasons.append("node_unavailable")
+    reasons += [each for each in _reasons(pulses) if each not in reasons]
+    if any(pulse.name == "mirror" for pulse in pulses) and "mirror" in degraded(monitor, ready_lag_s):
+        reasons.append("mirror_behind")
+    return not reasons, {**_details(reasons, pulses), **parts(monitor)}
+
+
+async def readiness_without_chain(database: Database, pulses: Sequence[Pulse]) -> tuple[bool, dict[str, Any]]:
+    """The same for stages that need no chain."""
+    reasons: list[str] = []
+    try:
+        async with asyncio.timeout(DATABASE_TIMEOUT_S):
+            await database.check()
+    except TimeoutError:
+        reasons.append(DatabaseUnavailable.code)
+    except FenzhangError as error:
+        reasons.append(error.code)
+    reasons += [each for each in _reasons(pulses) if each not in reasons]
+    return not reasons, _details(reasons, pulses)
+
+
+def _reasons(pulses: Sequence[Pulse]) -> list[str]:
+    """Why stages do not do their job, by themselves."""
     if not pulses:
-        reasons.append("stage_stopped")
-    for pulse in pulses:
-        if pulse.away is not None and pulse.away not in reasons:
-            reasons.append(pulse.away)
-        if pulse.silent_s > TICK_S:
-            reasons.append("stage_stuck")
-        if pulse.name == "mirror" and "mirror" in degraded(monitor, ready_lag_s):
-            reasons.append("mirror_behind")
-    details = {
+        return ["stage_stopped"]
+    away = [pulse.away for pulse in pulses if pulse.away is not None]
+    stuck = ["stage_stuck" for pulse in pulses if pulse.silent_s > TICK_S]
+    return list(dict.fromkeys(away + stuck))
+
+
+def _details(reasons: Sequence[str], pulses: Sequence[Pulse]) -> dict[str, Any]:
+    return {
         "status": "not_ready" if reasons else "ready",
-        "reasons": reasons,
+        "reasons": list(reasons),
         "stages": [
             {"name": pulse.name, "active": pulse.active(), "last_tick_s": round(pulse.silent_s, 1)}
             for pulse in pulses
         ],
-        **parts(monitor),
     }
-    return not reasons, details
 
 
 def is_stuck(pulses: Sequence[Pulse]) -> bool:

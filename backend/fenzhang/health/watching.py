@@ -11,7 +11,7 @@ from fenzhang.chain.deployments import Deployment
 from fenzhang.chain.node import NodeClient
 from fenzhang.health.endpoint import endpoint
 from fenzhang.health.monitor import Monitor
-from fenzhang.health.readiness import is_stuck, stage_readiness
+from fenzhang.health.readiness import is_stuck, readiness_without_chain, stage_readiness
 from fenzhang.settings import Settings
 from fenzhang.store.session import Database
 from fenzhang.telemetry import metrics
@@ -31,15 +31,30 @@ async def watched(
         return
     monitor = Monitor(database, node, deployment, settings.max_queue)
 
-    async def health() -> tuple[bool, dict[str, Any]]:
-        stuck = is_stuck(stageloop.PULSES)
-        return not stuck, {"status": "stuck" if stuck else "ok"}
-
     async def readiness() -> tuple[bool, dict[str, Any]]:
         return await stage_readiness(database, monitor, stageloop.PULSES, settings.ready_lag_s)
 
     async with (
         monitor.running(),
-        endpoint(settings.metrics_host, settings.metrics_port, health, readiness),
+        endpoint(settings.metrics_host, settings.metrics_port, _health, readiness),
     ):
         yield
+
+
+@asynccontextmanager
+async def watched_without_chain(settings: Settings, database: Database) -> AsyncIterator[None]:
+    """The same for stages that need no chain. Raises EndpointFailed."""
+    if settings.metrics_port is None:
+        yield
+        return
+
+    async def readiness() -> tuple[bool, dict[str, Any]]:
+        return await readiness_without_chain(database, stageloop.PULSES)
+
+    async with endpoint(settings.metrics_host, settings.metrics_port, _health, readiness):
+        yield
+
+
+async def _health() -> tuple[bool, dict[str, Any]]:
+    stuck = is_stuck(stageloop.PULSES)
+    return not stuck, {"status": "stuck" if stuck else "ok"}

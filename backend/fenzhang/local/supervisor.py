@@ -41,6 +41,8 @@ ANVIL_CALLDATA_BYTES = 170_000
 """anvil takes transactions of any size; so many bytes hold 200 orders with their splits."""
 STAGES = ("mirror", "submission")
 """Stages that run as processes of their own, in the order in which they are started; they end in the opposite one."""
+BANK_STAGES = ("clearing", "payouts")
+"""Those that follow if a bank is configured."""
 READY_TIMEOUT_S = 60.0
 _API_GRACE_S = 15.0
 _STAGE_GRACE_S = 15.0
@@ -202,7 +204,8 @@ class Supervisor:
             "FENZHANG_API_PORT": str(port),
             "PYTHONUNBUFFERED": "1",
         }
-        for name in (*STAGES, "api"):
+        bank_stages = BANK_STAGES if self._settings(rpc_url).has_bank else ()
+        for name in (*STAGES, *bank_stages, "api"):
             command = [sys.executable, "-m", "fenzhang", "serve", name]
             own = {**environment, "FENZHANG_METRICS_PORT": child_port(name)}
             child = Child(name, command, own, self._home.logs / f"{name}.log")

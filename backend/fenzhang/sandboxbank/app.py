@@ -17,6 +17,7 @@ from fenzhang.domain.money import check_amount, check_currency
 from fenzhang.sandboxbank.bank import DocumentKind, SandboxBank
 from fenzhang.sandboxbank.books import SAME_MESSAGE_ID
 from fenzhang.sandboxbank.faults import Faults
+from fenzhang.sandboxbank.signing import Desk, add_signing
 
 FormatName = Literal["iso20022", "csv"]
 
@@ -63,6 +64,7 @@ def create_app(bank: SandboxBank) -> FastAPI:
     app = FastAPI(title="fenzhang sandbox bank", docs_url=None, redoc_url=None)
     _add_customers_part(app, bank)
     _add_sandbox_part(app, bank)
+    add_signing(app, Desk.of_devnet(bank.books))
 
     @app.exception_handler(InvalidInput)
     async def _refuse(_request: Request, error: InvalidInput) -> JSONResponse:

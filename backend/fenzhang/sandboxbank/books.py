@@ -7,7 +7,7 @@ from outside through the bank's own account of that currency.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
@@ -55,6 +55,8 @@ CREATE TABLE IF NOT EXISTS journal (
 CREATE TABLE IF NOT EXISTS postings (
     journal INTEGER NOT NULL REFERENCES journal, account TEXT NOT NULL REFERENCES accounts, amount INTEGER NOT NULL,
     PRIMARY KEY (account, journal)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS signed (
+    end_to_end_id TEXT PRIMARY KEY, currency TEXT NOT NULL, amount INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS faults (id INTEGER PRIMARY KEY CHECK (id = 1), content TEXT NOT NULL);
 """
 
@@ -88,6 +90,17 @@ class Movement:
     message_id: str | None
     end_to_end_id: str | None
     reason: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class PaymentStory:
+    """What the bank knows of a payout that it signed for, minor units."""
+
+    signed_amount: int
+    paid_amount: int | None
+    """What left the debtor's account, None if nothing did."""
+    came_back: bool
+    failed: bool
 
 
 class _Due(NamedTuple):
@@ -235,6 +248,29 @@ class Books:
                 (message_id,),
             ).fetchall()
         return {row[0]: PayoutStatus(PayoutState(row[1]), row[2]) for row in rows}
+
+    def sign_for(self, payouts: Iterable[tuple[str, str, int]]) -> None:
+        """Remember payouts (end-to-end id, currency, amount) of a cycle that is about to be signed."""
+        with self._write() as sql:
+            sql.executemany("INSERT OR IGNORE INTO signed VALUES (?, ?, ?)", payouts)
+
+    def story_of(self, end_to_end_id: str) -> PaymentStory | None:
+        """What became of a payout that was signed for; None if it was not."""
+        with self._lock:
+            row = self._connection.execute(
+                "SELECT signed.amount, payments.amount, payments.currency = signed.currency, payments.state,"
+                " (SELECT count(*) FROM journal WHERE end_to_end_id = signed.end_to_end_id AND reason IS NULL),"
+                " (SELECT count(*) FROM journal WHERE end_to_end_id = signed.end_to_end_id"
+                " AND reason IS NOT NULL)"
+                " FROM signed LEFT JOIN payments USING (end_to_end_id) WHERE signed.end_to_end_id = ?",
+                (end_to_end_id,),
+            ).fetchone()
+        if row is None:
+            return None
+        signed, amount, same_currency, state, paid, back = row
+        # In another currency it is another amount, whatever the number.
+        left = (amount if same_currency else -1) if paid else None
+        return PaymentStory(signed, left, came_back=bool(back), failed=state == PayoutState.FAILED)
 
     def changes(self) -> int:
         """Grows with everything that is written."""

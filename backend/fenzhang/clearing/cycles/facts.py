@@ -110,14 +110,15 @@ async def before(session: AsyncSession, member: Membership) -> tuple[int, Before
         return 0, Before({}, 0, 0)
     number, to_block, at_block, plan = last
     if plan is None:
-        return number, Before(await _summed(session, member, to_block, at_block), to_block, at_block)
+        return number, Before(await summed(session, member, to_block, at_block), to_block, at_block)
     rows = await session.execute(
         select(PlannedPayout.participant_id, PlannedPayout.due).where(PlannedPayout.plan_id == plan)
     )
     return number, Before({participant: due for participant, due in rows if due}, to_block, at_block)
 
 
-async def _summed(session: AsyncSession, member: Membership, to_block: int, at_block: int) -> Sums:
+async def summed(session: AsyncSession, member: Membership, to_block: int, at_block: int) -> Sums:
+    """What was due after a cycle with these blocks, summed from all postings."""
     credits_, debits = await movements(session, member, -1, to_block)
     given_back, taken = await paid(session, member, -1, at_block)
     found: defaultdict[bytes, int] = defaultdict(int)
