@@ -89,7 +89,9 @@ async def test_the_reasons_for_paying_nothing(house: House) -> None:
         await house.give_account(who, HONEST)
     house.schemes_of = one_scheme(continuous(min_payout=100))
     house.restart()
-    await house.settle(1_000, MARKET)  # 30 to the mall, 100 to the promoter, 217 to the courier, 653 to the merchant
+    await house.settle(
+        1_000, MARKET
+    )  # 30 to the mall, 100 to the promoter, 217 to the courier, 653 to the merchant
     await house.settle(1_000, VENDING)
     world.freeze(PROMOTER)
     world.register("suspend", COURIER.id)

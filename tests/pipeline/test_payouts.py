@@ -6,13 +6,19 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from sqlalchemy import delete, update
 
 from fenzhang.chain.clearing import payout_id
 from fenzhang.domain.clearing import OutcomeKind
+from fenzhang.domain.journal import NO_LINK, Link
 from fenzhang.domain.records import RecordKind
+from fenzhang.ledger.anchors import Anchor, Anchors, newest_anchor
 from fenzhang.ledger.balances import by_kind, position, trial_balance
 from fenzhang.ledger.differences import Check, Difference
+from fenzhang.ledger.linkcheck import Fault, examine_journal
+from fenzhang.ledger.links import head, head_at, link_stored
 from fenzhang.ledger.reconcile import reconcile, reconciliation
 from fenzhang.store import payloads, tables
 from fenzhang.store.clearingtables import CycleRow, PayoutRow
@@ -20,7 +26,7 @@ from fenzhang.store.tables import AccountKind, InstructionType
 from pipeline.harness import Pipeline
 from support.clearing import BANK_CODE, Desk
 from support.databases import drop_triggers
-from support.parties import COURIER, MALL, MERCHANT, PAIR, PROMOTER, SUPPLIER
+from support.parties import COURIER, MALL, MERCHANT, PAIR, PROMOTER, SUPPLIER, Party
 from support.system import CLEARING_BANK
 from support.world import Saved, Settled
 
@@ -38,6 +44,14 @@ async def desk(pipeline: Pipeline) -> Desk:
         world.did(world.split(order.order_id, 1_000))
     await pipeline.follow()
     return Desk(world)
+
+
+async def close(pipeline: Pipeline, desk: Desk, *sums: tuple[Party, int]) -> bytes:
+    """Close the next cycle, which anchors the head of the journal as it is mirrored; its id."""
+    await pipeline.follow()
+    async with pipeline.database.read() as session:
+        link = await head(session)
+    return desk.close(*sums, journal_head=link.hash)
 
 
 async def payouts_of(pipeline: Pipeline) -> list[tuple[bytes, int, str, str | None]]:
@@ -61,7 +75,7 @@ async def positions(pipeline: Pipeline) -> list[int]:
 
 async def day(pipeline: Pipeline, desk: Desk) -> tuple[bytes, list[list[tuple[str, str | None]]]]:
     """A cycle whose payouts end in all four ways: its id, and the states after each block, as they must be."""
-    number = desk.close((MERCHANT, 500), (PROMOTER, 400), (COURIER, 500), (SUPPLIER, 600))
+    number = await close(pipeline, desk, (MERCHANT, 500), (PROMOTER, 400), (COURIER, 500), (SUPPLIER, 600))
     await pipeline.follow()
     assert await payouts_of(pipeline) == []
     seen: list[list[tuple[str, str | None]]] = [[]]
@@ -103,7 +117,7 @@ async def test_a_payout_goes_from_the_position_to_the_bank_or_back(pipeline: Pip
     signed, payouts = cycle, desk.payouts[number]
     assert (signed.cycle_id, signed.currency, signed.scheme, signed.number) == (number, "CNY", "standard", 1)
     assert (signed.payouts, signed.total, signed.bank) == (4, 2_000, CLEARING_BANK.address)
-    assert (signed.bill_root, signed.journal_head) == (b"\x0b" * 32, b"\x0c" * 32)
+    assert signed.bill_root == b"\x0b" * 32
     assert signed.to_block == signed.at_block < signed.block_number
     [closing] = await pipeline.rows(tables.Record, tables.Record.kind == int(RecordKind.CYCLE))
     assert (closing.batch, closing.block_number, closing.amount) == (cycle.batch, cycle.block_number, 2_000)
@@ -129,7 +143,7 @@ async def test_a_payout_goes_from_the_position_to_the_bank_or_back(pipeline: Pip
 async def test_what_comes_back_is_paid_by_a_later_cycle(pipeline: Pipeline, desk: Desk) -> None:
     await day(pipeline, desk)
 
-    again = desk.close((PROMOTER, 500), (COURIER, 500))
+    again = await close(pipeline, desk, (PROMOTER, 500), (COURIER, 500))
     desk.take(again)
     await pipeline.follow()
     assert (await balances(pipeline))[AccountKind.IN_TRANSIT] == 1_000
@@ -163,7 +177,7 @@ async def test_reasons_for_which_payouts_are_refused(pipeline: Pipeline, desk: D
     world = pipeline.world
     world.register("suspend", PROMOTER.id)
     world.freeze(COURIER)
-    number = desk.close((PROMOTER, 500), (COURIER, 500), (SUPPLIER, 501), (MERCHANT, 2**95))
+    number = await close(pipeline, desk, (PROMOTER, 500), (COURIER, 500), (SUPPLIER, 501), (MERCHANT, 2**95))
 
     desk.take(number)
     await pipeline.follow()
@@ -186,7 +200,7 @@ async def test_what_a_bank_writes_is_kept_whatever_it_is(pipeline: Pipeline, des
     desk.scheme = "late\0\xff!"
     cycle, payouts = desk.cycle((MERCHANT, 500))
     assert cycle.scheme == desk.scheme
-    number = desk.close((MERCHANT, 500))
+    number = await close(pipeline, desk, (MERCHANT, 500))
     desk.take(number)
     call = desk.report_call(number, (0, FAILED))
     [outcome] = call.outcomes
@@ -217,7 +231,7 @@ async def test_a_reorganisation_takes_back_what_was_closed_taken_and_reported(
         saved.append((world.save(), await positions(pipeline)))
 
     await note()
-    number = desk.close((MERCHANT, 500), (PROMOTER, 400), (SUPPLIER, 600))
+    number = await close(pipeline, desk, (MERCHANT, 500), (PROMOTER, 400), (SUPPLIER, 600))
     await note()
     desk.take(number)
     await note()
@@ -225,7 +239,7 @@ async def test_a_reorganisation_takes_back_what_was_closed_taken_and_reported(
     await note()
     desk.report(number, (0, RETURNED))
     await note()
-    again = desk.close((MERCHANT, 500))
+    again = await close(pipeline, desk, (MERCHANT, 500))
     desk.take(again)
     await note()
     states = [
@@ -251,11 +265,14 @@ async def test_a_reorganisation_takes_back_what_was_closed_taken_and_reported(
 
 async def test_a_mirror_that_comes_late_reads_the_same(pipeline: Pipeline, desk: Desk) -> None:
     """All of a cycle in one range of blocks."""
-    number = desk.close((MERCHANT, 500), (PROMOTER, 400), (COURIER, 500), (SUPPLIER, 600))
+    async with pipeline.database.read() as session:
+        journal_head = (await head(session)).hash
+    sums = (MERCHANT, 500), (PROMOTER, 400), (COURIER, 500), (SUPPLIER, 600)
+    number = desk.close(*sums, journal_head=journal_head)
+    desk.close(journal_head=journal_head)
     desk.take(number)
     desk.report(number, (0, PAID), (1, FAILED), (2, PAID))
     desk.report(number, (2, RETURNED))
-    desk.close()
 
     await pipeline.follow()
 
@@ -266,7 +283,7 @@ async def test_a_mirror_that_comes_late_reads_the_same(pipeline: Pipeline, desk:
 
 
 async def test_a_mirror_that_was_killed_between_the_steps_goes_on(pipeline: Pipeline, desk: Desk) -> None:
-    number = desk.close((MERCHANT, 500), (PROMOTER, 500))
+    number = await close(pipeline, desk, (MERCHANT, 500), (PROMOTER, 500))
     await pipeline.follow()
     steps: list[Callable[[], Settled]] = [
         lambda: desk.take(number),
@@ -298,8 +315,8 @@ async def _asked(pipeline: Pipeline, cycle_id: bytes, first: int, end: int) -> i
 
 
 async def test_payouts_that_somebody_else_took_need_not_be_taken(pipeline: Pipeline, desk: Desk) -> None:
-    number = desk.close((MERCHANT, 500), (PROMOTER, 501), (COURIER, 500), (SUPPLIER, 500))
-    other = desk.close((MERCHANT, 1))
+    number = await close(pipeline, desk, (MERCHANT, 500), (PROMOTER, 501), (COURIER, 500), (SUPPLIER, 500))
+    other = await close(pipeline, desk, (MERCHANT, 1))
     await pipeline.follow()
     seqs = [await _asked(pipeline, *each) for each in ((number, 0, 2), (number, 2, 4), (other, 0, 1))]
 
@@ -340,7 +357,7 @@ async def test_payouts_that_somebody_else_took_need_not_be_taken(pipeline: Pipel
 async def test_a_changed_row_is_named(
     pipeline: Pipeline, desk: Desk, entity: type[Any], values: dict[str, Any] | None, check: Check
 ) -> None:
-    number = desk.close((MERCHANT, 500), (PROMOTER, 500))
+    number = await close(pipeline, desk, (MERCHANT, 500), (PROMOTER, 500))
     desk.take(number)
     desk.report(number, (0, PAID))
     await pipeline.follow()
@@ -358,7 +375,10 @@ async def test_a_changed_row_is_named(
     named = "0x" + changed.payout_id.hex() if is_payout else "standard 1"
     assert check in {each.check for each in found}
     assert "scheme" in (values or ()) or named in {each.subject for each in found}
-    assert {each.check for each in found} <= {Check.PAYOUT, Check.CYCLE, Check.CYCLES, Check.RECORD}
+    assert {each.check for each in found} <= _OF_CLEARING
+
+
+_OF_CLEARING = {Check.PAYOUT, Check.CYCLE, Check.CYCLES, Check.RECORD, Check.JOURNAL}
 
 
 async def _differences(pipeline: Pipeline) -> list[Difference]:
@@ -377,7 +397,7 @@ async def _differences(pipeline: Pipeline) -> list[Difference]:
 async def test_a_changed_record_is_named(
     pipeline: Pipeline, desk: Desk, kind: RecordKind, values: dict[str, Any]
 ) -> None:
-    number = desk.close((MERCHANT, 500), (PROMOTER, 500))
+    number = await close(pipeline, desk, (MERCHANT, 500), (PROMOTER, 500))
     desk.take(number)
     desk.report(number, (0, PAID), (1, FAILED))
     await pipeline.follow()
@@ -392,3 +412,83 @@ async def test_a_changed_record_is_named(
         )
 
     assert await _differences(pipeline) != []
+
+
+# ------------------------------------------------------------------------------ what cycles anchored
+
+
+@ON_SQLITE
+async def test_a_journal_that_was_made_anew_is_not_the_one_that_a_cycle_anchored(
+    pipeline: Pipeline, desk: Desk
+) -> None:
+    """Postings and links fit each other again; the chain has the head that they had."""
+    world = pipeline.world
+    first = await close(pipeline, desk, (MERCHANT, 500))
+    desk.take(first)
+    await close(pipeline, desk)
+    order = world.captured(100, rule=PAIR, bindings=(MERCHANT.id, PROMOTER.id))
+    world.did(world.split(order.order_id, 100))
+    await pipeline.follow()
+    async with pipeline.database.read() as session:
+        examined = await examine_journal(session)
+        anchored = [row.journal_head for row in await pipeline.rows(CycleRow)]
+        at = {row.number: row.at_block for row in await pipeline.rows(CycleRow)}
+        heads = [await head_at(session, at[number]) for number in (1, 2)]
+    assert (examined.fault, examined.anchored) == (None, 2)
+    assert {link.hash for link in heads} == set(anchored)
+    assert heads[0] < heads[1] < examined.head
+
+    # The taking, between the two cycles, is posted as if it had been 499.
+    await drop_triggers(pipeline.database)
+    [taking] = await pipeline.rows(tables.Record, tables.Record.kind == int(RecordKind.PAYOUT))
+    async with pipeline.database.write() as session:
+        for row in (tables.Posting, tables.Allocation):
+            await session.execute(
+                update(row)
+                .where(row.record_id == taking.id)
+                .values(amount=499)
+                .execution_options(synchronize_session=False)
+            )
+        await session.execute(delete(tables.JournalLink))
+        await link_stored(session, 1)
+
+    async with pipeline.database.read() as session:
+        examined = await examine_journal(session)
+        found = await newest_anchor(session)
+    second = "0x" + heads[1].hash.hex()
+    assert examined.fault == Fault(
+        "cycle CNY/standard/2",
+        f"{second} at the end of block {at[2]}, as it anchored",
+        f"0x{found.link.hash.hex()}, link {heads[1].number}" if found else "",
+    )
+    assert found is not None
+    assert not found.agrees
+    assert Check.JOURNAL in {each.check for each in await _differences(pipeline)}
+
+
+@given(
+    st.lists(st.integers(0, 9), max_size=20),
+    st.lists(st.integers(0, 10), max_size=6),
+    st.integers(0, 5),
+)
+def test_each_anchor_is_compared_with_the_newest_link_up_to_its_block(
+    blocks: list[int], at: list[int], broken: int
+) -> None:
+    """Links of all blocks in any order, as reorganisations leave them."""
+    made = [Link(n, n, block, bytes([n]) * 32) for n, block in enumerate(blocks, 1)]
+
+    def newest(block: int) -> Link:
+        return max((link for link in made if link.block_number <= block), default=NO_LINK)
+
+    good = [Anchor(bytes(32), "CNY", "s", n, block, newest(block).hash) for n, block in enumerate(at, 1)]
+    anchors = Anchors(good)
+    for link in made:
+        anchors.take(link)
+    assert anchors.first_broken() is None
+
+    if good:
+        changed = good[broken % len(good)]._replace(journal_head=b"?" * 32)
+        anchors = Anchors([*good[: broken % len(good)], changed, *good[broken % len(good) + 1 :]])
+        for link in made:
+            anchors.take(link)
+        assert anchors.first_broken() == (changed, newest(changed.at_block))
