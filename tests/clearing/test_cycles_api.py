@@ -237,4 +237,4 @@ async def _app(api: Api) -> Credentials:
 
 async def _run(*arguments: str, said: str = "") -> Result:
     """A command, which has an event loop of its own."""
-    return await asyncio.to_thread(CliRunner().invoke, cli, list(arguments), input=said)
+    return await asyncio.to_thread(lambda: CliRunner().invoke(cli, list(arguments), input=said))
