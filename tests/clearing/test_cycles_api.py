@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from click.testing import Result
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 from clearing.bankside import CLOSED, HONEST, VAULT
 from clearing.bankside import SHOP as CLEARING_ACCOUNT
