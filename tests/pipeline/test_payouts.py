@@ -26,32 +26,19 @@ from fenzhang.store.tables import AccountKind, InstructionType
 from pipeline.harness import Pipeline
 from support.clearing import BANK_CODE, Desk
 from support.databases import drop_triggers
-from support.parties import COURIER, MALL, MERCHANT, PAIR, PROMOTER, SUPPLIER, Party
+from support.parties import COURIER, MALL, MERCHANT, PAIR, PROMOTER, SUPPLIER
+from support.paying import EVERYBODY, close, market
 from support.system import CLEARING_BANK
 from support.world import Saved, Settled
 
 ON_SQLITE = pytest.mark.parametrize("database_kind", ["sqlite"], indirect=True)
 PAID, FAILED, RETURNED = OutcomeKind.PAID, OutcomeKind.FAILED, OutcomeKind.RETURNED
-EVERYBODY = (MERCHANT, PROMOTER, COURIER, SUPPLIER)
 
 
 @pytest.fixture
 async def desk(pipeline: Pipeline) -> Desk:
     """A market where each of four has 500 coming to it."""
-    world = pipeline.world
-    for pair in (EVERYBODY[:2], EVERYBODY[2:]):
-        order = world.captured(1_000, rule=PAIR, bindings=tuple(each.id for each in pair))
-        world.did(world.split(order.order_id, 1_000))
-    await pipeline.follow()
-    return Desk(world)
-
-
-async def close(pipeline: Pipeline, desk: Desk, *sums: tuple[Party, int]) -> bytes:
-    """Close the next cycle, which anchors the head of the journal as it is mirrored; its id."""
-    await pipeline.follow()
-    async with pipeline.database.read() as session:
-        link = await head(session)
-    return desk.close(*sums, journal_head=link.hash)
+    return await market(pipeline)
 
 
 async def payouts_of(pipeline: Pipeline) -> list[tuple[bytes, int, str, str | None]]:
