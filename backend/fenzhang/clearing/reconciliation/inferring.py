@@ -142,7 +142,8 @@ def _claims_of_one(pool: _Pool) -> Iterable[_Claim]:
             back = returns.get(key, [])
             pairs = _paired(some, live)
             returned: list[Line] = []
-            if back and len(back) == len(failed) and not of_file and not paid.get(key):
+            all_failed = [each for each in payouts.get(key, ()) if each.state is State.FAILED]
+            if back and len(back) == len(failed) == len(all_failed) and not paid.get(key):
                 # What the bank said had failed was paid, and came back.
                 pairs, returned = _paired(some, [*live, *failed]), back
             if pairs is not None and not any(_sum_of_several(pool, line) for line in some):

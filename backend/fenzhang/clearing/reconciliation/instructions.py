@@ -217,7 +217,12 @@ def _amount_asked(asked: _Asked) -> int | None:
 
 
 def _sighting(
-    asked: _Asked, kind: BreakKind, currency: str | None = None, amount: int | None = None, **details: Any
+    asked: _Asked,
+    kind: BreakKind,
+    currency: str | None = None,
+    amount: int | None = None,
+    /,
+    **details: Any,
 ) -> Sighting:
     told = details | {"seq": asked.seq, "reference": asked.reference}
     subject = f"{asked.type} {asked.reference} #{asked.seq}"

@@ -184,11 +184,12 @@ def _edition(
     """The statement that this one is a newer edition of; None if it is one of its own.
 
     Of the same days, it is another one if it has no line of theirs that can be recognised, and begins where one ended
-    or ends where one began. Editions begin alike, unless something came late before them.
+    or ends where one began. Editions begin alike, unless something came late before them; the first may be empty.
     """
     named = {key for key, each in said if each.has_name}
     for each in same:
-        if named & each.shown.keys():
+        is_empty = not (said and each.shown) and each.row.opening == statement.opening
+        if is_empty or named & each.shown.keys():
             return each
     if any(statement.opening == each.row.closing or statement.closing == each.row.opening for each in same):
         return None
