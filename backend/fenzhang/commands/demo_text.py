@@ -91,11 +91,13 @@ def print_day_end(ended: DayEnd) -> None:
         highlight=False,
     )
     out.print(_sides(ended))
-    for each in ended.breaks:
+    for each in ended.breaks[:_SHOWN_DIFFERENCES]:
         amount = "" if each.amount is None else f" {format_amount(each.amount, each.currency or '')}"
         note = f": {each.note}" if each.note else ""
         what = f"break {each.number}: {each.kind} {each.currency or ''}{amount}, {each.owner}, {each.state}{note}"
         out.print(what, highlight=False, soft_wrap=True)
+    if len(ended.breaks) > _SHOWN_DIFFERENCES:
+        out.print(f"and {len(ended.breaks) - _SHOWN_DIFFERENCES:,} more breaks", highlight=False)
     for name, digest in ended.bills.items():
         out.print(f"{name}  SHA-256 {digest}", highlight=False, soft_wrap=True)
 

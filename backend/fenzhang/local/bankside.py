@@ -49,12 +49,14 @@ def bank_environment(endpoints: Endpoints, calendars: Path, bank_url: str) -> di
 
 @contextmanager
 def bank_beside(endpoints: Endpoints, calendars: Path) -> Iterator[str]:
-    """URL of a sandbox bank; meanwhile cycles are closed and payouts go to it. Raises BankFailed."""
+    """URL of a sandbox bank with new books; meanwhile cycles are closed and payouts go to it. Raises BankFailed."""
     port = free_port(HOST)
     url = f"http://{HOST}:{port}"
     environment = bank_environment(endpoints, calendars, url)
     logs = endpoints.home / "logs"
     books = endpoints.home / "sandbox-bank.db"
+    for suffix in ("", "-wal", "-shm"):
+        books.with_name(books.name + suffix).unlink(missing_ok=True)
     serve = [sys.executable, "-m", "fenzhang"]
     commands = {"sandbox-bank": [*serve, "sandbox-bank", "--port", str(port), "--database", str(books)]}
     commands |= {name: [*serve, "serve", name] for name in BANK_STAGES}
