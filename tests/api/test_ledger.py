@@ -17,6 +17,7 @@ from fenzhang.domain.money import MAX_AMOUNT
 from fenzhang.domain.records import RecordKind
 from fenzhang.intake.actor import Scope
 from fenzhang.ledger.journal import COLUMNS
+from fenzhang.store.clearingtables import CycleRow
 from fenzhang.store.tables import Account, AccountKind, Base, Block, JournalLink, Order, Posting, Record
 from support.api import MALL, SHOP, Api, order, participant, split
 
@@ -296,11 +297,110 @@ async def test_an_app_with_both_scopes_reads_both(posted: Api) -> None:
 
 async def test_the_head_of_the_journal_is_its_newest_link(api: Api) -> None:
     empty = (await api.operator.get("/v1/journal/head")).json()
-    assert empty == {"link": 0, "hash": "0x" + "00" * 32, "last_posting": 0, "block_number": 0}
+    assert empty == {
+        "link": 0,
+        "hash": "0x" + "00" * 32,
+        "last_posting": 0,
+        "block_number": 0,
+        "anchor": None,
+    }
     links = [
         JournalLink(number=n, last_posting=2 * n, block_number=10 * n, hash=bytes([n]) * 32) for n in (1, 2)
     ]
     await api.add(*links)
     async with api.client("app_auditor", [Scope.AUDITOR]) as auditor:
         found = (await auditor.get("/v1/journal/head")).json()
-    assert found == {"link": 2, "hash": "0x" + "02" * 32, "last_posting": 4, "block_number": 20}
+    assert found == {
+        "link": 2,
+        "hash": "0x" + "02" * 32,
+        "last_posting": 4,
+        "block_number": 20,
+        "anchor": None,
+    }
+
+
+# ------------------------------------------------------------------------------ cycles
+
+
+def _cycle(number: int, to_block: int, journal_head: bytes) -> CycleRow:
+    return CycleRow(
+        cycle_id=bytes([number]) * 32,
+        currency="CNY",
+        scheme="standard",
+        number=number,
+        to_block=to_block,
+        at_block=to_block + 5,
+        payouts=1,
+        total=600,
+        payout_root=b"\1" * 32,
+        bill_root=bytes(32),
+        journal_head=journal_head,
+        encoded=bytes(352),
+        bank=bytes(20),
+        batch=number,
+        block_number=to_block + 9,
+    )
+
+
+async def test_the_head_of_the_journal_is_compared_with_what_the_last_cycle_anchored(api: Api) -> None:
+    links = [
+        JournalLink(number=n, last_posting=2 * n, block_number=10 * n, hash=bytes([n]) * 32)
+        for n in (1, 2, 3)
+    ]
+    await api.add(*links, _cycle(1, 10, b"\1" * 32), _cycle(2, 20, b"\2" * 32))
+    async with api.client("app_auditor", [Scope.AUDITOR]) as auditor:
+        good = (await auditor.get("/v1/journal/head")).json()
+        await api.add(_cycle(3, 30, b"\2" * 32))
+        other = (await auditor.get("/v1/journal/head")).json()
+    assert good["anchor"] == {
+        "cycle_id": "0x" + "02" * 32,
+        "currency": "CNY",
+        "scheme": "standard",
+        "number": 2,
+        "at_block": 25,
+        "journal_head": "0x" + "02" * 32,
+        "link": 2,
+        "agrees": True,
+    }
+    assert (other["anchor"]["number"], other["anchor"]["link"], other["anchor"]["agrees"]) == (3, 3, False)
+
+
+async def test_a_trial_balance_at_a_cycle_ends_with_its_last_member(posted: Api) -> None:
+    await posted.add(_cycle(1, 20, bytes(32)))
+    at_cycle = (await posted.operator.get("/v1/trial-balance?at_cycle=CNY/standard/1")).json()
+    assert at_cycle == (await posted.operator.get("/v1/trial-balance?at_block=20")).json()
+    assert at_cycle != (await posted.operator.get("/v1/trial-balance")).json()
+    for query, status, code in (
+        ("at_cycle=CNY/standard/2", 404, "cycle_not_closed"),
+        ("at_cycle=CNY/late/1", 404, "cycle_not_closed"),
+        ("at_cycle=CNY", 422, "invalid_input"),
+        ("at_cycle=CNY/standard/1&at_block=3", 422, "invalid_moment"),
+    ):
+        answer = await posted.operator.get(f"/v1/trial-balance?{query}")
+        assert (answer.status_code, answer.json()["code"]) == (status, code)
+
+
+async def test_a_statement_tells_of_payouts_with_their_cycle(api: Api) -> None:
+    body = {"items": [{"type": "CAPTURE", **order()}]}
+    assert (await api.mall.post("/v1/instructions/batch", json=body)).status_code == 202
+    payout = {"cycle_id": b"\x09" * 32, "instruction_id": b"\x07" * 32, "order_id": bytes(32)}
+    back = {"code": "AC04", "message": "the bank says AC04", "values": {}, "data": "0x"}
+    await api.add(
+        *(Block(number=10 * n, hash=bytes([n]) * 32, parent_hash=b"", timestamp=n) for n in (1, 2)),
+        _record(1, RecordKind.PAYOUT, **payout),
+        _record(2, RecordKind.PAYOUT_FAILED, **payout, reason=back),
+        Account(id=PAYABLE, kind=AccountKind.RECIPIENT_PAYABLE, currency="CNY", participant_id=MERCHANT),
+        Account(id=CUSTODY, kind=AccountKind.IN_TRANSIT, currency="CNY", participant_id=bytes(32)),
+        _posting(1, PAYABLE, CUSTODY, 600, 1),
+        _posting(2, CUSTODY, PAYABLE, 600, 2),
+    )
+    taken, failed = (await api.mall.get(STATEMENT)).json()["lines"]
+    named = {"cycle_id": "0x" + "09" * 32, "payout_id": "0x" + "07" * 32, "order_id": None}
+    assert taken | named | {"kind": "PAYOUT", "side": "DEBIT", "reason": None} == taken
+    assert failed | named | {"kind": "PAYOUT_FAILED", "side": "CREDIT", "reason": "AC04"} == failed
+    assert {line["counter_account"] for line in (taken, failed)} == {"in_transit"}
+    transit = (await api.operator.get("/v1/statements?account=in_transit&currency=CNY")).json()
+    assert (transit["closing"], [line["payout_id"] for line in transit["lines"]]) == (
+        0,
+        [named["payout_id"]] * 2,
+    )

@@ -73,6 +73,8 @@ def test_json_has_the_counts_and_the_money(world: World, deployment: Path) -> No
         "captured": 1_000,
         "held": 400,
         "positions": 600,
+        "in_transit": 0,
+        "paid": 0,
         "refunded": 0,
         "conserved": True,
     }

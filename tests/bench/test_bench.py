@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 
 from fenzhang.bench.figures import (
+    Answer,
+    Books,
     Ceilings,
     Figures,
     Growth,
@@ -30,7 +32,18 @@ LOADS = ("batches", "batches_half", "singles", "singles_half", "baseline")
 @pytest.mark.timeout(600)
 def test_a_tiny_run_has_all_figures(tmp_path: Path) -> None:
     report = tmp_path / "bench.json"
-    sizes = ["--orders", "200", "--growth", "200", "--baseline", "3", "--block-time", "0.2"]
+    sizes = [
+        "--orders",
+        "200",
+        "--growth",
+        "200",
+        "--baseline",
+        "3",
+        "--postings",
+        "6000",
+        "--block-time",
+        "0.2",
+    ]
     command = [sys.executable, "-m", "fenzhang", "bench", *sizes, "--home", str(tmp_path / "home")]
 
     done = subprocess.run(
@@ -58,8 +71,11 @@ def test_a_tiny_run_has_all_figures(tmp_path: Path) -> None:
     # Everything of the chain: three full phases of 200 orders, two of half the size, and the baseline's.
     assert found["growth"]["catch_up_splits"] == 200 * 5 + 3
     assert found["growth"]["catch_up_rate"] > 0
+    assert found["books"]["postings"] == 6_000
+    assert len(found["books"]["answers"]) == 8
+    assert all(0 < answer["median"] <= answer["longest"] for answer in found["books"]["answers"])
     assert 20_000 < found["gas_per_split"] < 200_000
-    assert len(found["targets"]) == 12
+    assert len(found["targets"]) == 13
     assert "Targets" in done.stdout
     assert Home(tmp_path / "home" / "system").running() == {}
 
@@ -89,6 +105,7 @@ def test_targets_are_ratios_of_one_run() -> None:
             catch_up_splits=110_000,
             catch_up_seconds=10,
         ),
+        books=Books(postings=1_000_000, fill_seconds=30, answers=[Answer("trial balance", 0.4, 1.2)]),
         gas_per_split=49_000,
         block_time_s=1.0,
     )
@@ -96,7 +113,12 @@ def test_targets_are_ratios_of_one_run() -> None:
     held = {target.name: target.held for target in targets(figures)}
 
     missed = {name for name, is_held in held.items() if not is_held}
-    assert missed == {"p99 of singles at half load, s", "last fifth / first fifth", "catch-up / live rate"}
+    assert missed == {
+        "p99 of singles at half load, s",
+        "last fifth / first fifth",
+        "catch-up / live rate",
+        "slowest answer of a ledger with 1,000,000 postings, s",
+    }
 
 
 def test_percentiles_are_measured_values() -> None:

@@ -226,6 +226,10 @@ class House:
                 for number, name, row in await session.execute(query)
             }
 
+    async def is_in_transit(self) -> bool:
+        """Whether the chain has not heard what became of some payout."""
+        return any(state == "IN_TRANSIT" for _, state, _ in (await self.payouts()).values())
+
     async def left_out(self, number: int) -> dict[str, str]:
         """Why a cycle pays nothing to somebody, by name."""
         query = (

@@ -13,8 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fenzhang.chain import clearing
-from fenzhang.chain.abi import currency_bytes, role_bytes
-from fenzhang.chain.eip712 import CYCLE_TYPE, REPORT_TYPE, cycle_digest, report_digest
+from fenzhang.chain.abi import role_bytes
 from fenzhang.chain.events import (
     BatchSealed,
     CycleClosed,
@@ -106,23 +105,6 @@ def test_a_cycle_is_closed_by_anybody_with_the_banks_signature(desk: Desk) -> No
         cycle.to_block,
     )
     assert cycle.payout_root == merkle_root([clearing.payout_id(number, payout) for payout in payouts])
-
-
-def test_what_is_signed_is_what_the_types_say(desk: Desk) -> None:
-    """Struct hashes word by word, so that the binding and the contract cannot be wrong together."""
-    cycle, _ = desk.cycle(*sums(desk.world))
-    values = [currency_bytes("CNY").ljust(32, b"\0"), role_bytes("standard")]
-    numbers = [cycle.number, cycle.to_block, cycle.at_block, cycle.payouts, cycle.total]
-    values += [number.to_bytes(32, "big") for number in numbers]
-    values += [cycle.payout_root, cycle.bill_root, cycle.journal_head, cycle.deadline.to_bytes(32, "big")]
-    domain = desk.world.system.deployment.clearing_domain()
-    assert cycle_digest(domain, cycle) == domain.digest(
-        keccak(keccak(CYCLE_TYPE.encode()) + b"".join(values))
-    )
-    assert "Outcome(bytes32 payoutId,uint8 kind,bytes32 reason)" in REPORT_TYPE
-    assert report_digest(domain, bytes(32), ()) == domain.digest(
-        keccak(keccak(REPORT_TYPE.encode()) + bytes(32) + keccak(b""))
-    )
 
 
 def test_a_cycle_that_pays_nothing_closes_and_anchors(desk: Desk) -> None:

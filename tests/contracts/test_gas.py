@@ -12,11 +12,23 @@ from pathlib import Path
 
 import pytest
 
-from fenzhang.chain.events import OrderCaptured, OrderRefunded, OrderReleased, OrderSplit, SplitReturned
+from fenzhang.chain.events import (
+    CycleClosed,
+    OrderCaptured,
+    OrderRefunded,
+    OrderReleased,
+    OrderSplit,
+    PayoutPaid,
+    PayoutReturned,
+    PayoutTaken,
+    SplitReturned,
+)
+from fenzhang.domain.clearing import OutcomeKind
 from fenzhang.domain.facts import Facts
 from fenzhang.domain.records import Attestation, Authorization, Capture, Instruction, InstructionKind
 from fenzhang.domain.rules import Leg, LegKind
 from fenzhang.domain.schedules import MAX_ENTRIES, Entry
+from support.clearing import Desk
 from support.node import GAS_LIMIT
 from support.parties import Party, RuleRef, ScheduleRef, ident, party
 from support.world import Settled, World
@@ -65,6 +77,8 @@ GIVEN_TWO = RuleRef(
 BATCH = 100
 FULL = 200
 """Orders of a full batch, captured and split in one transaction."""
+PAYOUTS = len(RECEIVERS)
+"""Of a cycle, all taken or reported in one transaction."""
 TARGET = 50_950
 """Gas that an order of a full batch may cost, captured and split five ways."""
 
@@ -204,6 +218,31 @@ def measure(world: World) -> dict[str, int]:
         found[f"capture by the last of {entries} entries, {BATCH} in a transaction, per order"] = (
             settled.mined.gas_used // BATCH
         )
+    return found | measure_clearing(market)
+
+
+def measure_clearing(market: Market) -> dict[str, int]:
+    """Gas of closing a cycle, and of taking and reporting a payout, after a cycle that touched what is shared."""
+    desk = Desk(market.world)
+    payees = sorted(RECEIVERS, key=lambda each: each.id)
+    found: dict[str, int] = {}
+    for _ in range(2):
+        cycle, payouts = desk.cycle(*((each, 100) for each in payees))
+        closed = desk.attempt_close(desk.signed(cycle))
+        assert isinstance(closed, Settled)
+        number = closed.only(CycleClosed).cycle_id
+        desk.payouts[number] = payouts
+        taken = desk.take(number)
+        paid = desk.report(number, *((index, OutcomeKind.PAID) for index in range(PAYOUTS)))
+        returned = desk.report(number, *((index, OutcomeKind.RETURNED) for index in range(PAYOUTS)))
+        assert len(taken.all(PayoutTaken)) == len(paid.all(PayoutPaid)) == PAYOUTS
+        assert len(returned.all(PayoutReturned)) == PAYOUTS
+        found = {
+            "closing of a cycle": closed.mined.gas_used,
+            f"payout taken, {PAYOUTS} in a transaction, each": taken.mined.gas_used // PAYOUTS,
+            f"payout reported paid, {PAYOUTS} in a transaction, each": paid.mined.gas_used // PAYOUTS,
+            f"payout reported returned, {PAYOUTS} in a transaction, each": returned.mined.gas_used // PAYOUTS,
+        }
     return found
 
 

@@ -1,7 +1,7 @@
 """The numbered invariants of SplitLedger, after every step of random histories on a real chain.
 
-1 authority, 2 exactly once, 3 conservation, 4 determinism, 5 isolation, 6 positions, held and refunded add up to
-captured, 7 evidence.
+1 authority, 2 exactly once, 3 conservation, 4 determinism, 5 isolation, 6 positions (with in transit and paid), held
+and refunded add up to captured, 7 evidence.
 
 The Python twin decides each batch beforehand; ghosts know the events and nothing else; what both say is compared with
 what the contracts hold.
@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import pytest
-from hypothesis import HealthCheck, Phase, settings
+from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
@@ -32,6 +32,7 @@ from fenzhang.chain.events import (
     SplitReturned,
 )
 from fenzhang.domain.allocation import allocate
+from fenzhang.domain.clearing import IN_TRANSIT, PAID, OutcomeKind, PayoutState
 from fenzhang.domain.conditions import ConditionState
 from fenzhang.domain.errors import FenzhangError
 from fenzhang.domain.records import (
@@ -47,6 +48,7 @@ from fenzhang.domain.schedules import SCHEDULE, Entry
 from fenzhang.domain.settlement import attestor_signer
 from fenzhang.domain.suspense import suspense_id
 from fenzhang.domain.world import WHOLE_ORDER, Rule
+from support.clearing import Desk
 from support.ghosts import Ghosts, RecordEvent, capture_of
 from support.parties import (
     AGENCY,
@@ -72,6 +74,7 @@ from support.world import Settled, World
 SUSPENSE = {suspense_id(who.id) for who in RECEIVERS}
 EXAMPLES, STEPS = (200, 50) if EXPLORE else (100, 30)
 MAX_VERSIONS = 5
+MAX_ROUNDS = 4
 SLACK = 60
 """Seconds that no step takes."""
 LENIENT = replace(PAIR, rule_id=ident("rule", "lenient"), terms=RuleTerms(may_owe=True))
@@ -104,6 +107,9 @@ EVERYTHING = {
     "share_out_above_cap",
     # Shares of recipients that are not active, and what became of them.
     *("parked", "SuspenseResolved", "given by another"),
+    # Cycles, and all that becomes of payouts.
+    *("CycleClosed", "PayoutTaken", "PayoutRefused", "PayoutPaid", "PayoutFailed", "PayoutReturned"),
+    "OutcomePassedOver",
     # The one error that reverts a whole transaction whose calldata is well formed.
     "order_changed",
 }
@@ -130,6 +136,7 @@ changes = st.builds(
         + ["freeze", "freeze", "freeze"]
         + ["condition", "condition", "condition"]
         + ["parking", "parking", "resolution", "resolution"]
+        + ["cycle", "cycle", "cycle", "outcomes", "outcomes", "outcomes"]
     ),
     st.integers(0, 40),
     st.integers(0, 11),
@@ -157,6 +164,7 @@ class Histories(RuleBasedStateMachine):
         self.world.put_in_force(LENIENT)
         self.world.put_in_force(PARKING)
         rules = [MARKET, PAIR, AGENCY, VENDING, LENIENT, LENIENT, LENIENT, PARKING]
+        self.desks = [Desk(self.world, currency=currency) for currency in ("CNY", "JPY")]
         self.planner = Planner(self.world, rules, self.keys)
         later = self.world.node.now + 1_000
         self.planner.conditions.append(self.world.opened(3, later))
@@ -335,6 +343,51 @@ class Histories(RuleBasedStateMachine):
                     back = self.world.give_back(order_id, record.id, record.amount)
                     self._honestly(self.world.authorize(back, key=self.keys[MALL.id]))
                     return
+
+    def _cycle(self, change: Change) -> None:
+        """The bank closes a cycle over what is payable, perhaps one payout too large by one; most of them are taken."""
+        desk = self.desks[change.which % 2]
+        positions = self.world.twin.world.positions
+        payable = [(who, positions.get((desk.currency, who.id), 0)) for who in (*RECEIVERS, SHOP)]
+        sums = [
+            (who, amount + (place == change.number))
+            for place, (who, amount) in enumerate(payable)
+            if amount > 0
+        ]
+        cycle_id, closed = desk.closing(*sums)
+        self._noted(closed)
+        if sums:
+            self._noted(desk.take(cycle_id, *range(change.which % 3, len(sums))))
+            if change.number % 2:
+                self._outcomes(change)
+
+    def _noted(self, settled: Settled) -> None:
+        self._note(settled)
+        self.ghosts.see(settled.events)
+
+    def _outcomes(self, change: Change) -> None:
+        """The bank reports twice on all payouts of a cycle, each in its own way."""
+        desk = self.desks[change.which % 2]
+        known = [(cycle_id, payouts) for cycle_id, payouts in desk.payouts.items() if payouts]
+        if not known:
+            return
+        cycle_id, payouts = known[-1 - change.number % min(len(known), 3)]
+        for _ in range(2):
+            told = [(index, self._outcome(cycle_id, index, change)) for index in range(len(payouts))]
+            self._noted(desk.report(cycle_id, *told))
+        if change.number % 3 == 0:
+            self._noted(desk.take(cycle_id))
+
+    def _outcome(self, cycle_id: bytes, index: int, change: Change) -> OutcomeKind:
+        """Mostly one that can follow on the payout's state."""
+        number = index + change.which + change.number
+        match self.world.twin.world.payouts.get((cycle_id, index)):
+            case PayoutState.IN_TRANSIT:
+                return OutcomeKind.FAILED if number % 2 else OutcomeKind.PAID
+            case PayoutState.PAID:
+                return OutcomeKind.PAID if number % 3 == 0 else OutcomeKind.RETURNED
+            case _:
+                return OutcomeKind(number % 3)
 
     def _nothing(self, change: Change) -> None:
         """Most steps change nothing."""
@@ -576,9 +629,10 @@ class Histories(RuleBasedStateMachine):
 
     @invariant()
     def the_books_balance(self) -> None:
-        """6. Per currency positions + held + refunded = captured, and each is what the events add up to."""
+        """6. Per currency positions (with in transit and paid) + held + refunded = captured, as the events add up."""
         parties = [who.id for who in (*RECEIVERS, SHOP)]
         parties += map(suspense_id, parties[:])
+        parties += [IN_TRANSIT, PAID]
         currencies = ("CNY", "JPY", "XYZ")
         arguments = [(currency.encode(), parties) for currency in currencies]
         positions = self._asked("positions", arguments)
@@ -588,6 +642,8 @@ class Histories(RuleBasedStateMachine):
         ):
             assert sum(payable) + held + refunded == captured == self.ghosts.captured[currency]
             assert refunded == self.ghosts.refunded[currency]
+            in_transit, paid = payable[-2:]
+            assert in_transit >= 0 <= paid <= captured
             assert list(payable) == [self.ghosts.positions[currency, who] for who in parties]
             orders = self.ghosts.orders.values()
             assert held == sum(order.held for order in orders if order.capture.currency == currency)
@@ -632,17 +688,23 @@ def outcome_of(event: Event) -> bytes:
 def test_the_invariants_hold_in_every_history(built_world: World) -> None:
     Histories.built = built_world
     Histories.seen = Counter()
-    run_state_machine_as_test(
-        Histories,
-        settings=settings(
-            max_examples=EXAMPLES,
-            stateful_step_count=STEPS,
-            deadline=None,
-            derandomize=not EXPLORE,
-            report_multiple_bugs=False,
-            phases=[Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink],
-            suppress_health_check=list(HealthCheck),
-        ),
-    )
-    missed = EVERYTHING - set(+Histories.seen)
-    assert not missed, dict(Histories.seen)
+    missed = EVERYTHING
+    # What is rare, a hundred histories may miss. Which ones are drawn changes with any constant of the code.
+    for number in range(MAX_ROUNDS):
+        histories = Histories if EXPLORE else seed(number)(Histories)
+        run_state_machine_as_test(
+            histories,
+            settings=settings(
+                max_examples=EXAMPLES,
+                stateful_step_count=STEPS,
+                deadline=None,
+                database=None,
+                report_multiple_bugs=False,
+                phases=[Phase.explicit, Phase.generate, Phase.shrink],
+                suppress_health_check=list(HealthCheck),
+            ),
+        )
+        missed = EVERYTHING - set(+Histories.seen)
+        if not missed:
+            return
+    raise AssertionError(f"no history met {sorted(missed)}: {dict(Histories.seen)}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,16 +14,18 @@ from eth_abi.abi import encode
 from fenzhang.chain.codec import encode_settle
 from fenzhang.chain.compile import SETTINGS, find_compiler
 from fenzhang.chain.eip712 import authorization_digest
-from fenzhang.chain.events import OrderCaptured, OrderSplit, RuleProposed
+from fenzhang.chain.events import CycleClosed, OrderCaptured, OrderSplit, RuleProposed
 from fenzhang.chain.keccak import keccak
 from fenzhang.chain.signer import LocalKey
-from fenzhang.chain.views import ATTESTOR_ROLE, RULE_APPROVER_ROLE
-from fenzhang.domain.errors import InvalidSignature
+from fenzhang.chain.views import ATTESTOR_ROLE, CLEARING_BANK_ROLE, RULE_APPROVER_ROLE
+from fenzhang.domain.clearing import OutcomeKind
+from fenzhang.domain.errors import FenzhangError, InvalidSignature
 from fenzhang.domain.records import Authorization
 from fenzhang.domain.settlement import attestor_signer
+from support.clearing import Desk
 from support.parties import MALL, MERCHANT, PAIR, RuleRef, ident, party
 from support.system import ADMIN, SUBMITTER
-from support.world import World, reason_of
+from support.world import Settled, World, reason_of
 
 ROOT = Path(__file__).parents[2]
 SOURCE = Path(__file__).parent / "solidity" / "Wallets.sol"
@@ -115,6 +118,27 @@ def test_a_wallet_bank_attests(world: World, deploy: Deploy) -> None:
     settled = world.settle(signed, forged)
     assert settled.only(OrderCaptured).order_id == signed.captures[0].order_id
     assert settled.refusals == [InvalidSignature(attestor_signer(bank))]
+
+
+def test_a_wallet_bank_closes_cycles_and_reports(world: World, deploy: Deploy) -> None:
+    bank = deploy("OwnerWallet", "address", OWNER.address)
+    world.twin.wallets[bank] = OWNER.address
+    world.act(ADMIN, "AccessManager", "grantRole", CLEARING_BANK_ROLE, bank, 0)
+    world.did(world.release(world.captured(100).order_id))
+    desk = Desk(world)
+    cycle, payouts = desk.cycle((MERCHANT, 100))
+    refused = desk.attempt_close(desk.signed(cycle, HEIR, bank))
+    assert isinstance(refused, FenzhangError)
+    assert reason_of(refused) == ("ClearingHouse_InvalidSignature", {"bank": bank})
+    closed = desk.attempt_close(desk.signed(cycle, OWNER, bank))
+    assert isinstance(closed, Settled)
+    number = closed.only(CycleClosed).cycle_id
+    desk.payouts[number] = payouts
+    desk.take(number)
+    report = replace(desk.report_call(number, (0, OutcomeKind.PAID)), bank=bank)
+    assert isinstance(desk.attempt_report(desk.signed_report(report, HEIR)), FenzhangError)
+    assert isinstance(desk.attempt_report(desk.signed_report(report, OWNER)), Settled)
+    assert desk.moving() == (0, 100)
 
 
 def test_a_wallet_platform_with_the_role_does_not_approve_its_own_rule(world: World, wallet: bytes) -> None:

@@ -194,15 +194,16 @@ class Pipeline:
                 what.id,
                 self._platform_of(what.order_id),
             )
-        row = self._instruction(kind, number, platform, what)
+        row = self.unsent(kind, number, platform, what)
         row.order_id = what.order_id
         if authorization_id is not None:
             row.authorization_id, row.position = authorization_id, place
         return row
 
-    def _instruction(
+    def unsent(
         self, kind: InstructionType, number: bytes, platform: bytes, payload: Payload
     ) -> tables.Instruction:
+        """The row of an instruction that was accepted just now."""
         return tables.Instruction(
             id=number,
             type=kind.value,
@@ -225,7 +226,7 @@ class Pipeline:
     async def ask(self, kind: InstructionType, platform: bytes, payload: Payload) -> int:
         """Accept a governance instruction."""
         async with self.database.write() as session:
-            row = self._instruction(kind, self.world.fresh("governance"), platform, payload)
+            row = self.unsent(kind, self.world.fresh("governance"), platform, payload)
             session.add(row)
             await session.flush()
             return row.seq

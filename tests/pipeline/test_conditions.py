@@ -196,7 +196,7 @@ async def test_a_condition_that_somebody_else_brought_settles_the_request(pipeli
     platform, condition, needed, deadline, confirmer = values
     opening = ConditionOpening(platform, condition, needed, deadline, confirmer, signature)
     async with pipeline.database.write() as session:
-        row = pipeline._instruction(InstructionType.CONDITION, values[1], MALL.id, opening)
+        row = pipeline.unsent(InstructionType.CONDITION, values[1], MALL.id, opening)
         session.add(row)
         await session.flush()
         seq = row.seq

@@ -94,7 +94,7 @@ async def test_every_posting_is_linked_as_it_is_written(traded: Pipeline) -> Non
         assert await head(session) == stored[-1]
     postings = await traded.rows(Posting)
     assert [link.block_number for link in stored] == sorted({posting.block_number for posting in postings})
-    assert await _examined(traded) == Examined(stored[-1], len(postings), None)
+    assert await _examined(traded) == Examined(stored[-1], len(postings), 0, None)
 
 
 async def test_a_mirror_that_starts_over_comes_to_the_same_head(

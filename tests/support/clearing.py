@@ -194,11 +194,16 @@ class Desk:
 
     def close(self, *sums: tuple[Party | bytes, int], **other: object) -> bytes:
         """Close the next cycle with such payouts: its id."""
+        number, _ = self.closing(*sums, **other)
+        return number
+
+    def closing(self, *sums: tuple[Party | bytes, int], **other: object) -> tuple[bytes, Settled]:
+        """As `close`, with what the chain told."""
         cycle, payouts = self.cycle(*sums, **other)
-        _succeeded(self.attempt_close(self.signed(cycle)))
+        closed = _succeeded(self.attempt_close(self.signed(cycle)))
         number = clearing.cycle_id(cycle.currency, cycle.scheme, cycle.number)
         self.payouts[number] = payouts
-        return number
+        return number, closed
 
     # -------------------------------------------------------------------------- payouts
 

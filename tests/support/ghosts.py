@@ -7,9 +7,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import assert_never
 
-from fenzhang.chain.eip712 import capture_hash
+from fenzhang.chain.clearing import payout_leaf
+from fenzhang.chain.eip712 import capture_hash, cycle_hash
 from fenzhang.chain.events import (
     BatchSealed,
+    CycleClosed,
     Event,
     HeirNamed,
     InstructionRejected,
@@ -17,6 +19,12 @@ from fenzhang.chain.events import (
     OrderRefunded,
     OrderReleased,
     OrderSplit,
+    PayoutEvent,
+    PayoutFailed,
+    PayoutPaid,
+    PayoutRefused,
+    PayoutReturned,
+    PayoutTaken,
     SplitReturned,
     SuspenseResolved,
 )
@@ -35,6 +43,7 @@ from fenzhang.chain.evidence import (
     record_leaf,
 )
 from fenzhang.domain.allocation import Allocation
+from fenzhang.domain.clearing import IN_TRANSIT, PAID
 from fenzhang.domain.records import NOTHING, Capture, RecordKind
 from fenzhang.domain.suspense import suspense_id
 
@@ -90,7 +99,7 @@ def _leaf(event: OrderRecordEvent, kind: RecordKind, record_id: bytes, content: 
 
 
 def leaves_of(events: Iterable[Event]) -> list[bytes]:
-    """Leaves of the records among events, in event order."""
+    """Leaves of the records among events of the ledger, in event order."""
     return [leaf_of(event) for event in events if isinstance(event, RecordEvent)]
 
 
@@ -153,6 +162,8 @@ class Ghosts:
     roots: list[bytes] = field(default_factory=list)
     heirs: dict[bytes, bytes] = field(default_factory=dict)
     """Of closed participants."""
+    cycles: dict[bytes, str] = field(default_factory=dict)
+    """Currencies of closed cycles."""
     stood_in: int = 0
     """How often somebody gave in the place of a suspense position."""
 
@@ -161,12 +172,23 @@ class Ghosts:
         events = list(events)
         for event in events:
             self._see(event)
-        leaves = leaves_of(events)
+        leaves = [leaf for event in events if (leaf := self._leaf(event)) is not None]
         sealed = [event for event in events if isinstance(event, BatchSealed)]
         assert len(sealed) == bool(leaves), "a transaction seals one batch if it records anything"
         for batch in sealed:
             self.roots.append(merkle_root(leaves))
             assert (batch.batch, batch.root, batch.records) == (len(self.roots), self.roots[-1], len(leaves))
+
+    def _leaf(self, event: Event) -> bytes | None:
+        """Leaf of the record that an event tells of, None if it tells of none."""
+        match event:
+            case CycleClosed():
+                content = cycle_hash(event.cycle)
+                return record_leaf(RecordKind.CYCLE, event.cycle_id, NOTHING, event.cycle.total, content)
+            case PayoutTaken() | PayoutRefused() | PayoutPaid() | PayoutFailed() | PayoutReturned():
+                return payout_leaf(event, self.cycles[event.cycle_id])
+            case _:
+                return leaf_of(event) if isinstance(event, RecordEvent) else None
 
     def _see(self, event: Event) -> None:
         match event:
@@ -218,7 +240,29 @@ class Ghosts:
             case HeirNamed():
                 self.heirs[event.participant] = event.heir
             case _:
+                self._see_payout(event)
+
+    def _see_payout(self, event: Event) -> None:
+        match event:
+            case CycleClosed():
+                assert event.cycle_id not in self.cycles
+                self.cycles[event.cycle_id] = event.cycle.currency
+            case PayoutTaken():
+                self._send(event, event.participant, IN_TRANSIT)
+            case PayoutPaid():
+                self._send(event, IN_TRANSIT, PAID)
+            case PayoutFailed():
+                self._send(event, IN_TRANSIT, event.participant)
+            case PayoutReturned():
+                self._send(event, PAID, event.participant)
+            case _:
                 pass
+
+    def _send(self, event: PayoutEvent, source: bytes, target: bytes) -> None:
+        currency = self.cycles[event.cycle_id]
+        self.positions[currency, source] -= event.amount
+        self.positions[currency, target] += event.amount
+        assert self.positions[currency, source] >= 0, "a payout makes no debt"
 
     def _record(self, event: SettledEvent, instruction: bytes | None) -> GhostOrder:
         """`instruction` is None for an expiry, which nobody instructed and which may happen again."""

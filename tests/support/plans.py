@@ -425,7 +425,7 @@ def _given(legs: Sequence[Leg], amount: int, act: Act) -> list[int]:
             case _:
                 taken = max(found.least, most * act.which // 256)
         given.append(taken)
-    return given[:-1] if act.which % 8 == 1 else given
+    return given[:-1] if act.amount % 8 == 5 else given
 
 
 def _tampered(item: Signed, trick: Trick) -> Signed:

@@ -27,7 +27,7 @@ from fenzhang.clearing.reconciliation.errors import BreakConflict, UnknownBreak
 from fenzhang.domain.errors import FenzhangError, InvalidInput, InvalidRule, InvalidSchedule, Rejection
 from fenzhang.intake.errors import Conflict, SignatureRefused, Unknown
 from fenzhang.intake.files.errors import FileTooLarge
-from fenzhang.ledger.moments import BlockNotMirrored
+from fenzhang.ledger.moments import BlockNotMirrored, CycleNotClosed
 from fenzhang.store.errors import DatabaseError
 from fenzhang.telemetry import requestid
 
@@ -55,6 +55,7 @@ STATUS_OF: Mapping[type[FenzhangError], HTTPStatus] = {
     SignatureRefused: HTTPStatus.FORBIDDEN,
     Unknown: HTTPStatus.NOT_FOUND,
     BlockNotMirrored: HTTPStatus.NOT_FOUND,
+    CycleNotClosed: HTTPStatus.NOT_FOUND,
     UnknownAccount: HTTPStatus.NOT_FOUND,
     UnknownCycle: HTTPStatus.NOT_FOUND,
     UnknownPayout: HTTPStatus.NOT_FOUND,

@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from fenzhang.api.problems import plain
 from fenzhang.domain.identifiers import hex_id
-from fenzhang.domain.records import RecordKind
+from fenzhang.domain.records import NOTHING, RecordKind
 from fenzhang.intake.reading import own_orders, references_of_instructions
 from fenzhang.ledger.balances import Debt, TrialBalanceRow, by_kind
 from fenzhang.ledger.chart import NO_PARTICIPANT
@@ -58,7 +58,8 @@ async def names_of(session: AsyncSession, platform_id: bytes, lines: Sequence[Li
 
 def ids_of(entry: Entry) -> dict[str, Any]:
     """Ids of an entry's order and instruction, for those who see every platform."""
-    return {"order_id": hex_id(entry.order_id), "instruction_id": hex_id(entry.instruction_id)}
+    order_id = None if entry.order_id == NOTHING else hex_id(entry.order_id)
+    return {"order_id": order_id, "instruction_id": hex_id(entry.instruction_id)}
 
 
 def moment_answer(moment: Moment) -> dict[str, Any]:
@@ -102,6 +103,9 @@ def _line(line: Line, names: Names | None) -> dict[str, Any]:
         "tx_hash": hex_id(entry.tx_hash),
         "reverses": entry.reverses,
         "reversed_by": entry.reversed_by,
+        "cycle_id": None if entry.cycle_id is None else hex_id(entry.cycle_id),
+        "payout_id": None if entry.cycle_id is None else hex_id(entry.instruction_id),
+        "reason": entry.reason,
         **(ids_of(entry) if names is None else names.of(entry)),
     }
 

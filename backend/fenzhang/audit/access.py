@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from fenzhang.chain.eventtypes import AdministrationChanged, RoleGranted, RoleRevoked
-from fenzhang.chain.views import ATTESTOR_ROLE
+from fenzhang.chain.views import ATTESTOR_ROLE, CLEARING_BANK_ROLE
 
 ADMIN_ROLE = 0
 """Role of every restricted function that was given to no other."""
@@ -55,10 +55,15 @@ class Access:
 
     def attestors(self, now: int) -> set[bytes]:
         """Accounts that may attest captures at `now`."""
+        return self._members_of(ATTESTOR_ROLE, now)
+
+    def clearing_banks(self, now: int) -> set[bytes]:
+        """Accounts that may close cycles and report outcomes at `now`."""
+        return self._members_of(CLEARING_BANK_ROLE, now)
+
+    def _members_of(self, wanted: int, now: int) -> set[bytes]:
         return {
-            account
-            for (role, account), since in self.members.items()
-            if role == ATTESTOR_ROLE and 0 < since <= now
+            account for (role, account), since in self.members.items() if role == wanted and 0 < since <= now
         }
 
 

@@ -64,6 +64,10 @@ class Code(StrEnum):
     """A participant's standing, authority or consent changed in a way that the registry does not allow."""
     SUSPENSE_TRANSITION = "suspense_transition"
     """A suspense position was resolved to another than may have it, or not whole; or the wrong heir was named."""
+    CYCLE_INVALID = "cycle_invalid"
+    """A cycle was closed that does not follow on the last one, or without the signature of a clearing bank."""
+    PAYOUT_INVALID = "payout_invalid"
+    """A payout was taken or its outcome followed that no signed cycle or report allows, or out of its turn."""
     FREEZE_TRANSITION = "freeze_transition"
     """Something was frozen twice, or unfrozen that was not frozen or by the account that had frozen it."""
     CONDITION_INVALID = "condition_invalid"
@@ -87,13 +91,17 @@ class Code(StrEnum):
     ORDER_NOT_CONSERVED = "order_not_conserved"
     """An order gave more than was captured, or a leaf more than it got."""
     CURRENCY_NOT_CONSERVED = "currency_not_conserved"
-    """Positions, held and refunded money of a currency are not what was captured."""
+    """Positions, money in transit, paid, held and refunded of a currency are not what was captured."""
     ORDER_SLOT = "order_slot"
     """An order's slot holds another commitment or held amount."""
     SHARED_OUT = "shared_out"
     """What is kept of what left an order's merchant under a cap is another sum."""
     POSITION = "position"
     """A participant's position is another one."""
+    CYCLE = "cycle"
+    """What is kept of a cycle, or which one is the newest of its currency and scheme, is another."""
+    PAYOUT_STATE = "payout_state"
+    """A payout is in another state."""
     TOTALS = "totals"
     """The captured, held or refunded total of a currency is another one."""
     CURRENCY_SWITCH = "currency_switch"
@@ -153,7 +161,12 @@ _AREAS: Mapping[Area, Sequence[Code]] = {
         Code.RULE_LOCKED,
         Code.CONTENT_HASH_DIFFERS,
     ),
-    Area.DECISIONS: (Code.DECISION_DIFFERS, Code.ALLOCATION_DIFFERS),
+    Area.DECISIONS: (
+        Code.DECISION_DIFFERS,
+        Code.ALLOCATION_DIFFERS,
+        Code.CYCLE_INVALID,
+        Code.PAYOUT_INVALID,
+    ),
     Area.EVIDENCE: (Code.BATCH_DIFFERS, Code.BATCH_MISSING, Code.PROOF_FAILS),
     Area.CONSERVATION: (Code.ORDER_NOT_CONSERVED, Code.CURRENCY_NOT_CONSERVED),
 }
@@ -170,12 +183,16 @@ COUNTED: Mapping[Area, Sequence[str]] = {
     Area.HISTORY: ("blocks", "transactions", "events"),
     Area.SIGNATURES: ("signatures", "authorizations_without_effect"),
     Area.GOVERNANCE: ("governance_events", "rule_versions", "conditions"),
-    Area.DECISIONS: ("captures", "splits", "releases", "returns", "refunds", "rejections"),
+    Area.DECISIONS: (
+        *("captures", "splits", "releases", "returns", "refunds", "rejections"),
+        *("cycles", "payouts", "outcomes"),
+    ),
     Area.EVIDENCE: ("records", "batches", "proofs"),
     Area.CONSERVATION: ("orders_conserved", "currencies_conserved"),
     Area.STORAGE: (
         "order_slots",
         "positions",
+        "payout_states",
         "totals",
         "batch_roots",
         "nonce_words",

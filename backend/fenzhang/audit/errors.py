@@ -21,3 +21,9 @@ class OrderNotOnChain(FenzhangError):
     """No record on the chain names the order."""
 
     code = "order_not_on_chain"
+
+
+class PayoutNotOnChain(FenzhangError):
+    """No record on the chain names the payout."""
+
+    code = "payout_not_on_chain"

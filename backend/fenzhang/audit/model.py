@@ -9,6 +9,7 @@ from fenzhang.audit.access import Access
 from fenzhang.audit.stories import Entry, Focus
 from fenzhang.chain.deployments import Deployment
 from fenzhang.chain.evidence import ZERO_HEAD, order_slot
+from fenzhang.domain.clearing import Payout
 from fenzhang.domain.world import Order, World
 
 
@@ -30,6 +31,14 @@ class Trail:
     def held(self) -> int:
         """What the events leave on the order."""
         return self.captured - self.split - self.released + self.returned - self.from_held
+
+
+@dataclass(frozen=True, slots=True)
+class PayoutTrail:
+    """A payout of a cycle, as it was taken or refused."""
+
+    cycle_id: bytes
+    payout: Payout
 
 
 @dataclass(slots=True)
@@ -76,6 +85,9 @@ class Model:
     """Orders that a rejection names and that were not captured then."""
     opaque_signers: set[bytes] = field(default_factory=set)
     """Signers some of whose nonces may have been used where calldata does not show it."""
+
+    payouts: dict[bytes, PayoutTrail] = field(default_factory=dict)
+    """Payouts that were taken or refused, by their ids."""
 
     def slot_of(self, order_id: bytes) -> int:
         """The storage slot that an order must have; 0 when it was never captured."""

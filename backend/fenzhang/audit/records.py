@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from fenzhang.audit.differences import Code, Findings
 from fenzhang.audit.model import Model, Trail
 from fenzhang.audit.reading import Transaction
-from fenzhang.audit.stories import RecordEvent, entry_of
+from fenzhang.audit.stories import RecordEvent, entry_of, entry_of_payout
 from fenzhang.chain.eip712 import capture_hash
 from fenzhang.chain.eventtypes import (
     BatchSealed,
@@ -18,6 +18,7 @@ from fenzhang.chain.eventtypes import (
     OrderRefunded,
     OrderReleased,
     OrderSplit,
+    PayoutEvent,
     SplitReturned,
 )
 from fenzhang.chain.evidence import (
@@ -75,6 +76,19 @@ class Records:
                 return self._refund(event, at)
             case InstructionRejected():
                 return self._rejection(event)
+
+    def add(self, leaf: bytes) -> None:
+        """Add the leaf of a record that belongs to no order."""
+        self.model.open.leaves.append(leaf)
+        self.findings.count("records")
+
+    def tell_payout(self, event: PayoutEvent, at: Transaction) -> None:
+        """Add the record that comes next to the story of its payout, if that is told."""
+        story = self.model.focus.payouts.get(event.payout_id)
+        if story is not None:
+            entry = entry_of_payout(event, at)
+            story.entries.append(entry)
+            self.model.open.told.append((len(self.model.open.leaves), entry))
 
     def seal(self, event: BatchSealed, at: Transaction) -> None:
         """Take up the batch of the records since the last one."""
@@ -360,7 +374,8 @@ def check_currencies(model: Model, findings: Findings) -> None:
         if found != captured:
             findings.report(
                 Code.CURRENCY_NOT_CONSERVED,
-                f"by the events, positions, held and refunded money of {currency} are not what was captured",
+                f"by the events, positions (with money in transit and paid), held and refunded money of {currency} "
+                "are not what was captured",
                 currency=currency,
                 expected=captured,
                 found=found,

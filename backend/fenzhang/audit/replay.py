@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from fenzhang.audit.access import AccessEvent, new_access_manager
 from fenzhang.audit.calls import Call, calls_of
+from fenzhang.audit.clearing import ClearingAudit, function_of
 from fenzhang.audit.differences import Code, Findings
 from fenzhang.audit.expiring import replay_expiry
 from fenzhang.audit.following import Follower, SettlementEvent
@@ -24,6 +25,7 @@ from fenzhang.chain.errors import Undecodable
 from fenzhang.chain.eventtypes import (
     AdministrationChanged,
     BatchSealed,
+    ClearingEvent,
     ConditionConfirmed,
     ConditionOpened,
     Event,
@@ -34,7 +36,7 @@ from fenzhang.chain.eventtypes import (
 )
 from fenzhang.chain.node import NodeClient
 
-_SIGNED_FOR = SettlementEvent | Proposed | RuleRetired | ConditionOpened | ConditionConfirmed
+_SIGNED_FOR = SettlementEvent | Proposed | RuleRetired | ConditionOpened | ConditionConfirmed | ClearingEvent
 """Events that somebody's signature brings about."""
 
 
@@ -48,6 +50,7 @@ class Replay:
     governance: Governance
     signatures: SignatureChecker
     follower: Follower
+    clearing: ClearingAudit
 
     @classmethod
     def of(cls, model: Model, findings: Findings, node: NodeClient) -> Replay:
@@ -55,7 +58,9 @@ class Replay:
         records = Records(model, findings)
         signatures = SignatureChecker(node, findings)
         governance = Governance(model, findings, signatures)
-        return cls(model, findings, records, governance, signatures, Follower(model, findings, records))
+        follower = Follower(model, findings, records)
+        clearing = ClearingAudit(model, findings, records, signatures)
+        return cls(model, findings, records, governance, signatures, follower, clearing)
 
     async def take(self, transaction: Transaction) -> None:
         """Take up one transaction with all its events. Raises NodeUnavailable, RpcError."""
@@ -84,6 +89,10 @@ class Replay:
                 return
             if call.to == self.model.deployment.split_ledger and call.selector == EXPIRE_SELECTOR:
                 replay_expiry(decode_expire(call.data), self.model, self.records, tape)
+                return
+            function = function_of(call, self.model.deployment.clearing_house)
+            if function is not None:
+                await self.clearing.replay(function, call, tape)
                 return
             signature = signature_in(call, self.model)
             for expected in expected_events(call, self.model):
@@ -134,6 +143,8 @@ class Replay:
     async def _apply(self, event: Event, at: Transaction, actor: bytes, signature: bytes | None) -> None:
         if isinstance(event, SettlementEvent):
             self.follower.apply(event, at)
+        elif isinstance(event, ClearingEvent):
+            self.clearing.follow(event, at)
         elif isinstance(event, GovernanceEvent):
             await self.governance.apply(event, at, actor, signature)
 

@@ -8,14 +8,17 @@ from dataclasses import dataclass, field
 from time import time
 from typing import Any
 
+from fenzhang.audit.clearingstate import compare_cycles
 from fenzhang.audit.differences import Code, Findings
 from fenzhang.audit.model import Model
 from fenzhang.audit.records import slot_parts
 from fenzhang.audit.state import StateReader
+from fenzhang.audit.stories import PayoutStory, Story
 from fenzhang.chain.abi import currency_bytes, currency_text, role_text
 from fenzhang.chain.codec import legs_from_values
 from fenzhang.chain.evidence import held_of_slot, verify_proof
 from fenzhang.chain.schedules import entries_from_values
+from fenzhang.domain.clearing import IN_TRANSIT, PAID
 from fenzhang.domain.conditions import ConditionState
 from fenzhang.domain.records import NOTHING, ParticipantStatus, RuleState
 from fenzhang.domain.rules import RuleTerms, roles_of
@@ -32,12 +35,27 @@ class Held:
     refunded: int = 0
     on_orders: int = 0
     positions: dict[bytes, int] = field(default_factory=dict)
-    """Of every participant with a position, negative for one that owes."""
+    """Of every participant with a position, negative for one that owes; also of money in transit and paid."""
 
     @property
     def is_conserved(self) -> bool:
-        """Whether positions + held + refunded = captured."""
+        """Whether positions + in transit + paid + held + refunded = captured."""
         return sum(self.positions.values()) + self.held + self.refunded == self.captured
+
+    @property
+    def in_transit(self) -> int:
+        """Of payouts that were taken and not reported yet."""
+        return self.positions.get(IN_TRANSIT, 0)
+
+    @property
+    def paid(self) -> int:
+        """Of payouts that reached their accounts."""
+        return self.positions.get(PAID, 0)
+
+    @property
+    def payable(self) -> int:
+        """The sum of what participants have, without what left."""
+        return sum(self.positions.values()) - self.in_transit - self.paid
 
 
 @dataclass(slots=True)
@@ -67,6 +85,7 @@ class StorageCheck:
         await self._conditions()
         await self._rules()
         await self._roles()
+        await compare_cycles(self.state, self.model)
 
     # -------------------------------------------------------------------------- money
 
@@ -140,12 +159,13 @@ class StorageCheck:
             self.findings.count("positions", len(participants))
 
     def _conservation(self) -> None:
-        """On what the chain holds, whatever the model says: positions + held + refunded = captured."""
+        """On what the chain holds, whatever the model says: nothing that was captured is missing."""
         for currency, money in self.currencies.items():
             if not money.is_conserved:
                 self.findings.report(
                     Code.CURRENCY_NOT_CONSERVED,
-                    f"positions, held and refunded money of {currency} on chain are not what was captured",
+                    f"positions (with money in transit and paid), held and refunded money of {currency} on chain are "
+                    "not what was captured",
                     currency=currency,
                     expected=money.captured,
                     found=sum(money.positions.values()) + money.held + money.refunded,
@@ -176,7 +196,8 @@ class StorageCheck:
 
     def _proofs(self, roots: Mapping[int, bytes]) -> None:
         """Records of the stories that are told, proven against what the chain holds."""
-        for story in self.model.focus.told():
+        stories: list[Story | PayoutStory] = [*self.model.focus.told(), *self.model.focus.told_payouts()]
+        for story in stories:
             for entry in story.entries:
                 root = roots.get(entry.batch or 0)
                 if root is None or entry.leaf is None:
@@ -188,7 +209,7 @@ class StorageCheck:
                         f"the proof of {entry.kind} 0x{entry.id.hex()} does not lead to the root of its batch",
                         block=entry.block,
                         transaction=entry.transaction,
-                        order=story.order_id,
+                        order=story.order_id if isinstance(story, Story) else None,
                         batch=entry.batch,
                         found=root,
                     )

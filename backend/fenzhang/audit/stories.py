@@ -1,26 +1,34 @@
-"""The life of single orders: every record that names them, each with its place and its proof."""
+"""The life of single orders and payouts: every record that names them, each with its place and its proof."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Self
 
 from fenzhang.audit.differences import plain
 from fenzhang.audit.reading import Transaction
+from fenzhang.chain.clearing import RECORD_KINDS
 from fenzhang.chain.codec import decode_revert
 from fenzhang.chain.eventtypes import (
     AuthorizationRejected,
     AuthorizationSkipped,
+    CycleClosed,
     FreezeChanged,
     InstructionRejected,
     OrderCaptured,
     OrderRefunded,
     OrderReleased,
     OrderSplit,
+    PayoutEvent,
+    PayoutFailed,
+    PayoutRefused,
+    PayoutReturned,
     SplitReturned,
 )
-from fenzhang.chain.evidence import merkle_proof
+from fenzhang.chain.evidence import merkle_proof, verify_proof
 from fenzhang.domain.allocation import Allocation
+from fenzhang.domain.clearing import Payout, PayoutState
 from fenzhang.domain.identifiers import check_reference, order_id, parse_id
 from fenzhang.domain.records import Capture, Instruction
 from fenzhang.domain.world import WHOLE_ORDER
@@ -92,6 +100,11 @@ class Story:
         return parties
 
     @property
+    def transactions(self) -> set[bytes]:
+        """Hashes of the transactions that are told of."""
+        return {entry.transaction for entry in self.entries}
+
+    @property
     def currency(self) -> str | None:
         """Currency of the order, None when it was never captured."""
         return None if self.capture is None else self.capture.currency
@@ -116,11 +129,72 @@ class Story:
 
 
 @dataclass(slots=True)
+class PayoutStory:
+    """One payout, from the cycle that it belongs to on: when it was taken, and what became of it.
+
+    `path` leads from the payout's id, which is its leaf, to the payout root that the clearing bank signed; `under_root`
+    says whether it does, None where calldata does not show it.
+    """
+
+    payout_id: bytes
+    payout: Payout | None = None
+    closed: CycleClosed | None = None
+    state: PayoutState = PayoutState.NONE
+    path: list[bytes] = field(default_factory=list)
+    under_root: bool | None = None
+    entries: list[Entry] = field(default_factory=list)
+
+    @property
+    def transactions(self) -> set[bytes]:
+        """Hashes of the transactions that are told of, that of the cycle's closing among them."""
+        closing = set() if self.closed is None else {self.closed.at.tx_hash}
+        return closing | {entry.transaction for entry in self.entries}
+
+    @property
+    def currency(self) -> str | None:
+        """Currency of the cycle."""
+        return None if self.closed is None else self.closed.cycle.currency
+
+    @property
+    def parties(self) -> set[bytes]:
+        """Participants that the payout concerns."""
+        return set() if self.payout is None else {self.payout.participant}
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain JSON values."""
+        cycle = None if self.closed is None else plain(self.closed)
+        if cycle is not None:
+            del cycle["type"], cycle["cycle"]["type"]
+        payout = None if self.payout is None else plain(self.payout)
+        if payout is not None:
+            del payout["type"]
+        return {
+            "payout_id": plain(self.payout_id),
+            "payout": payout,
+            "cycle": cycle,
+            "state": self.state.name,
+            "path": plain(self.path),
+            "under_root": self.under_root,
+            "records": [entry.to_json() for entry in self.entries],
+        }
+
+
+@dataclass(slots=True)
 class Focus:
     """The orders whose story is told: one id, or what a reference means to each platform."""
 
     reference: str | None = None
     stories: dict[bytes, Story] = field(default_factory=dict)
+
+    payouts: dict[bytes, PayoutStory] = field(default_factory=dict)
+    """Payouts whose story is told, by their ids."""
+    _cycles: dict[bytes, CycleClosed] = field(default_factory=dict)
+
+    @classmethod
+    def on_payout(cls, given: str) -> Self:
+        """The payout with this id (0x and 64 digits). Raises InvalidInput."""
+        payout = parse_id("payout", given.lower())
+        return cls(None, {}, {payout: PayoutStory(payout)})
 
     @classmethod
     def on(cls, given: str) -> Self:
@@ -135,6 +209,24 @@ class Focus:
         if self.reference is not None:
             order = order_id(participant, self.reference)
             self.stories.setdefault(order, Story(order))
+
+    def close(self, event: CycleClosed) -> None:
+        """A cycle was closed: payouts that are told of may be its own, which shows when they are taken."""
+        if self.payouts:
+            self._cycles[event.cycle_id] = event
+
+    def belongs(self, payout_id: bytes, cycle_id: bytes, payout: Payout) -> None:
+        """A payout is this one of this cycle."""
+        story = self.payouts.get(payout_id)
+        if story is not None:
+            story.payout, story.closed = payout, self._cycles.get(cycle_id)
+
+    def show_path(self, payout_id: bytes, path: Sequence[bytes]) -> None:
+        """Calldata gave the path of a payout to its cycle's root."""
+        story = self.payouts.get(payout_id)
+        if story is not None and story.closed is not None:
+            story.path = list(path)
+            story.under_root = verify_proof(story.closed.cycle.payout_root, payout_id, path)
 
     def add(self, order: bytes, entry: Entry) -> None:
         """Add to the story of an order, if it is told."""
@@ -151,6 +243,10 @@ class Focus:
     def told(self) -> list[Story]:
         """Stories of orders that something happened to."""
         return [story for story in self.stories.values() if story.entries]
+
+    def told_payouts(self) -> list[PayoutStory]:
+        """Stories of payouts that something happened to."""
+        return [story for story in self.payouts.values() if story.entries]
 
 
 def entry_of(event: RecordEvent, at: Transaction) -> Entry:
@@ -185,6 +281,26 @@ def _told(event: RecordEvent) -> tuple[str, bytes, dict[str, Any]]:
         case InstructionRejected():
             reason = {"of": event.kind.name} | reason_of(event.reason)
             return "REJECTION", event.id, {"reason": reason, "signer": event.signer}
+
+
+def entry_of_payout(event: PayoutEvent, at: Transaction) -> Entry:
+    """The entry that tells of a record of a payout."""
+    kind = RECORD_KINDS[type(event)].name
+    reason = None
+    if isinstance(event, PayoutRefused):
+        reason = {"of": "PAYOUT"} | reason_of(event.reason)
+    elif isinstance(event, PayoutFailed | PayoutReturned):
+        reason = {"of": "PAYOUT", "code": event.reason, "message": event.reason}
+    return Entry(
+        kind=kind,
+        id=event.payout_id,
+        block=at.block_number,
+        timestamp=at.timestamp,
+        transaction=at.tx_hash,
+        amount=event.amount,
+        allocations=() if reason else (Allocation(event.participant, event.amount),),
+        reason=reason,
+    )
 
 
 def entry_without_record(event: AuthorizationEvent, instruction: Instruction, at: Transaction) -> Entry:

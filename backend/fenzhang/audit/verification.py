@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from fenzhang.audit.clearing import check_clearing
 from fenzhang.audit.contracts import check_code, check_contracts, check_wiring
 from fenzhang.audit.differences import COUNTED, Area, Difference, Findings, area_of
-from fenzhang.audit.errors import ChainMoved, OrderNotOnChain
+from fenzhang.audit.errors import ChainMoved, OrderNotOnChain, PayoutNotOnChain
 from fenzhang.audit.model import Model
 from fenzhang.audit.reading import HistoryReader
 from fenzhang.audit.records import check_currencies, check_orders
 from fenzhang.audit.replay import Replay
 from fenzhang.audit.state import StateReader
 from fenzhang.audit.storage import Held, StorageCheck
-from fenzhang.audit.stories import Focus, Story
+from fenzhang.audit.stories import Focus, PayoutStory, Story
 from fenzhang.chain.answers import BlockHeader
 from fenzhang.chain.deployments import Deployment
 from fenzhang.chain.errors import RpcError
@@ -36,10 +37,11 @@ class AuditReport:
     block: BlockHeader
     differences: tuple[Difference, ...]
     elsewhere: int
-    """Differences that do not concern the order that was asked for, and are not listed."""
+    """Differences that do not concern the order or payout that was asked for, and are not listed."""
     counts: dict[str, int]
     currencies: dict[str, Held]
     stories: tuple[Story, ...]
+    payouts: tuple[PayoutStory, ...]
     seconds: float
 
     @property
@@ -57,7 +59,9 @@ class AuditReport:
             currency: {
                 "captured": money.captured,
                 "held": money.held,
-                "positions": sum(money.positions.values()),
+                "positions": money.payable,
+                "in_transit": money.in_transit,
+                "paid": money.paid,
                 "refunded": money.refunded,
                 "conserved": money.is_conserved,
             }
@@ -72,6 +76,7 @@ class AuditReport:
             "differences": [each.to_json() for each in self.differences],
             "differences_elsewhere": self.elsewhere,
             "orders": [story.to_json() for story in self.stories],
+            "payouts": [story.to_json() for story in self.payouts],
             "seconds": round(self.seconds, 3),
         }
 
@@ -101,9 +106,11 @@ class Verification:
         head, storage = await self._compare(model, replay, reader)
         check_orders(model, self.findings)
         check_currencies(model, self.findings)
+        check_clearing(model, self.findings)
         differences = tuple(self.findings.differences)
-        stories = tuple(self._stories(model))
-        concerned = tuple(each for each in differences if not stories or concerns(each, stories))
+        stories, payouts = tuple(self._stories(model)), tuple(self._payouts(model))
+        told: list[Story | PayoutStory] = [*stories, *payouts]
+        concerned = tuple(each for each in differences if not told or concerns(each, told))
         return AuditReport(
             chain_id=self.deployment.chain_id,
             block=head,
@@ -112,6 +119,7 @@ class Verification:
             counts={what: self.findings.counts[what] for whats in COUNTED.values() for what in whats},
             currencies=dict(storage.currencies),
             stories=stories,
+            payouts=payouts,
             seconds=time.monotonic() - began,
         )
 
@@ -166,6 +174,18 @@ class Verification:
         if again is None or again.hash != block.hash:
             raise ChainMoved(f"block {block.number} changed: the chain reorganised while it was read")
 
+    def _payouts(self, model: Model) -> list[PayoutStory]:
+        told = self.focus.told_payouts()
+        if not told and self.focus.payouts:
+            raise PayoutNotOnChain(
+                f"no record on the chain names payout 0x{next(iter(self.focus.payouts)).hex()}"
+            )
+        for story in told:
+            trail = model.payouts.get(story.payout_id)
+            if trail is not None:
+                story.state = model.world.payouts[trail.cycle_id, trail.payout.index]
+        return told
+
     def _stories(self, model: Model) -> list[Story]:
         told = self.focus.told()
         if not told and (self.focus.stories or self.focus.reference is not None):
@@ -180,24 +200,24 @@ class Verification:
         return told
 
 
-def concerns(difference: Difference, stories: tuple[Story, ...]) -> bool:
-    """Whether a difference touches one of these orders: its records, its batches, its parties, its rule, its code."""
+def concerns(difference: Difference, stories: Sequence[Story | PayoutStory]) -> bool:
+    """Whether a difference touches one of these orders or payouts: records, batches, parties, rule, code."""
     if area_of(difference.code) is Area.CONTRACTS:
         return True
     return any(_touches(difference, story) for story in stories)
 
 
-def _touches(difference: Difference, story: Story) -> bool:
+def _touches(difference: Difference, story: Story | PayoutStory) -> bool:
     if difference.order is not None:
-        return difference.order == story.order_id
+        return isinstance(story, Story) and difference.order == story.order_id
     if difference.batch is not None:
         return any(entry.batch == difference.batch for entry in story.entries)
-    if difference.transaction is not None and any(
-        entry.transaction == difference.transaction for entry in story.entries
-    ):
+    if difference.transaction is not None and difference.transaction in story.transactions:
         return True
     if difference.rule is not None:
-        return story.capture is not None and _is_rule_of(difference, story.capture)
+        return (
+            isinstance(story, Story) and story.capture is not None and _is_rule_of(difference, story.capture)
+        )
     if difference.participant is not None:
         return difference.participant in story.parties and difference.currency in {
             None,
@@ -217,20 +237,28 @@ async def verify(
     deployment: Deployment,
     *,
     order: str | None = None,
+    payout: str | None = None,
     progress: Callable[[int, int], None] = _silent,
 ) -> AuditReport:
-    """Verify a deployment, or what concerns one order of it (an id, or a platform's reference).
+    """Verify a deployment, or what concerns one order of it (an id, or a platform's reference) or one payout (an id).
 
-    Raises InvalidInput for a malformed `order`, and what says that nothing could be verified: DeploymentMismatch,
-    NodeUnavailable, RpcError, Undecodable, ChainMoved, HistoryMissing, OrderNotOnChain.
+    Raises InvalidInput for a malformed `order` or `payout`, and what says that nothing could be verified:
+    DeploymentMismatch, NodeUnavailable, RpcError, Undecodable, ChainMoved, HistoryMissing, OrderNotOnChain,
+    PayoutNotOnChain.
     """
     began = time.monotonic()
-    focus = Focus() if order is None else Focus.on(order)
+    focus = _focus(order, payout)
     await check_contracts(node, deployment)
     verification = Verification(node, deployment, focus, progress, silent=False)
     report = await verification.run()
     if verification.findings.unexplained_nonces:
         # Either somebody tampered, or an authorization of no instruction used the nonce up: then every block tells.
-        focus = Focus() if order is None else Focus.on(order)
+        focus = _focus(order, payout)
         report = await Verification(node, deployment, focus, progress, silent=True).run()
     return replace(report, seconds=time.monotonic() - began)
+
+
+def _focus(order: str | None, payout: str | None) -> Focus:
+    if payout is not None:
+        return Focus.on_payout(payout)
+    return Focus() if order is None else Focus.on(order)

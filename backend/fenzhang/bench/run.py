@@ -12,10 +12,11 @@ from sqlalchemy import func, select
 
 from fenzhang.bench import load
 from fenzhang.bench.baseline import baseline
+from fenzhang.bench.books import measure_books
 from fenzhang.bench.catchup import catch_up
 from fenzhang.bench.ceilings import database_rate, gas_used, http_rates, node_rate, ready_made
 from fenzhang.bench.databases import Databases
-from fenzhang.bench.figures import Ceilings, Figures, Growth, Load
+from fenzhang.bench.figures import Books, Ceilings, Figures, Growth, Load
 from fenzhang.bench.market import Market, open_markets
 from fenzhang.bench.processes import cpu_seconds, sampling, standing_still, system_processes
 from fenzhang.chain.deployments import load as load_deployment
@@ -36,6 +37,7 @@ class BenchOptions:
     orders: int
     growth: int
     baseline: int
+    postings: int
     block_time_s: float = 1.0
 
     @property
@@ -95,6 +97,7 @@ class Bench:
         )
         slow = await self._baseline(endpoints, own)
         growth = await self._growth(endpoints, database, node, market)
+        books = await self._books(endpoints)
         return Figures(
             batches=batches,
             batches_half=batches_half,
@@ -103,6 +106,7 @@ class Bench:
             baseline=slow,
             ceilings=ceilings,
             growth=growth,
+            books=books,
             gas_per_split=gas,
             block_time_s=options.block_time_s,
         )
@@ -171,6 +175,13 @@ class Bench:
             catch_up_splits=splits,
             catch_up_seconds=seconds,
         )
+
+    async def _books(self, endpoints: Endpoints) -> Books:
+        self.say(f"a ledger with {self.options.postings:,} postings")
+        with standing_still(system_processes(endpoints.home)):
+            return await measure_books(
+                await self.databases.make("fenzhang_bench_books"), self.options.postings
+            )
 
 
 def _rate(count: int, seconds: float) -> float:

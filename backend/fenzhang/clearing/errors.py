@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-from fenzhang.domain.errors import FenzhangError
+from fenzhang.domain.errors import FenzhangError, InvalidInput
+
+
+class InvalidBankAccount(InvalidInput):
+    """Number, holder or bank cannot be those of a bank account. What was said is not repeated."""
+
+    code = "invalid_bank_account"
 
 
 class DocumentInvalid(FenzhangError):

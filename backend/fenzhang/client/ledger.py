@@ -115,6 +115,23 @@ class TrialBalance:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class JournalAnchor:
+    """The head of the journal at the end of block `at_block`, as the cycle that was closed last anchored it on chain.
+
+    `agrees` says whether link `link` of the journal, which stands there, is the one that was anchored.
+    """
+
+    cycle_id: str
+    currency: str
+    scheme: str
+    number: int
+    at_block: int
+    journal_head: str
+    link: int
+    agrees: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class JournalHead:
     """The newest link of the journal's hash chain, which vouches for every posting up to `last_posting`."""
 
@@ -122,13 +139,15 @@ class JournalHead:
     hash: str
     last_posting: int
     block_number: int
+    anchor: JournalAnchor | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StatementLine:
     """A posting as the account sees it, minor units; `balance` is what the account held after it.
 
-    Orders and instructions of other platforms have neither ids nor references here. `reversed_by` and `reverses` name
+    Orders and instructions of other platforms have neither ids nor references here. What became of a payout has its
+    id, its cycle's, and the bank's `reason` if it failed or came back. `reversed_by` and `reverses` name
     the other posting where a reorganisation of the chain took one back; `time` is then None.
     """
 
@@ -148,6 +167,9 @@ class StatementLine:
     instruction_id: str | None = None
     reverses: int | None = None
     reversed_by: int | None = None
+    cycle_id: str | None = None
+    payout_id: str | None = None
+    reason: str | None = None
     out_order_no: str | None = None
     out_split_no: str | None = None
     out_release_no: str | None = None
@@ -185,9 +207,15 @@ class LedgerOperations:
 
     _session: Session
 
-    def get_trial_balance(self, *, at_block: int | None = None, at: int | None = None) -> Flow[TrialBalance]:
-        """Every account of the clearing ledger; for operators and auditors."""
-        return (yield from self._ask("/v1/trial-balance", TrialBalance, _given(at_block=at_block, at=at)))
+    def get_trial_balance(
+        self, *, at_block: int | None = None, at: int | None = None, at_cycle: str | None = None
+    ) -> Flow[TrialBalance]:
+        """Every account of the clearing ledger; for operators and auditors.
+
+        `at_cycle`, such as CNY/standard/1, asks for what was at the end of the last block of a closed cycle.
+        """
+        query = _given(at_block=at_block, at=at, at_cycle=at_cycle)
+        return (yield from self._ask("/v1/trial-balance", TrialBalance, query))
 
     def get_journal_head(self) -> Flow[JournalHead]:
         """The newest link of the journal's hash chain; for operators and auditors."""

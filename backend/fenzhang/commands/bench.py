@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 MISSED = 1
 """Exit code with --check when a target is missed."""
-_QUICK = {"orders": 4_000, "growth": 10_000, "baseline": 400}
+_QUICK = {"orders": 4_000, "growth": 10_000, "baseline": 400, "postings": 60_000}
 
 
 def register(app: typer.Typer) -> None:
@@ -33,6 +33,7 @@ def bench(
     ] = 20_000,
     growth: Annotated[int, typer.Option(help="Orders of the growth phase.", min=200)] = 100_000,
     baseline: Annotated[int, typer.Option(help="Orders of the baseline.", min=1)] = 2_000,
+    postings: Annotated[int, typer.Option(help="Postings of the ledger that is asked.", min=6)] = 1_000_000,
     quick: Annotated[bool, typer.Option("--quick", help="A small run of everything.")] = False,
     database_url: Annotated[
         str,
@@ -76,7 +77,11 @@ def bench(
     if postgres and database_url:
         raise typer.BadParameter("--postgres starts a server, --database-url names one: give one of them")
     options = BenchOptions(
-        **(_QUICK if quick else {"orders": orders, "growth": growth, "baseline": baseline}),
+        **(
+            _QUICK
+            if quick
+            else {"orders": orders, "growth": growth, "baseline": baseline, "postings": postings}
+        ),
         block_time_s=block_time,
     )
     own = Home((home or default_home() / "bench").absolute())

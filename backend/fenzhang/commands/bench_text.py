@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 if TYPE_CHECKING:
-    from fenzhang.bench.figures import Figures, Growth, Load
+    from fenzhang.bench.figures import Books, Figures, Growth, Load
 
 
 def print_figures(figures: Figures, report: Path) -> None:
@@ -21,6 +21,7 @@ def print_figures(figures: Figures, report: Path) -> None:
     console.print(_costs(figures))
     console.print(_ceilings(figures))
     console.print(_growth(figures.growth))
+    console.print(_books(figures.books))
     table = Table("target", "measured", "to reach", "", title="Targets")
     for target in targets(figures):
         sign = "<=" if target.at_most else ">="
@@ -86,4 +87,12 @@ def _growth(growth: Growth) -> Table:
         f"{growth.rate:,.0f} splits/s; first fifth {growth.first_fifth:,.0f}, last fifth "
         f"{growth.last_fifth:,.0f}; catch-up from block 0: {growth.catch_up_rate:,.0f} splits/s"
     )
+    return table
+
+
+def _books(books: Books) -> Table:
+    table = Table("question", "median ms", "longest ms", title=f"A ledger with {books.postings:,} postings")
+    for answer in books.answers:
+        table.add_row(answer.question, *(f"{1_000 * s:,.1f}" for s in (answer.median, answer.longest)))
+    table.caption = f"{books.postings / books.fill_seconds:,.0f} postings/s written"
     return table

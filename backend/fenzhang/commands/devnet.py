@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -15,6 +16,7 @@ from fenzhang.devnet import (
     DevnetStatus,
     Mining,
     RunningNode,
+    advance_to,
     default_home,
     reset,
     start,
@@ -102,6 +104,33 @@ def reset_chain(*, home: Home = None, as_json: Json = False) -> None:
         print_json({"deleted": deleted})
     else:
         typer.echo("devnet deleted" if deleted else "there was no devnet")
+
+
+@app.command("advance")
+def advance(
+    *,
+    to: Annotated[
+        str, typer.Option(help="Moment with its offset, as 2026-11-24T11:00:00+08:00.", show_default=False)
+    ],
+    home: Home = None,
+    as_json: Json = False,
+) -> None:
+    """Put the clock of the running chain forward; it goes on from there. To see cut-offs, holds and expiries pass."""
+    try:
+        moment = datetime.fromisoformat(to)
+    except ValueError:
+        raise typer.BadParameter("a moment as 2026-11-24T11:00:00+08:00", param_hint="--to") from None
+    if moment.tzinfo is None:
+        raise typer.BadParameter("the moment needs its offset, as +08:00", param_hint="--to")
+    node = status(home).node
+    if node is None:
+        typer.echo("fenzhang: no devnet is running", err=True)
+        raise typer.Exit(NOT_RUNNING)
+    seconds = advance_to(node.url, int(moment.timestamp()))
+    if as_json:
+        print_json({"advanced_s": seconds})
+    else:
+        typer.echo(f"advanced by {seconds} s" if seconds else "the chain is there already")
 
 
 def _pace(node: RunningNode) -> str:

@@ -82,7 +82,7 @@ def verify(
     *,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")] = False,
 ) -> None:
-    """Make the journal's hash chain anew from the postings and compare it with its links.
+    """Make the journal's hash chain anew from the postings, and compare it with its links and what cycles anchored.
 
     Exit code 0: every posting is as it was posted. 1: the first posting or link that does not fit is named. 2: the
     database could not be read. See docs/ledger.md.
@@ -122,6 +122,7 @@ def _as_json(examined: Examined) -> dict[str, object]:
         "hash": "0x" + head.hash.hex(),
         "block_number": head.block_number,
         "postings": examined.postings,
+        "anchored_by_cycles": examined.anchored,
         "clean": fault is None,
         "fault": fault and {"subject": fault.subject, "expected": fault.expected, "found": fault.found},
     }
@@ -132,4 +133,7 @@ def _print(examined: Examined) -> None:
     if examined.fault is not None:
         typer.echo(str(examined.fault))
     verdict = "the journal is as it was posted" if examined.fault is None else "the journal was changed; good"
-    typer.echo(f"{verdict}: {examined.postings} postings up to link {head.number}, 0x{head.hash.hex()}")
+    anchored = f"; {examined.anchored} heads anchored by cycles were compared" if examined.anchored else ""
+    typer.echo(
+        f"{verdict}: {examined.postings} postings up to link {head.number}, 0x{head.hash.hex()}{anchored}"
+    )

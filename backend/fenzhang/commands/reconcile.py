@@ -47,7 +47,7 @@ def reconcile_command(
     chain: Annotated[bool, typer.Option(help="With --three-way: whether the chain is compared.")] = True,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")] = False,
 ) -> None:
-    """Compare balances, positions, orders, records, postings, conditions and batches with the chain.
+    """Compare balances, positions, orders, conditions, cycles, payouts, records, postings and batches with the chain.
 
     Exit code 0: they agree. 1: there are differences, each of which is named; with --three-way there are open breaks.
     2: they could not be compared. See docs/ledger.md and docs/reconciliation.md.
@@ -123,6 +123,8 @@ def _as_json(result: Reconciliation) -> dict[str, object]:
         "orders": result.orders,
         "accounts": result.accounts,
         "batches": result.batches,
+        "cycles": result.cycles,
+        "payouts": result.payouts,
         "clean": not result.differences,
         "differences": [
             {
@@ -142,8 +144,8 @@ def _print(result: Reconciliation) -> None:
         typer.echo(str(difference))
     verdict = f"{len(result.differences)} differences" if result.differences else "chain and ledger agree"
     typer.echo(
-        f"{verdict}: {result.accounts} accounts, {result.orders} orders and {result.batches} batches "
-        f"at block {result.block_number}"
+        f"{verdict}: {result.accounts} accounts, {result.orders} orders, {result.payouts} payouts of {result.cycles} "
+        f"cycles and {result.batches} batches at block {result.block_number}"
     )
 
 

@@ -36,6 +36,14 @@ def verify_command(
             show_default=False,
         ),
     ] = None,
+    payout: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ID",
+            help="Only this payout (its id, 0x…): its cycle, its path to the root that the bank signed, its records.",
+            show_default=False,
+        ),
+    ] = None,
     everything: Annotated[bool, typer.Option("--all", help="All orders. This is the default.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")] = False,
     timeout: Annotated[float, typer.Option(help="Seconds the node may take for one answer.", min=1)] = 60.0,
@@ -46,10 +54,10 @@ def verify_command(
     """
     from fenzhang.domain.errors import FenzhangError
 
-    if order is not None and everything:
-        raise typer.BadParameter("--order and --all exclude each other")
+    if (order is not None) + (payout is not None) + everything > 1:
+        raise typer.BadParameter("--order, --payout and --all exclude each other")
     try:
-        report = asyncio.run(_verify(rpc, deployment, order, timeout, quiet=as_json))
+        report = asyncio.run(_verify(rpc, deployment, order, payout, timeout, quiet=as_json))
     except FenzhangError as error:
         _give_up(error.message)
     except OSError as error:
@@ -67,7 +75,13 @@ def verify_command(
 
 
 async def _verify(
-    rpc: str | None, path: Path | None, order: str | None, timeout_s: float, *, quiet: bool
+    rpc: str | None,
+    path: Path | None,
+    order: str | None,
+    payout: str | None,
+    timeout_s: float,
+    *,
+    quiet: bool,
 ) -> AuditReport:
     from fenzhang.audit.verification import verify
     from fenzhang.chain.deployments import load
@@ -79,12 +93,12 @@ async def _verify(
         file = await deployment_file(settings, path, node)
         deployment = load(file)
         if quiet:
-            report = await verify(node, deployment, order=order)
+            report = await verify(node, deployment, order=order, payout=payout)
         else:
             from fenzhang.commands.verify_text import reading
 
             with reading() as progress:
-                report = await verify(node, deployment, order=order, progress=progress)
+                report = await verify(node, deployment, order=order, payout=payout, progress=progress)
         say_which(settings, node, rpc, file, path)
         return report
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 
@@ -12,7 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from fenzhang.audit.differences import COUNTED, Difference, area_of, plain
-from fenzhang.audit.stories import Entry, Story
+from fenzhang.audit.stories import Entry, PayoutStory, Story
 from fenzhang.audit.verification import AuditReport
 from fenzhang.domain.errors import UnknownCurrency
 from fenzhang.domain.money import format_amount
@@ -43,12 +43,14 @@ def print_report(report: AuditReport) -> None:
         console.print(_money(report))
     for story in report.stories:
         _print_story(console, story)
+    for payout in report.payouts:
+        _print_payout(console, payout)
     for number, difference in enumerate(report.differences[:LISTED], start=1):
         _print_difference(console, number, difference)
     if len(report.differences) > LISTED:
         console.print(f"… and {len(report.differences) - LISTED:,} more; --json lists all")
     if report.elsewhere:
-        console.print(f"[yellow]{report.elsewhere:,} differences do not concern this order; see --all[/]")
+        console.print(f"[yellow]{report.elsewhere:,} differences do not concern this; see --all[/]")
     verdict = (
         "[green]everything holds[/]" if report.held else f"[red]{len(report.differences):,} differences[/]"
     )
@@ -68,17 +70,21 @@ def _summary(report: AuditReport) -> Table:
 
 
 def _money(report: AuditReport) -> Table:
-    table = Table("currency", title="on chain: positions + held + refunded = captured", title_justify="left")
-    for name in ("positions", "held", "refunded", "captured", ""):
+    table = Table(
+        "currency",
+        title="on chain: positions + in transit + paid + held + refunded = captured",
+        title_justify="left",
+    )
+    for name in ("positions", "in transit", "paid", "held", "refunded", "captured", ""):
         table.add_column(name, justify="right")
     for currency, money in sorted(report.currencies.items()):
-        positions = sum(money.positions.values())
+        amounts = (
+            *(money.payable, money.in_transit, money.paid),
+            *(money.held, money.refunded, money.captured),
+        )
         table.add_row(
             escape(currency),
-            *(
-                _amount(amount, currency)
-                for amount in (positions, money.held, money.refunded, money.captured)
-            ),
+            *(_amount(amount, currency) for amount in amounts),
             "[green]holds[/]" if money.is_conserved else "[red]differs[/]",
         )
     return table
@@ -107,8 +113,30 @@ def _print_story(console: Console, story: Story) -> None:
         console.print(f"{line} {currency}")
     else:
         console.print("never captured")
+    _print_entries(console, story.entries, currency)
+
+
+def _print_payout(console: Console, story: PayoutStory) -> None:
+    console.print(f"\n[bold]payout 0x{story.payout_id.hex()}[/]")
+    if story.payout is not None and story.closed is not None:
+        cycle = story.closed.cycle
+        console.print(
+            f"cycle    {cycle.currency} {escape(cycle.scheme)} number {cycle.number}, 0x{story.closed.cycle_id.hex()}"
+        )
+        console.print(f"bank     0x{story.closed.bank.hex()}")
+        console.print(f"to       0x{story.payout.participant.hex()}")
+        console.print(
+            f"{_amount(story.payout.amount, cycle.currency)} {cycle.currency}, "
+            f"payout {story.payout.index} of {cycle.payouts}: {story.state.name.replace('_', ' ').lower()}"
+        )
+        roots = {True: "leads to", False: "does not lead to", None: "is not shown; it should lead to"}
+        console.print(f"its path {roots[story.under_root]} the signed root 0x{cycle.payout_root.hex()}")
+    _print_entries(console, story.entries, story.currency)
+
+
+def _print_entries(console: Console, entries: Sequence[Entry], currency: str | None) -> None:
     table = Table("block", "time (UTC)", "what", "id", "amount", "to or why", "batch", "proof", box=None)
-    for entry in story.entries:
+    for entry in entries:
         table.add_row(*_entry_cells(entry, currency))
     console.print(table)
     console.print("[dim]--json has every transaction, allocation and Merkle proof in full[/]")

@@ -30,6 +30,7 @@ from fenzhang.devnet.node import (
     status,
     stop,
 )
+from fenzhang.devnet.rpc import advance_to, latest_time
 from fenzhang.devnet.statedir import RunningNode
 
 __all__ = [
@@ -53,11 +54,13 @@ __all__ = [
     "StateUnreadable",
     "StopFailed",
     "WrongChain",
+    "advance_to",
     "child_node",
     "default_home",
     "dev_account",
     "ephemeral_node",
     "find_anvil",
+    "latest_time",
     "reset",
     "start",
     "status",

@@ -39,3 +39,29 @@ def latest_block(url: str) -> tuple[int, str]:
     """
     block = call(url, "eth_getBlockByNumber", "latest", False)  # noqa: FBT003 - positional by JSON-RPC
     return int(block["number"], 16), block["hash"]
+
+
+def latest_time(url: str) -> int:
+    """Unix time of the newest block.
+
+    Raises:
+        NodeUnreachable: as `call`.
+    """
+    return int(call(url, "eth_getBlockByNumber", "latest", False)["timestamp"], 16)  # noqa: FBT003 - positional by JSON-RPC
+
+
+def advance_to(url: str, moment: int) -> int:
+    """Put the chain's clock forward, so that the next block is at the Unix time `moment` or later.
+
+    The clock goes on from there, ahead of that of the machine. Never put back.
+
+    Returns:
+        By how many seconds; 0 when the chain is there already.
+
+    Raises:
+        NodeUnreachable: as `call`.
+    """
+    seconds = max(0, moment - latest_time(url))
+    if seconds:
+        call(url, "evm_increaseTime", seconds)
+    return seconds

@@ -73,8 +73,7 @@ class Followed:
     @property
     def passed_over(self) -> bool:
         """Whether the outcome changes nothing."""
-        needed = PayoutState.PAID if self.outcome.kind is OutcomeKind.RETURNED else PayoutState.IN_TRANSIT
-        return self.state is not needed
+        return self.state is not state_before(self.outcome.kind)
 
 
 def check_cycle(world: World, cycle: Cycle, now: int, block: int) -> None:
@@ -101,6 +100,11 @@ def close_cycle(
     """Close a cycle by the signature of `bank`. Raises ClearingRefused as `check_bank` and `check_cycle`."""
     check_bank(world, bank, signed=signed)
     check_cycle(world, cycle, now, block)
+    apply_cycle(world, cycle, cycle_id)
+
+
+def apply_cycle(world: World, cycle: Cycle, cycle_id: bytes) -> None:
+    """Take up a cycle that was closed."""
     world.last_cycles[cycle.currency, cycle.scheme] = LastCycle(cycle.number, cycle.to_block)
     world.cycles[cycle_id] = CycleState(
         cycle.payout_root, cycle.total, 0, cycle.currency, cycle.number, cycle.payouts
@@ -129,7 +133,15 @@ def refusal_of(world: World, currency: str, payout: Payout, moved: int = 0) -> R
 
 
 def take(world: World, cycle_id: bytes, payouts: Sequence[Presented]) -> list[Taken]:
-    """Take payouts of a cycle, in order: what became of each that was not taken or refused before.
+    """Take payouts of a cycle: as `decide_take`, and the money moves."""
+    decided = decide_take(world, cycle_id, payouts)
+    for each in decided:
+        apply_taken(world, cycle_id, each.presented.payout, refused=each.refusal is not None)
+    return decided
+
+
+def decide_take(world: World, cycle_id: bytes, payouts: Sequence[Presented]) -> list[Taken]:
+    """What becomes of payouts of a cycle, in order; those that were taken or refused before are left out.
 
     Raises ClearingRefused.
     """
@@ -149,15 +161,12 @@ def take(world: World, cycle_id: bytes, payouts: Sequence[Presented]) -> list[Ta
             taken += payout.amount
             if taken > cycle.total:
                 raise ClearingRefused("AboveTotal", cycle_id=cycle_id, taken=taken, total=cycle.total)
-    for each in told.values():
-        apply_taken(world, cycle_id, each)
     return list(told.values())
 
 
-def apply_taken(world: World, cycle_id: bytes, taken: Taken) -> None:
+def apply_taken(world: World, cycle_id: bytes, payout: Payout, *, refused: bool) -> None:
     """Take up one payout that was taken or refused."""
-    cycle, payout = world.cycles[cycle_id], taken.presented.payout
-    refused = taken.refusal is not None
+    cycle = world.cycles[cycle_id]
     world.payouts[cycle_id, payout.index] = PayoutState.ENDED if refused else PayoutState.IN_TRANSIT
     if not refused:
         cycle.taken += payout.amount
@@ -173,7 +182,24 @@ def report(
     bank: bytes,
     signed: bool,
 ) -> list[Followed]:
-    """Follow outcomes by the signature of `bank`, in order; `payouts` are those that they are about.
+    """Follow outcomes: as `decide_report`, and the money moves."""
+    decided = decide_report(world, cycle_id, outcomes, payouts, bank=bank, signed=signed)
+    for each in decided:
+        if not each.passed_over:
+            apply_outcome(world, cycle_id, each.payout, each.outcome.kind)
+    return decided
+
+
+def decide_report(
+    world: World,
+    cycle_id: bytes,
+    outcomes: Sequence[Outcome],
+    payouts: Sequence[Presented],
+    *,
+    bank: bytes,
+    signed: bool,
+) -> list[Followed]:
+    """What follows on outcomes by the signature of `bank`, in order; `payouts` are those that they are about.
 
     Raises ClearingRefused.
     """
@@ -191,10 +217,12 @@ def report(
         if not followed.passed_over:
             states[index] = state_after(outcome.kind)
         told.append(followed)
-    for each in told:
-        if not each.passed_over:
-            apply_outcome(world, cycle_id, each.payout, each.outcome.kind)
     return told
+
+
+def state_before(kind: OutcomeKind) -> PayoutState:
+    """The state that an outcome of this kind follows on."""
+    return PayoutState.PAID if kind is OutcomeKind.RETURNED else PayoutState.IN_TRANSIT
 
 
 def state_after(kind: OutcomeKind) -> PayoutState:

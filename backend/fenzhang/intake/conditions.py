@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,8 +32,7 @@ from fenzhang.intake.settlement import Outcome
 from fenzhang.intake.signatures import Verifier
 from fenzhang.intake.snapshot import chain_time, is_id, platform_of
 from fenzhang.store import keys
-from fenzhang.store.bulk import chunks
-from fenzhang.store.conditions import condition_of
+from fenzhang.store.conditions import condition_of, conditions_of
 from fenzhang.store.payloads import ConditionConfirmation, ConditionOpening
 from fenzhang.store.tables import Condition, Instruction, InstructionType, Order, Participant
 
@@ -229,19 +228,6 @@ async def list_conditions(
     asked = (await session.execute(query)).scalars().all()
     rows = await conditions_of(session, platform_id, [instruction.id for instruction in asked])
     return await _readings(session, platform_id, [(each.id, each, rows.get(each.id)) for each in asked])
-
-
-async def conditions_of(
-    session: AsyncSession, platform_id: bytes, ids: Iterable[bytes]
-) -> dict[bytes, Condition]:
-    """Conditions of a platform that are on the chain, by id."""
-    found: dict[bytes, Condition] = {}
-    for chunk in chunks(sorted(set(ids))):
-        query = select(Condition).where(
-            Condition.condition_id.in_(chunk), Condition.platform_id == platform_id
-        )
-        found |= {row.condition_id: row for row in (await session.execute(query)).scalars()}
-    return found
 
 
 async def condition_of_order(session: AsyncSession, order_id: bytes | None) -> ConditionReading | None:

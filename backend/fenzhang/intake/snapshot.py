@@ -39,10 +39,10 @@ from fenzhang.intake.requests import (
     SplitRequest,
 )
 from fenzhang.intake.rows import InstructionRow, NewInstruction
-from fenzhang.store import payloads, tables
+from fenzhang.store import payloads
 from fenzhang.store.blocks import NEWEST_TIME, newest_time
 from fenzhang.store.bulk import chunks
-from fenzhang.store.conditions import condition_of
+from fenzhang.store.conditions import condition_of, conditions_of
 from fenzhang.store.orders import bindings_of
 from fenzhang.store.tables import (
     Freeze,
@@ -410,12 +410,9 @@ async def load(
 
 async def _load_conditions(session: AsyncSession, snapshot: Snapshot, names: Iterable[str]) -> None:
     platform = snapshot.platform.id
-    wanted = sorted(identifiers.condition_id(platform, name) for name in names)
-    for chunk in chunks(wanted):
-        query = select(tables.Condition).where(tables.Condition.condition_id.in_(chunk))
-        for row in (await session.execute(query)).scalars():
-            if row.platform_id == platform:
-                snapshot.conditions[row.condition_id] = condition_of(row)
+    wanted = {identifiers.condition_id(platform, name) for name in names}
+    rows = await conditions_of(session, platform, wanted)
+    snapshot.conditions |= {condition: condition_of(row) for condition, row in rows.items()}
 
 
 async def load_rules(session: AsyncSession, snapshot: Snapshot, rule_ids: Iterable[bytes]) -> None:

@@ -91,7 +91,7 @@ async def compare_clearing(
         if row is None or recorded is None or not (past or row.state == recorded):
             said = "no row" if row is None else row.state
             differences.append(_different_payout(known.payout_id, recorded or "no record", said))
-        elif payout_id(row.cycle_id, Payout(row.index, row.participant_id, known.amount)) != row.payout_id:
+        elif not _is_itself(row, known.amount):
             said = f"{row.index} of {hex_id(row.cycle_id)}: {row.amount} for {hex_id(row.participant_id)}"
             differences.append(_different_payout(row.payout_id, "what its id is made of", said))
         else:
@@ -104,6 +104,12 @@ async def compare_clearing(
             if _ON_CHAIN[recorded] is not state
         ]
     return differences
+
+
+def _is_itself(row: PayoutRow, amount: int) -> bool:
+    """Whether a row says what its payout's id is made of; `amount` is that of its records."""
+    number = payout_id(row.cycle_id, Payout(row.index, row.participant_id, amount))
+    return number == row.payout_id and row.amount == min(amount, MAX_AMOUNT)
 
 
 def _different_payout(number: bytes, chain: str, ledger: str) -> Difference:

@@ -35,6 +35,10 @@ class Entry(NamedTuple):
     """The posting that this one takes back, because its block is not on the chain any more."""
     reversed_by: int | None
     """The posting that takes this one back."""
+    cycle_id: bytes | None
+    """Of what became of a payout: its cycle. The payout is `instruction_id`."""
+    reason: str | None
+    """Of a payout that failed or came back: the bank's code."""
 
 
 async def last_posting(session: AsyncSession) -> int:
@@ -65,6 +69,8 @@ def entries(newest: int) -> Select[*tuple[Any, ...]]:
             Record.instruction_id,
             Posting.reverses_id,
             _Reversal.id,
+            Record.cycle_id,
+            Record.reason,
         )
         .select_from(Posting)
         .join(Record, Record.id == Posting.record_id)
@@ -97,6 +103,8 @@ def entry_of(row: Row[*tuple[Any, ...]]) -> Entry:
         instruction_id,
         reverses,
         reversed_by,
+        cycle_id,
+        reason,
     ) = row
     return Entry(
         posting,
@@ -113,4 +121,6 @@ def entry_of(row: Row[*tuple[Any, ...]]) -> Entry:
         instruction_id,
         reverses,
         reversed_by,
+        cycle_id,
+        reason["code"] if reason else None,
     )

@@ -324,6 +324,9 @@ def _account(account: AccountKey | int) -> str:
 
 def _take(evidence: Evidence, record: Row[Any], allocations: tuple[Allocation, ...]) -> None:
     evidence.batches[record.batch].append(record.leaf)
+    if (record.kind in _OF_CYCLES or record.cycle_id) and record.cycle_id not in evidence.cycles:
+        subject = "0x" + (record.cycle_id or b"").hex()
+        evidence.differences.append(Difference(Check.CYCLE, "closed", "no row", subject=subject))
     if record.kind in _OF_NO_ORDER:
         return
     book = evidence.books.get(record.order_id)

@@ -40,6 +40,8 @@ COLUMNS = (
     "amount",
     "reverses",
     "reversed_by",
+    "cycle_id",
+    "reason",
 )
 """What is told about each posting, in this order."""
 _PAGE = 500
@@ -111,6 +113,8 @@ def _values(entry: Entry) -> tuple[Any, ...]:
         entry.amount,
         entry.reverses,
         entry.reversed_by,
+        None if entry.cycle_id is None else hex_id(entry.cycle_id),
+        entry.reason,
     )
 
 

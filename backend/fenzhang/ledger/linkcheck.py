@@ -18,6 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from fenzhang.domain.allocation import Allocation
 from fenzhang.domain.journal import NO_LINK, Line, Link, link_hash
 from fenzhang.domain.records import RecordKind
+from fenzhang.ledger.anchors import Anchors
 from fenzhang.ledger.chart import AccountKey
 from fenzhang.ledger.links import accounts_of, line_of, stored_links, stored_postings
 from fenzhang.ledger.posting import draft
@@ -31,7 +32,7 @@ _CURRENCY, _ID = 3, 32
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """The first thing in the journal that does not fit. `subject` names a posting or a link."""
+    """The first thing in the journal that does not fit. `subject` names a posting, a link, or a cycle."""
 
     subject: str
     expected: str
@@ -43,25 +44,46 @@ class Fault:
 
 @dataclass(frozen=True, slots=True)
 class Examined:
-    """The last link that fits, how many postings it vouches for, and what comes next if that does not fit."""
+    """The last link that fits, how many postings it vouches for, and what does not fit first, if anything."""
 
     head: Link
     postings: int
+    anchored: int
+    """Cycles whose anchored heads were compared."""
     fault: Fault | None
 
 
 async def examine_journal(session: AsyncSession) -> Examined:
-    """Make the hash chain anew from the postings and compare it link by link. The session is frozen."""
+    """Make the hash chain anew from the postings and compare it link by link, and with what cycles anchored.
+
+    The session is frozen.
+    """
     good, postings = NO_LINK, _Postings(session)
+    anchors = await Anchors.load(session)
     async for link in _links(session):
         rows = await postings.up_to(link.last_posting)
         fault = _numbering_fault(good, link, rows) or await _content_fault(session, good, link, rows)
         if fault is not None:
-            return Examined(good, good.last_posting, fault)
+            return Examined(good, good.last_posting, 0, fault)
         good = link
+        anchors.take(link)
     unlinked = await postings.next_one()
-    fault = Fault(f"posting {unlinked}", "a link that covers it", "none") if unlinked else None
-    return Examined(good, good.last_posting, fault)
+    fault = (
+        Fault(f"posting {unlinked}", "a link that covers it", "none") if unlinked else _anchor_fault(anchors)
+    )
+    return Examined(good, good.last_posting, len(anchors), fault)
+
+
+def _anchor_fault(anchors: Anchors) -> Fault | None:
+    broken = anchors.first_broken()
+    if broken is None:
+        return None
+    anchor, link = broken
+    return Fault(
+        str(anchor),
+        f"0x{anchor.journal_head.hex()} at the end of block {anchor.at_block}, as it anchored",
+        f"0x{link.hash.hex()}, link {link.number}",
+    )
 
 
 async def _links(session: AsyncSession) -> AsyncIterator[Link]:

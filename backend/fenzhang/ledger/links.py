@@ -23,6 +23,16 @@ async def head(session: AsyncSession) -> Link:
     return NO_LINK if found is None else Link(*found)
 
 
+async def head_at(session: AsyncSession, block_number: int) -> Link:
+    """The newest link of blocks up to this one, NO_LINK if there is none. It is what a cycle anchors.
+
+    It stays the same as long as no reorganisation goes back beyond the block.
+    """
+    query = stored_links().where(JournalLink.block_number <= block_number)
+    found = (await session.execute(query.order_by(JournalLink.number.desc()).limit(1))).first()
+    return NO_LINK if found is None else Link(*found)
+
+
 def stored_links() -> Select[int, int, int, bytes]:
     """A query for rows that are the fields of a Link."""
     return select(JournalLink.number, JournalLink.last_posting, JournalLink.block_number, JournalLink.hash)

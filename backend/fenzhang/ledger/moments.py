@@ -2,21 +2,34 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple, Self
 
 from sqlalchemy import Select, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from fenzhang.domain.errors import FenzhangError, InvalidInput
 from fenzhang.ledger.period import InvalidPeriod
+from fenzhang.store.clearingtables import CycleRow
 from fenzhang.store.tables import Block
+
+CYCLE_PATTERN = "[A-Z]{3}/[a-z0-9][a-z0-9-]{0,31}/[1-9][0-9]{0,9}"
 
 
 class InvalidMoment(InvalidInput):
     """The moment is named twice."""
 
     code = "invalid_moment"
+
+
+class CycleNotClosed(FenzhangError):
+    """The ledger knows of no closed cycle of this currency, scheme and number."""
+
+    code = "cycle_not_closed"
+
+    def __init__(self, name: CycleName) -> None:
+        super().__init__(f"no cycle {name} is closed", **name._asdict())
 
 
 class BlockNotMirrored(FenzhangError):
@@ -28,6 +41,27 @@ class BlockNotMirrored(FenzhangError):
         super().__init__(
             f"block {number} is not mirrored yet; the newest is {newest}", block_number=number, newest=newest
         )
+
+
+class CycleName(NamedTuple):
+    """Which cycle: its currency, scheme and number, as text CNY/standard/1."""
+
+    currency: str
+    scheme: str
+    number: int
+
+    @classmethod
+    def read(cls, text: str) -> Self:
+        """The cycle that `text` names. Raises InvalidInput naming `at_cycle`."""
+        if not re.fullmatch(CYCLE_PATTERN, text):
+            raise InvalidInput(
+                "at_cycle", "a cycle is named by its currency, scheme and number: CNY/standard/1"
+            )
+        currency, scheme, number = text.split("/")
+        return cls(currency, scheme, int(number))
+
+    def __str__(self) -> str:
+        return f"{self.currency}/{self.scheme}/{self.number}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,13 +86,21 @@ class BlockRange:
     last: int
 
 
-async def moment_of(session: AsyncSession, at_block: int | None = None, at: int | None = None) -> Moment:
+async def moment_of(
+    session: AsyncSession,
+    at_block: int | None = None,
+    at: int | None = None,
+    at_cycle: CycleName | None = None,
+) -> Moment:
     """The end of block `at_block`, or of the last block by the time `at` (Unix seconds), or of the newest.
 
-    Block 0 stands for the time before the first. Raises InvalidMoment for both at once, and BlockNotMirrored.
+    Or of the last block whose records are members of the cycle `at_cycle`. Block 0 stands for the time before the
+    first. Raises InvalidMoment for more than one of them, BlockNotMirrored and CycleNotClosed.
     """
-    if at_block is not None and at is not None:
-        raise InvalidMoment("at", "give either at_block or at")
+    if sum(each is not None for each in (at_block, at, at_cycle)) > 1:
+        raise InvalidMoment("at", "give one of at_block, at and at_cycle")
+    if at_cycle is not None:
+        at_block = await _last_block_of(session, at_cycle)
     newest = await newest_block(session)
     if at_block is None:
         behind = None if at is None else await first_block_from(session, at + 1)
@@ -67,6 +109,16 @@ async def moment_of(session: AsyncSession, at_block: int | None = None, at: int 
         raise BlockNotMirrored(at_block, newest.block_number)
     time = (await session.execute(select(Block.timestamp).where(Block.number == at_block))).scalar()
     return Moment(at_block, time)
+
+
+async def _last_block_of(session: AsyncSession, name: CycleName) -> int:
+    query = select(CycleRow.to_block).where(
+        CycleRow.currency == name.currency, CycleRow.scheme == name.scheme, CycleRow.number == name.number
+    )
+    found = (await session.execute(query)).scalar()
+    if found is None:
+        raise CycleNotClosed(name)
+    return found
 
 
 async def range_of(

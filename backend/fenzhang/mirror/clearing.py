@@ -14,23 +14,17 @@ from sqlalchemy import delete, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from fenzhang.chain.abi import role_bytes
+from fenzhang.chain.clearing import RECORD_KINDS, cycle_leaf, payout_leaf
 from fenzhang.chain.codec import decode_revert
-from fenzhang.chain.eip712 import cycle_hash, cycle_words
+from fenzhang.chain.eip712 import cycle_words
 from fenzhang.chain.events import (
     CycleClosed,
     LogPosition,
     PayoutEvent,
     PayoutFailed,
-    PayoutPaid,
     PayoutRefused,
     PayoutReturned,
     PayoutTaken,
-)
-from fenzhang.chain.evidence import (
-    content_of_payout,
-    content_of_payout_end,
-    content_of_rejection,
-    record_leaf,
 )
 from fenzhang.domain.allocation import Allocation
 from fenzhang.domain.money import MAX_AMOUNT
@@ -45,60 +39,38 @@ from fenzhang.store.tables import TERMINAL_STATES, Instruction, InstructionType,
 
 Cleared = tuple[CycleClosed | PayoutEvent, Entry]
 """An event of ClearingHouse and its record."""
-_KIND_OF: dict[type, RecordKind] = {
-    PayoutTaken: RecordKind.PAYOUT,
-    PayoutPaid: RecordKind.PAYOUT_PAID,
-    PayoutFailed: RecordKind.PAYOUT_FAILED,
-    PayoutReturned: RecordKind.PAYOUT_RETURNED,
-}
+
 # ------------------------------------------------------------------------------ records
 
 
 def entry_of(event: CycleClosed | PayoutEvent, currency: str, number: int) -> Entry:
     """The record that an event tells of, a record of no order. `number` is its own, `currency` the cycle's.
 
-    The allocation of a payout's record is whom it is for.
+    The allocation of a payout's record is whom it is for; a refused one has none, for nothing was moved.
     """
     if isinstance(event, CycleClosed):
-        cycle = event.cycle
-        return _entry(event, number, RecordKind.CYCLE, event.cycle_id, cycle.total, cycle_hash(cycle))
-    if isinstance(event, PayoutRefused):
-        content = content_of_rejection(event.reason)
-        entry = _entry(event, number, RecordKind.REJECTION, event.payout_id, event.amount, content)
-        entry.reason = event.reason
-        return entry
-    kind, owner = _KIND_OF[type(event)], (event.cycle_id, currency, event.participant)
-    if isinstance(event, PayoutFailed | PayoutReturned):
-        content, told = (
-            content_of_payout_end(*owner, event.reason),
-            bank_reason_to_json(event.reason, role_bytes(event.reason)),
-        )
+        kind, subject, amount, leaf = RecordKind.CYCLE, event.cycle_id, event.cycle.total, cycle_leaf(event)
     else:
-        content, told = content_of_payout(*owner), None
-    entry = _entry(event, number, kind, event.payout_id, event.amount, content)
-    entry.told, entry.allocations = told, (Allocation(event.participant, event.amount),)
-    return entry
-
-
-def _entry(  # noqa: PLR0917 -- the parts of a leaf, in its order
-    event: CycleClosed | PayoutEvent,
-    number: int,
-    kind: RecordKind,
-    subject: bytes,
-    amount: int,
-    content: bytes,
-) -> Entry:
-    return Entry(
+        kind, subject, amount = RECORD_KINDS[type(event)], event.payout_id, event.amount
+        leaf = payout_leaf(event, currency)
+    entry = Entry(
         id=number,
         kind=kind,
         instruction_id=subject,
         order_id=NOTHING,
         split_id=None,
         amount=amount,
-        leaf=record_leaf(kind, subject, NOTHING, amount, content),
+        leaf=leaf,
         at=event.at,
         cycle_id=event.cycle_id,
     )
+    if isinstance(event, PayoutRefused):
+        entry.reason = event.reason
+    elif not isinstance(event, CycleClosed):
+        entry.allocations = (Allocation(event.participant, amount),)
+    if isinstance(event, PayoutFailed | PayoutReturned):
+        entry.told = bank_reason_to_json(event.reason, role_bytes(event.reason))
+    return entry
 
 
 # ------------------------------------------------------------------------------ rows

@@ -11,11 +11,15 @@ from fenzhang.chain.deployments import Deployment, check_deployment
 from fenzhang.chain.errors import RpcError
 from fenzhang.chain.events import decode_logs
 from fenzhang.chain.eventtypes import (
+    CycleClosed,
     Event,
     OrderCaptured,
     OrderRefunded,
     OrderReleased,
     OrderSplit,
+    PayoutFailed,
+    PayoutReturned,
+    PayoutTaken,
     SuspenseResolved,
 )
 from fenzhang.chain.evidence import held_of_slot
@@ -26,6 +30,7 @@ from fenzhang.domain.suspense import suspense_id
 HELD = "(held)"
 REFUNDED = "(refunded)"
 CAPTURED = "(captured)"
+PAID_OUT = "(paid out)"
 WAITS = "(waits)"
 """Behind the name of a participant: its suspense position."""
 _RANGE = 256
@@ -42,15 +47,19 @@ class CurrencyStanding:
     held: int
     refunded: int
     captured: int
+    paid_out: int = 0
+    """In transit to accounts, or there."""
 
     @property
     def conserved(self) -> bool:
-        """Whether positions, held and refunded money are what was captured."""
-        return sum(self.positions.values()) + self.held + self.refunded == self.captured
+        """Whether positions, held, refunded and paid out money are what was captured."""
+        return sum(self.positions.values()) + self.held + self.refunded + self.paid_out == self.captured
 
     def to_json(self) -> dict[str, int]:
-        """Name to amount, with `(held)`, `(refunded)` and `(captured)` beside the names."""
+        """Name to amount; `(held)`, `(refunded)` and `(captured)` beside the names, `(paid out)` if there is any."""
         others = {HELD: self.held, REFUNDED: self.refunded, CAPTURED: self.captured}
+        if self.paid_out:
+            others[PAID_OUT] = self.paid_out
         return {**dict(sorted(self.positions.items())), **others}
 
 
@@ -62,6 +71,9 @@ class _Seen:
     captured: defaultdict[str, int] = field(default_factory=lambda: defaultdict(int))
     refunded: defaultdict[str, int] = field(default_factory=lambda: defaultdict(int))
     recipients: defaultdict[str, set[bytes]] = field(default_factory=lambda: defaultdict(set))
+    cycles: dict[bytes, str] = field(default_factory=dict)
+    """Currencies of cycles."""
+    paid_out: defaultdict[str, int] = field(default_factory=lambda: defaultdict(int))
 
     def take(self, event: Event, platforms: frozenset[bytes]) -> None:
         match event:
@@ -78,6 +90,14 @@ class _Seen:
                 self.refunded[self.orders[event.order_id]] += event.amount
             case SuspenseResolved() if suspense_id(event.participant) in self.recipients[event.currency]:
                 self.recipients[event.currency].add(event.heir)
+            case CycleClosed():
+                self.cycles[event.cycle_id] = event.cycle.currency
+            case PayoutTaken() | PayoutFailed() | PayoutReturned():
+                currency = self.cycles[event.cycle_id]
+                if event.participant in self.recipients[currency]:
+                    self.paid_out[currency] += (
+                        event.amount if isinstance(event, PayoutTaken) else -event.amount
+                    )
 
 
 async def read_standing(
@@ -116,15 +136,19 @@ async def _read(
         for recipient, amount in zip(ids, await view.positions(currency, ids), strict=True):
             positions[names.get(recipient, "0x" + recipient.hex())] += amount
         standing[currency] = CurrencyStanding(
-            positions, held[currency], seen.refunded[currency], seen.captured[currency]
+            positions,
+            held[currency],
+            seen.refunded[currency],
+            seen.captured[currency],
+            seen.paid_out[currency],
         )
     return standing
 
 
 async def _events(node: NodeClient, deployment: Deployment, last: int) -> AsyncIterator[Event]:
-    """All events of the split ledger up to a block, in order."""
+    """All events of the ledger and the clearing house up to a block, in order."""
     edges = [*range(deployment.block_number, last + 1, _RANGE), last + 1]
     for first, after in pairwise(edges):
-        logs = await node.logs([deployment.split_ledger], first, after - 1)
+        logs = await node.logs([deployment.split_ledger, deployment.clearing_house], first, after - 1)
         for event in decode_logs(logs, deployment.contracts):
             yield event

@@ -19,6 +19,7 @@ from fenzhang.chain.eip712 import clearing_domain
 from fenzhang.chain.keystore import DEVNET_CHAIN_ID
 from fenzhang.chain.signer import LocalKey
 from fenzhang.clearing.banks.httpsignatory import CYCLES_PATH, REPORTS_PATH
+from fenzhang.clearing.banks.interface import Refused
 from fenzhang.clearing.banks.signatory import LocalSignatory, Signed
 from fenzhang.clearing.cycles.planning import end_to_end_id
 from fenzhang.devnet import dev_account
@@ -92,23 +93,23 @@ class Desk:
         """With the devnet's key."""
         return cls(books, LocalKey(bytes.fromhex(dev_account("clearing-bank").private_key[2:])))
 
-    async def sign_cycle(self, asked: CycleAsked) -> Signed | str:
+    async def sign_cycle(self, asked: CycleAsked) -> Signed | Refused:
         """The signature, or why there is none."""
         cycle = Cycle(**_plain(asked.cycle.model_dump()))
         payouts = [Payout(index, _bytes(owner), amount) for index, owner, amount in asked.payouts]
         reason = _refusal(cycle, payouts)
         if asked.chain_id != DEVNET_CHAIN_ID or reason is not None:
-            return reason or OTHER_CHAIN
+            return Refused(reason or OTHER_CHAIN)
         identity = cycle_id(cycle.currency, cycle.scheme, cycle.number)
         self.books.sign_for(
             (end_to_end_id(payout_id(identity, payout)), cycle.currency, payout.amount) for payout in payouts
         )
         return await self._signatory(asked).sign_cycle(cycle, payouts)
 
-    async def sign_report(self, asked: ReportAsked) -> Signed | str:
+    async def sign_report(self, asked: ReportAsked) -> Signed | Refused:
         """The signature, or why there is none: it says nothing that the books do not say."""
         if asked.chain_id != DEVNET_CHAIN_ID:
-            return OTHER_CHAIN
+            return Refused(OTHER_CHAIN)
         outcomes = [
             Outcome(_bytes(payout), OutcomeKind[kind], reason) for payout, kind, reason in asked.outcomes
         ]
@@ -116,7 +117,7 @@ class Desk:
             story = self.books.story_of(end_to_end_id(outcome.payout_id))
             reason = NOT_SIGNED if story is None else _is_not_so(outcome.kind, story)
             if reason is not None:
-                return reason
+                return Refused(reason)
         return await self._signatory(asked).sign_report(_bytes(asked.cycle_id), outcomes)
 
     def _signatory(self, asked: _Asked) -> LocalSignatory:
@@ -135,14 +136,12 @@ def _refusal(cycle: Cycle, payouts: Sequence[Payout]) -> str | None:
 def _is_not_so(kind: OutcomeKind, story: PaymentStory) -> str | None:
     if story.paid_amount is not None and story.paid_amount != story.signed_amount:
         return OTHER_AMOUNT
-    match kind:
-        case OutcomeKind.PAID:
-            so = story.paid_amount is not None
-        case OutcomeKind.RETURNED:
-            so = story.came_back
-        case OutcomeKind.FAILED:
-            so = story.failed and (story.paid_amount is None or story.came_back)
-    return None if so else NOT_SO[kind]
+    so = {
+        OutcomeKind.PAID: story.paid_amount is not None,
+        OutcomeKind.FAILED: story.failed and (story.paid_amount is None or story.came_back),
+        OutcomeKind.RETURNED: story.came_back,
+    }
+    return None if so[kind] else NOT_SO[kind]
 
 
 def add_signing(app: FastAPI, desk: Desk) -> None:
@@ -159,9 +158,9 @@ def add_signing(app: FastAPI, desk: Desk) -> None:
         return _answer(await desk.sign_report(asked))
 
 
-def _answer(found: Signed | str) -> JSONResponse:
-    if isinstance(found, str):
-        return JSONResponse({"reason": found}, 422)
+def _answer(found: Signed | Refused) -> JSONResponse:
+    if isinstance(found, Refused):
+        return JSONResponse({"reason": found.reason}, 422)
     return JSONResponse({"bank": f"0x{found.bank.hex()}", "signature": f"0x{found.signature.hex()}"})
 
 

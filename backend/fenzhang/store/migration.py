@@ -3,22 +3,43 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from alembic import command
-from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, inspect, text
 
 from fenzhang.store.errors import DatabaseNewer, DatabaseNotMigrated
 
+if TYPE_CHECKING:
+    from alembic.config import Config
+
 MIGRATIONS = Path(__file__).parent / "migrations"
+VERSIONS = MIGRATIONS / "versions"
 _POSTGRES_LOCK = 0x66656E7A68616E67
 """Advisory lock ("fenzhang" in ASCII) that one upgrade at a time holds."""
 
 
+def revisions() -> list[str]:
+    """Names of all revisions that this version of fenzhang knows, in their order; their files begin with them."""
+    return sorted(file.name.partition("_")[0] for file in VERSIONS.glob("[0-9]*_*.py"))
+
+
+def head() -> str:
+    """The newest revision that this version of fenzhang knows."""
+    return revisions()[-1]
+
+
+def current(connection: Connection) -> str | None:
+    """The revision of the database, None when it is empty."""
+    if not inspect(connection).has_table("alembic_version"):
+        return None
+    found: str | None = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
+    return found
+
+
 def configuration(connection: Connection | None = None) -> Config:
     """Alembic's configuration; `connection` is the one that the revisions run on."""
+    from alembic.config import Config  # ten megabytes, which no process needs that only looks at the version
+
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS))
     config.set_main_option("path_separator", "os")
@@ -26,25 +47,13 @@ def configuration(connection: Connection | None = None) -> Config:
     return config
 
 
-def head() -> str:
-    """The newest revision that this version of fenzhang knows."""
-    revision = ScriptDirectory.from_config(configuration()).get_current_head()
-    if revision is None:
-        raise DatabaseNotMigrated("no migrations are installed")
-    return revision
-
-
-def current(connection: Connection) -> str | None:
-    """The revision of the database, None when it is empty."""
-    # As in `migrations/env.py`; otherwise every start would log that SQLite has no transactional DDL.
-    return MigrationContext.configure(connection, opts={"transactional_ddl": True}).get_current_revision()
-
-
 def upgrade(connection: Connection) -> None:
     """Run the missing revisions in the caller's transaction. Raises DatabaseNewer."""
     if connection.dialect.name == "postgresql":
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _POSTGRES_LOCK})
     _refuse_newer(current(connection))
+    from alembic import command  # see `configuration`
+
     command.upgrade(configuration(connection), "head")
 
 
@@ -61,8 +70,7 @@ def check(connection: Connection) -> None:
 def _refuse_newer(revision: str | None) -> None:
     if revision is None:
         return
-    known = {script.revision for script in ScriptDirectory.from_config(configuration()).walk_revisions()}
-    if revision not in known:
+    if revision not in revisions():
         raise DatabaseNewer(
             "the database belongs to a newer version of fenzhang", found=revision, expected=head()
         )

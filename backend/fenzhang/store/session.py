@@ -7,6 +7,7 @@ PostgreSQL with its default.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import re
@@ -42,6 +43,7 @@ PRAGMAS = (
 )
 """What every connection to SQLite is set to."""
 CONNECT_TIMEOUT_S = 10
+CLOSING_TIMEOUT_S = 10
 _PERHAPS_TOO_LARGE = re.compile(r"[\[:,]\s*-?\d{19}")
 """Finds every integer above 64 bits, and some that are none: all have 19 digits or more."""
 POSTGRES_RETRIABLE = frozenset(
@@ -77,13 +79,17 @@ class Database:
         self._reader = _create_engine(self.url)
         self._writer = self._reader.execution_options(sqlite_begin="BEGIN IMMEDIATE")
         self._turn = _turn_of(self.url)
+        self._sessions = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncSession]:
         """A session for reading. Nothing is committed. Raises DatabaseUnavailable."""
-        async with _translating(), AsyncSession(self._reader, expire_on_commit=False) as session:
-            await _connect(session)
-            yield session
+        with self._counted():
+            async with _translating(), AsyncSession(self._reader, expire_on_commit=False) as session:
+                await _connect(session)
+                yield session
 
     @asynccontextmanager
     async def write(self) -> AsyncIterator[AsyncSession]:
@@ -93,6 +99,7 @@ class Database:
         may have been done, and what is written must bear being found there.
         """
         async with AsyncExitStack() as stack:
+            stack.enter_context(self._counted())
             await stack.enter_async_context(_translating())
             if self._turn is not None:
                 await stack.enter_async_context(self._turn.taken())
@@ -124,7 +131,10 @@ class Database:
             await connection.run_sync(migration.check)
 
     async def close(self) -> None:
-        """Close all connections."""
+        """Close all connections, when those who still have a session have ended, for which there is some time."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(CLOSING_TIMEOUT_S):
+                await self._idle.wait()
         await self._reader.dispose()
         if self._turn is not None:
             self._turn.close()
@@ -134,6 +144,18 @@ class Database:
 
     async def __aexit__(self, *_exc: object) -> None:
         await self.close()
+
+    @contextmanager
+    def _counted(self) -> Iterator[None]:
+        """For a session's life: a pool that is disposed of forgets the connections that are in use."""
+        self._sessions += 1
+        self._idle.clear()
+        try:
+            yield
+        finally:
+            self._sessions -= 1
+            if not self._sessions:
+                self._idle.set()
 
 
 async def _connect(session: AsyncSession) -> None:
@@ -189,7 +211,7 @@ def _create_engine(url: URL) -> AsyncEngine:
     }
     if url.get_backend_name() == "sqlite":
         if url.database and url.database != ":memory:":
-            options |= {"pool_size": 8, "max_overflow": 8}
+            options |= {"pool_size": 4, "max_overflow": 12}
         connecting = {"timeout": BUSY_TIMEOUT_MS / 1000, "factory": _SqliteConnection}
         engine = create_async_engine(url, connect_args=connecting, **options)
         event.listen(engine.sync_engine, "begin", _begin_sqlite)

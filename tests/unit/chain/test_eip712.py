@@ -9,20 +9,24 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fenzhang.chain import eip712, schedules
-from fenzhang.chain.abi import role_bytes
+from fenzhang.chain.abi import currency_bytes, role_bytes
 from fenzhang.chain.eip712 import (
     SigningDomain,
     attestation_digest,
     authorization_digest,
+    clearing_domain,
     condition_digest,
     conditions_domain,
     confirmation_digest,
+    cycle_digest,
     proposal_digest,
     proposal_hash,
+    report_digest,
     retirement_digest,
     rule_book_domain,
     split_ledger_domain,
 )
+from fenzhang.domain.clearing import Cycle, Outcome, OutcomeKind
 from fenzhang.domain.records import Attestation, Authorization, Capture, Instruction
 from fenzhang.domain.rules import Leg, RuleTerms
 from fenzhang.domain.schedules import Entry
@@ -31,6 +35,7 @@ from unit.chain import values
 LEDGER = split_ledger_domain(20261, bytes(range(20)))
 RULES = rule_book_domain(1, bytes(20))
 CONDITIONS = conditions_domain(7, bytes(range(20)))
+CLEARING = clearing_domain(8, bytes(range(20)))
 
 
 def _fields(type_string: str) -> list[dict[str, str]]:
@@ -51,6 +56,9 @@ TYPES = {
         eip712.RULE_RETIREMENT_TYPE,
         eip712.CONDITION_TYPE,
         eip712.CONFIRMATION_TYPE,
+        eip712.CYCLE_TYPE,
+        eip712.OUTCOME_TYPE,
+        eip712.REPORT_TYPE,
         schedules.ENTRY_TYPE,
         schedules.PROPOSAL_TYPE,
     )
@@ -230,3 +238,51 @@ def test_the_signature_is_no_part_of_what_is_signed(authorization: Authorization
 
     resigned = replace(authorization, signature=other)
     assert authorization_digest(LEDGER, resigned) == authorization_digest(LEDGER, authorization)
+
+
+@given(
+    words=st.lists(values.words, min_size=3, max_size=3),
+    currency=values.currencies,
+    scheme=values.roles,
+    numbers=st.lists(values.uint64, min_size=3, max_size=3),
+    small=st.lists(st.integers(0, 2**32 - 1), min_size=2, max_size=2),
+    total=st.integers(0, 2**128 - 1),
+)
+def test_a_cycle_is_hashed_as_eth_account_hashes_it(  # noqa: PLR0917 -- one strategy for each kind of field
+    words: list[bytes], currency: str, scheme: str, numbers: list[int], small: list[int], total: int
+) -> None:
+    root, bills, head = words
+    cycle = Cycle(
+        currency, scheme, small[0], numbers[0], numbers[1], small[1], total, root, bills, head, numbers[2]
+    )
+    message = {
+        "currency": currency_bytes(currency),
+        "scheme": role_bytes(scheme),
+        "number": cycle.number,
+        "toBlock": cycle.to_block,
+        "atBlock": cycle.at_block,
+        "payouts": cycle.payouts,
+        "total": cycle.total,
+        "payoutRoot": cycle.payout_root,
+        "billRoot": cycle.bill_root,
+        "journalHead": cycle.journal_head,
+        "deadline": cycle.deadline,
+    }
+    assert cycle_digest(CLEARING, cycle) == reference_digest(CLEARING, "Cycle", message)
+
+
+@given(
+    cycle_id=values.words,
+    outcomes=st.lists(
+        st.builds(Outcome, values.words, st.sampled_from(OutcomeKind), values.roles), max_size=4
+    ),
+)
+def test_a_report_is_hashed_as_eth_account_hashes_it(cycle_id: bytes, outcomes: list[Outcome]) -> None:
+    message = {
+        "cycleId": cycle_id,
+        "outcomes": [
+            {"payoutId": each.payout_id, "kind": int(each.kind), "reason": role_bytes(each.reason)}
+            for each in outcomes
+        ],
+    }
+    assert report_digest(CLEARING, cycle_id, outcomes) == reference_digest(CLEARING, "Report", message)

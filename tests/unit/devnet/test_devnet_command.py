@@ -6,13 +6,15 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from fenzhang import __version__
-from fenzhang.devnet import reset
+from fenzhang.devnet import latest_time, reset
 
 HERE = Path(__file__).resolve().parents[3]
 
@@ -35,6 +37,35 @@ def fenzhang(*arguments: str, home: Path, **environment: str) -> subprocess.Comp
         timeout=60,
         check=False,
     )
+
+
+@pytest.mark.node
+def test_the_clock_is_put_forward_and_never_back(home: Path) -> None:
+    url = json.loads(
+        fenzhang("devnet", "up", "--port", "0", "--block-time", "0.1", "--json", home=home).stdout
+    )["url"]
+    moment = datetime.fromtimestamp(latest_time(url) + 86_400, UTC)
+
+    advanced = fenzhang("devnet", "advance", "--to", moment.isoformat(), "--json", home=home)
+
+    assert 86_300 < json.loads(advanced.stdout)["advanced_s"] <= 86_400
+    while latest_time(url) < moment.timestamp():  # the suite's timeout ends it
+        time.sleep(0.02)
+    back = fenzhang("devnet", "advance", "--to", "2020-01-01T00:00:00+00:00", home=home)
+    assert back.stdout == "the chain is there already\n"
+    assert latest_time(url) >= moment.timestamp()
+
+
+@pytest.mark.parametrize("moment", ["tomorrow", "2026-11-24T11:00:00"])
+def test_what_is_no_moment_is_refused(home: Path, moment: str) -> None:
+    refused = fenzhang("devnet", "advance", "--to", moment, home=home)
+    assert refused.returncode == 2
+    assert "--to" in refused.stderr
+
+
+def test_no_clock_without_a_chain(home: Path) -> None:
+    refused = fenzhang("devnet", "advance", "--to", "2026-11-24T11:00:00+08:00", home=home)
+    assert (refused.returncode, refused.stderr) == (3, "fenzhang: no devnet is running\n")
 
 
 @pytest.mark.node

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 
 import pytest
 from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, inspect, select, text
 
 from fenzhang.store import migration
@@ -83,6 +86,20 @@ async def test_a_database_of_the_first_version_is_upgraded_with_its_rows(empty_d
             old.request_id = "x" * 64
         async with database.read() as session:
             assert (await session.execute(select(Instruction.request_id))).scalars().all() == ["x" * 64]
+
+
+def test_the_revisions_are_those_that_alembic_finds() -> None:
+    scripts = ScriptDirectory.from_config(migration.configuration())
+    assert migration.revisions() == sorted(script.revision for script in scripts.walk_revisions())
+    assert migration.head() == scripts.get_current_head()
+
+
+def test_a_process_that_only_looks_at_the_version_does_without_alembic() -> None:
+    script = "import sys, fenzhang.store.session, fenzhang.api.app; print('alembic' in sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert done.stdout == "False\n"
 
 
 _OLD_ROW = text(

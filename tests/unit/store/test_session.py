@@ -230,6 +230,28 @@ async def test_a_write_that_is_cancelled_anywhere_is_all_or_nothing_and_holds_no
     assert any(isinstance(error, asyncio.CancelledError) for error in raised)
 
 
+async def test_closing_waits_for_those_who_still_have_a_session(database_url: str) -> None:
+    reading, closing = Database(database_url), Database(database_url)
+    entered, leave = asyncio.Event(), asyncio.Event()
+
+    async def read() -> int | None:
+        async with closing.read() as session:
+            entered.set()
+            await leave.wait()
+            return (await session.execute(select(Counter.value))).scalar_one_or_none()
+
+    async with reading:
+        task = asyncio.create_task(read())
+        await entered.wait()
+        closed = asyncio.create_task(closing.close())
+        await _value(reading)
+        assert not closed.done()
+        leave.set()
+        assert await task is None
+        await closed
+    gc.collect()  # a connection that nobody closed would say so
+
+
 def test_connection_that_is_closed_with_rows_unread_gives_its_lock_up(
     migrated_sqlite: Path, tmp_path: Path
 ) -> None:

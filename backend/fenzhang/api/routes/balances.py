@@ -22,7 +22,7 @@ from fenzhang.domain.identifiers import hex_id
 from fenzhang.intake import participants
 from fenzhang.intake.actor import Actor, Scope
 from fenzhang.ledger.balances import debts, position, trial_balance
-from fenzhang.ledger.moments import Moment, moment_of
+from fenzhang.ledger.moments import CYCLE_PATTERN, CycleName, Moment, moment_of
 from fenzhang.store.snapshots import freeze
 from fenzhang.store.tables import Participant
 
@@ -129,11 +129,23 @@ async def list_debts(
 
 @router.get("/v1/trial-balance", **operation({200: TrialBalanceAnswer}, *READ, scopes=_AUDITORS))
 async def get_trial_balance(
-    request: Request, _actor: Auditor, at_block: AtBlock = None, at: At = None
+    *,
+    request: Request,
+    _actor: Auditor,
+    at_block: AtBlock = None,
+    at: At = None,
+    at_cycle: Annotated[
+        str | None,
+        Query(
+            pattern=f"^{CYCLE_PATTERN}$",
+            description="Instead of now: at the end of the last block of a closed cycle, such as CNY/standard/1.",
+        ),
+    ] = None,
 ) -> OrjsonResponse:
     """Every account with the sums of its postings. Per currency both columns are equal, always."""
+    cycle = None if at_cycle is None else CycleName.read(at_cycle)
     async with services_of(request).database.read() as session:
         await freeze(session)
-        moment = await moment_of(session, at_block, at)
+        moment = await moment_of(session, at_block, at, cycle)
         rows = await trial_balance(session, moment.until)
     return OrjsonResponse(trial_balance_answer(rows, moment))

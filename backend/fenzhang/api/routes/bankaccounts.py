@@ -15,8 +15,9 @@ from fenzhang.api.schemas.cycles import BankAccountAnswer, BankAccountBody
 from fenzhang.api.services import services_of
 from fenzhang.api.types import Currency, ParticipantName
 from fenzhang.clearing.accounts import account_of, store_account
-from fenzhang.clearing.errors import BankDataUnreadable, UnknownAccount
+from fenzhang.clearing.errors import BankDataUnreadable, InvalidBankAccount, UnknownAccount
 from fenzhang.clearing.model import AccountNumber, AccountScheme, BankAccount
+from fenzhang.domain.errors import InvalidInput
 from fenzhang.domain.identifiers import hex_id
 from fenzhang.intake.actor import Actor, Scope
 from fenzhang.intake.participants import participant_named
@@ -34,10 +35,10 @@ async def put_account(
     request: Request, reference: ParticipantName, currency: Currency, body: BankAccountBody, actor: Platform
 ) -> OrjsonResponse:
     """Say where a participant is paid in a currency, in place of what was said before. Twice is as good as once."""
-    account = BankAccount(AccountNumber(AccountScheme(body.scheme), body.number), body.holder, body.bank)
     services = services_of(request)
     async with services.database.write() as session:
         participant = await participant_named(session, actor.namespace, reference)
+        account = _account(body)
         try:
             known = await account_of(session, services.vault, participant.id, currency)
         except (UnknownAccount, BankDataUnreadable):
@@ -59,6 +60,15 @@ async def get_account(
         participant = await participant_named(session, actor.namespace, reference)
         account = await account_of(session, services.vault, participant.id, currency)
     return OrjsonResponse(_answer(participant, currency, account))
+
+
+def _account(body: BankAccountBody) -> BankAccount:
+    """Raises InvalidBankAccount."""
+    try:
+        number = AccountNumber(AccountScheme(body.scheme), body.number)
+        return BankAccount(number, body.holder, body.bank)
+    except InvalidInput as wrong:
+        raise InvalidBankAccount(wrong.field, wrong.message.removeprefix(f"{wrong.field}: ")) from None
 
 
 def _answer(participant: Participant, currency: str, account: BankAccount) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from fenzhang.api.types import Currency, Height, HexId, ParticipantName, Timesta
 from fenzhang.domain.identifiers import hex_id
 from fenzhang.intake import participants
 from fenzhang.intake.actor import Actor, Scope
+from fenzhang.ledger.anchors import Compared, newest_anchor
 from fenzhang.ledger.chart import NO_PARTICIPANT, AccountKey, payable
 from fenzhang.ledger.journal import JournalFormat, journal
 from fenzhang.ledger.links import head
@@ -149,14 +150,33 @@ async def get_journal(
 
 @router.get("/v1/journal/head", **operation({200: JournalHeadAnswer}, *READ, scopes=_AUDITORS))
 async def get_journal_head(request: Request, _actor: Auditor) -> OrjsonResponse:
-    """The newest link of the journal's hash chain, which vouches for every posting so far."""
+    """The newest link of the journal's hash chain, which vouches for every posting so far.
+
+    And whether the journal still has the head that the last cycle anchored on the chain.
+    """
     async with services_of(request).database.read() as session:
-        link = await head(session)
+        await freeze(session)
+        link, compared = await head(session), await newest_anchor(session)
     return OrjsonResponse(
         {
             "link": link.number,
             "hash": hex_id(link.hash),
             "last_posting": link.last_posting,
             "block_number": link.block_number,
+            "anchor": None if compared is None else _anchor(compared),
         }
     )
+
+
+def _anchor(compared: Compared) -> dict[str, Any]:
+    anchor, link = compared
+    return {
+        "cycle_id": hex_id(anchor.cycle_id),
+        "currency": anchor.currency,
+        "scheme": anchor.scheme,
+        "number": anchor.number,
+        "at_block": anchor.at_block,
+        "journal_head": hex_id(anchor.journal_head),
+        "link": link.number,
+        "agrees": compared.agrees,
+    }

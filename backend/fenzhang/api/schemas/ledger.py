@@ -65,16 +65,34 @@ class StatementLine(BaseModel):
     balance: Sum
     counter_account: _Account
     counter_participant_id: str | None
-    kind: Literal["CAPTURE", "SPLIT", "RELEASE", "RETURN", "REFUND", "REJECTION"]
+    kind: Literal[
+        "CAPTURE",
+        "SPLIT",
+        "RELEASE",
+        "RETURN",
+        "REFUND",
+        "RESOLUTION",
+        "PAYOUT",
+        "PAYOUT_PAID",
+        "PAYOUT_FAILED",
+        "PAYOUT_RETURNED",
+    ]
     record: int
     block_number: int
     time: int | None = Field(description="Unix time of the block; null if it is not on the chain any more.")
     batch: int
     tx_hash: str
-    order_id: str | None = Field(description="Null for an order of another platform.")
+    order_id: str | None = Field(
+        description="Null for an order of another platform, and where there is none."
+    )
     instruction_id: str | None = Field(description="Null for an instruction of another platform.")
     reverses: int | None
     reversed_by: int | None
+    cycle_id: str | None = Field(description="Of what became of a payout: its cycle.")
+    payout_id: str | None = Field(
+        description="Of what became of a payout: its id, which is also the record's."
+    )
+    reason: str | None = Field(description="Of a payout that failed or came back: the bank's code.")
     out_order_no: str | None = None
     out_split_no: str | None = None
     out_release_no: str | None = None
@@ -102,6 +120,21 @@ class StatementAnswer(BaseModel):
     next: str | None
 
 
+class AnchorAnswer(BaseModel):
+    """The head of the journal at the end of block `at_block`, as the last closed cycle anchored it on the chain."""
+
+    cycle_id: str
+    currency: str
+    scheme: str
+    number: int
+    at_block: int
+    journal_head: str
+    link: int = Field(description="Link of this journal there.")
+    agrees: bool = Field(
+        description="Whether its hash is the one that was anchored. If not: `journal verify`."
+    )
+
+
 class JournalHeadAnswer(BaseModel):
     """The newest link of the journal's hash chain. Before the first posting all is 0."""
 
@@ -111,3 +144,4 @@ class JournalHeadAnswer(BaseModel):
     )
     last_posting: int = Field(description="Number of the newest posting that the link covers.")
     block_number: int = Field(description="Block of the records that its postings were made for.")
+    anchor: AnchorAnswer | None = Field(description="Null before the first cycle.")

@@ -15,7 +15,7 @@ from fenzhang.domain.records import RecordKind
 from fenzhang.ledger.balances import position
 from fenzhang.ledger.moments import first_block_from
 from fenzhang.store.sums import half_sums, whole
-from fenzhang.store.tables import Account, Order, Participant, Posting, Record
+from fenzhang.store.tables import Account, Allocation, Order, Participant, Posting, Record
 
 _Blocks = tuple[int, int]
 """First block of the day, and first block after it."""
@@ -54,9 +54,10 @@ async def check(
         if state == SETTLED and each.amount
     }
     posted: defaultdict[tuple[str, str], int] = defaultdict(int)
-    for query in (_of_orders(subject), _of_resolutions(subject)):
-        if query is None:
-            continue
+    queries = [_of_orders(subject)]
+    if subject.kind is BillKind.PLATFORM:
+        queries += [_of_resolutions(subject), _of_payouts(subject)]
+    for query in queries:
         within = query.where(Posting.block_number >= blocks[0], Posting.block_number < blocks[1])
         for kind, currency, high, low in await session.execute(within):
             posted[RecordKind(kind).name, currency] += whole(high, low)
@@ -103,12 +104,20 @@ def _of_orders(subject: Subject) -> Select[*tuple[Any, ...]]:
     return query
 
 
-def _of_resolutions(subject: Subject) -> Select[*tuple[Any, ...]] | None:
+def _of_resolutions(subject: Subject) -> Select[*tuple[Any, ...]]:
     """They are of no order: they are the platform's whose participant they are about."""
-    if subject.kind is not BillKind.PLATFORM:
-        return None
     return (
         _posted()
         .join(Participant, Participant.id == Record.instruction_id)
         .where(Record.kind == RecordKind.RESOLUTION, Participant.platform_id == subject.platform_id)
+    )
+
+
+def _of_payouts(subject: Subject) -> Select[*tuple[Any, ...]]:
+    """As resolutions: the platform's that enrolled the participant."""
+    return (
+        _posted()
+        .join(Allocation, Allocation.record_id == Record.id)
+        .join(Participant, Participant.id == Allocation.recipient)
+        .where(Record.cycle_id.is_not(None), Participant.platform_id == subject.platform_id)
     )

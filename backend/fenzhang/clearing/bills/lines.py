@@ -46,7 +46,15 @@ class LineKind(StrEnum):
 
 
 SETTLED, REJECTED = "SETTLED", "REJECTED"
-_GIVES = frozenset({RecordKind.SPLIT.name, RecordKind.RELEASE.name})
+_GIVES = frozenset(
+    kind.name
+    for kind in (
+        RecordKind.SPLIT,
+        RecordKind.RELEASE,
+        RecordKind.PAYOUT_FAILED,
+        RecordKind.PAYOUT_RETURNED,
+    )
+)
 
 
 class Line(NamedTuple):
@@ -77,6 +85,10 @@ class Line(NamedTuple):
     order_id: str | None = None
     instruction_id: str | None = None
     split_id: str | None = None
+    payout_id: str | None = None
+    cycle_id: str | None = None
+    scheme: str | None = None
+    cycle: int | None = None
     block_number: int | None = None
     log_index: int | None = None
     tx_hash: str | None = None
@@ -92,15 +104,26 @@ Key = tuple[int, int, int, int]
 """Where something stands in a bill: time, block, log, and the instruction where one log is about several."""
 
 
+class PayoutFacts(NamedTuple):
+    """Which payout a record is about: whose it is, and by which cycle."""
+
+    payout_id: bytes
+    participant: bytes
+    cycle_id: bytes
+    currency: str
+    scheme: str
+    number: int
+
+
 @dataclass(slots=True)
 class Happening:
-    """What became of an instruction, or a record that no instruction of this backend asked for."""
+    """What became of an instruction or payout, or a record that no instruction of this backend asked for."""
 
     key: Key
     kind: str
     state: str
     platform_id: bytes | None
-    """Whose order it is; of a rejection, whose instruction."""
+    """Whose order it is; of a rejection, whose instruction; of a payout, who enrolled the participant."""
     amount: int
     currency: str | None
     time: int
@@ -120,6 +143,7 @@ class Happening:
     concerns: frozenset[bytes] = frozenset()
     """Of a rejection: whom the order names."""
     allocations: tuple[Allocation, ...] = ()
+    payout: PayoutFacts | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,6 +204,9 @@ class Shaper:
         subject = self.subject
         is_own = happening.platform_id == subject.platform_id
         base = self._base(happening) if is_own else self._foreign(happening)
+        if happening.payout is not None and happening.state == REJECTED:
+            # Nothing was moved, so there is no allocation to say whose it is.
+            base = self._named(base, happening.payout.participant, owners)
         if subject.kind is BillKind.PARTICIPANT:
             if happening.state == REJECTED:
                 return [base] if is_own and subject.participant_id in happening.concerns else []
@@ -198,6 +225,7 @@ class Shaper:
             instruction_id=_hex(happening.instruction_id),
             split_id=_hex(happening.split_id),
             platform_id=_hex(happening.platform_id),
+            **_of_payout(happening.payout),
         )
 
     def _foreign(self, happening: Happening) -> Line:
@@ -225,20 +253,41 @@ class Shaper:
         for place, allocation in enumerate(happening.allocations):
             recipient, amount = allocation.recipient, allocation.amount
             parked = recipient not in owners and suspense_id(recipient) in owners
-            participant = suspense_id(recipient) if parked else recipient
-            owner = owners.get(participant)
-            is_named = owner is not None and owner.platform_id == self.subject.platform_id
-            gives = happening.kind in _GIVES or (happening.kind == RecordKind.RESOLUTION.name and place > 0)
             line = base._replace(
                 line=LineKind.ALLOCATION,
                 allocation=place,
-                participant_id=_hex(participant),
-                out_participant_no=owner.reference if owner is not None and is_named else None,
                 parked=parked,
                 amount=amount,
-                change=amount if gives else -amount,
+                change=_direction(happening.kind, place) * amount,
             )
-            yield line, recipient
+            yield self._named(line, suspense_id(recipient) if parked else recipient, owners), recipient
+
+    def _named(self, line: Line, participant: bytes, owners: Mapping[bytes, Owner]) -> Line:
+        """The line with whom it is about, and what the platform calls its own."""
+        owner = owners.get(participant)
+        is_named = owner is not None and owner.platform_id == self.subject.platform_id
+        return line._replace(
+            participant_id=_hex(participant),
+            out_participant_no=owner.reference if owner is not None and is_named else None,
+        )
+
+
+def _direction(kind: str, place: int) -> int:
+    """Whether an allocation raises a position (1), lowers it (-1), or tells of what had left it before (0)."""
+    if kind == RecordKind.PAYOUT_PAID.name:
+        return 0
+    return 1 if kind in _GIVES or (kind == RecordKind.RESOLUTION.name and place > 0) else -1
+
+
+def _of_payout(facts: PayoutFacts | None) -> dict[str, Any]:
+    if facts is None:
+        return {}
+    return {
+        "payout_id": hex_id(facts.payout_id),
+        "cycle_id": hex_id(facts.cycle_id),
+        "scheme": facts.scheme,
+        "cycle": facts.number,
+    }
 
 
 @dataclass(slots=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import AsyncIterator, Collection, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from itertools import groupby
 from typing import Any, NamedTuple
 
@@ -20,6 +20,7 @@ from fenzhang.clearing.bills.asking import (
     happening_of_stranger,
 )
 from fenzhang.clearing.bills.lines import SETTLED, Happening, Key, Owner, Subject
+from fenzhang.clearing.bills.payouts import Leaves, happening_of_payout, payout_facts
 from fenzhang.domain.allocation import Allocation
 from fenzhang.domain.days import Day
 from fenzhang.domain.records import RecordKind
@@ -45,6 +46,8 @@ class _Name(NamedTuple):
     tx_hash: bytes
 
 
+_Keys = Mapping[int, Key]
+"""By record."""
 _Names = dict[tuple[str, bytes], list[_Name]]
 """By type and id. Several platforms, and several instructions of one, may have had the same id."""
 
@@ -78,6 +81,7 @@ class DayReader:
     async def owners(self, happenings: Sequence[Happening]) -> dict[bytes, Owner]:
         """Who enrolled the recipients of these, also of what waits in suspense positions."""
         recipients = {leaf.recipient for each in happenings for leaf in each.allocations}
+        recipients |= {each.payout.participant for each in happenings if each.payout is not None}
         return await self._owners(recipients | {suspense_id(recipient) for recipient in recipients})
 
     # -------------------------------------------------------------------------- records
@@ -103,30 +107,39 @@ class DayReader:
         return query.where(or_(Record.kind == RecordKind.REJECTION, paid.exists()))
 
     async def _happenings(self, rows: Sequence[Row[Record, int]], window: range) -> list[Happening]:
-        records = [(row[0], row[1]) for row in rows]
-        settled = [record for record, _ in records if record.kind != RecordKind.REJECTION]
-        rejected = [record for record, _ in records if record.kind == RecordKind.REJECTION]
-        orders = await self._orders({record.order_id for record, _ in records})
+        keys = {row[0].id: (row[1], row[0].block_number, row[0].log_index, 0) for row in rows}
         leaves = await self._leaves(window)
-        names = await self._names(settled)
-        resolved = {r.instruction_id for r in settled if r.kind == RecordKind.RESOLUTION}
-        owners = await self._owners(resolved)
-        currencies = await self._currencies([r.id for r in settled if r.kind == RecordKind.RESOLUTION])
-        asked = await self._asked(rejected)
-        facts = await self._facts({r.order_id for r in rejected}, orders)
+        of_payouts = [record for record, _ in rows if record.cycle_id is not None]
+        others = [record for record, _ in rows if record.cycle_id is None]
+        found = [
+            *await self._of_payouts(of_payouts, keys, leaves),
+            *await self._settled([r for r in others if r.kind != RecordKind.REJECTION], keys, leaves),
+            *await self._rejected([r for r in others if r.kind == RecordKind.REJECTION], keys),
+        ]
+        return sorted(found, key=lambda each: each.key)
+
+    async def _of_payouts(self, records: Sequence[Record], keys: _Keys, leaves: Leaves) -> list[Happening]:
+        facts = await payout_facts(self._session, records, leaves)
+        owners = await self._owners({each.participant for each in facts.values()})
         found = []
-        for record, time in records:
-            key = (time, record.block_number, record.log_index, 0)
-            if record.kind == RecordKind.REJECTION:
-                known = asked.get((record.block_number, record.log_index))
-                fact = _then(facts.get(record.order_id), key)
-                found.append(
-                    happening_of_stranger(record, key, fact)
-                    if known is None
-                    else happening_of_rejection(known, key, fact, record)
-                )
-                continue
-            happening = _settled(record, key, leaves.get(record.id, ()))
+        for record in records:
+            about = facts.get(record.id)
+            if about is not None:
+                owner = owners.get(about.participant)
+                platform_id = None if owner is None else owner.platform_id
+                leaf = leaves.get(record.id, ())
+                found.append(happening_of_payout(record, keys[record.id], about, platform_id, leaf))
+        return found
+
+    async def _settled(self, records: Sequence[Record], keys: _Keys, leaves: Leaves) -> list[Happening]:
+        orders = await self._orders({record.order_id for record in records})
+        names = await self._names(records)
+        resolutions = [record for record in records if record.kind == RecordKind.RESOLUTION]
+        owners = await self._owners({record.instruction_id for record in resolutions})
+        currencies = await self._currencies([record.id for record in resolutions])
+        found = []
+        for record in records:
+            happening = _settled(record, keys[record.id], leaves.get(record.id, ()))
             order = orders.get(record.order_id)
             if order is not None:
                 happening.platform_id, happening.currency = order.platform_id, order.currency
@@ -136,6 +149,22 @@ class DayReader:
                 happening.currency = currencies.get(record.id)
             happening.names = _names_of(record, happening.platform_id, names)
             found.append(happening)
+        return found
+
+    async def _rejected(self, records: Sequence[Record], keys: _Keys) -> list[Happening]:
+        order_ids = {record.order_id for record in records}
+        facts = await self._facts(order_ids, await self._orders(order_ids))
+        asked = await self._asked(records)
+        found = []
+        for record in records:
+            key = keys[record.id]
+            known = asked.get((record.block_number, record.log_index))
+            fact = _then(facts.get(record.order_id), key)
+            found.append(
+                happening_of_stranger(record, key, fact)
+                if known is None
+                else happening_of_rejection(known, key, fact, record)
+            )
         return found
 
     async def _leaves(self, window: range) -> dict[int, tuple[Allocation, ...]]:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import insert, select
+from sqlalchemy import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from fenzhang.chain.clearing import cycle_id, payout_id
@@ -19,10 +19,10 @@ from fenzhang.clearing.cycles.facts import Membership
 from fenzhang.domain.clearing import Payout
 from fenzhang.domain.netting import Net, Netting, net
 from fenzhang.domain.records import NOTHING
+from fenzhang.ledger.links import head_at
 from fenzhang.store.blocks import newest_time
 from fenzhang.store.bulk import chunks
 from fenzhang.store.cycletables import CyclePlan, PlannedPayout, PlanState
-from fenzhang.store.tables import JournalLink
 
 log = logging.getLogger("fenzhang.clearing")
 _PREFIX = "FZ"
@@ -91,7 +91,7 @@ async def _stored(session: AsyncSession, member: Membership, draft: _Draft) -> C
         total=netting.total,
         payout_root=merkle_root(leaves) if leaves else NOTHING,
         bill_root=NOTHING,
-        journal_head=await _journal_head(session, draft.deep.number),
+        journal_head=(await head_at(session, draft.deep.number)).hash,
         deadline=draft.deadline,
         state=PlanState.PLANNED.value,
         planned_at=draft.deep.time,
@@ -142,12 +142,6 @@ def _row(plan_id: int, each: Net) -> dict[str, Any]:
         "end_to_end_id": None,
         "proof": None,
     }
-
-
-async def _journal_head(session: AsyncSession, block: int) -> bytes:
-    """Hash of the newest link of the blocks up to `block`."""
-    query = select(JournalLink.hash).where(JournalLink.block_number <= block)
-    return (await session.execute(query.order_by(JournalLink.number.desc()).limit(1))).scalar() or NOTHING
 
 
 def _report(plan: CyclePlan, netting: Netting) -> None:

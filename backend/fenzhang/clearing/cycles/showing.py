@@ -195,7 +195,7 @@ async def left_out_counts(session: AsyncSession, plan_ids: Sequence[int]) -> dic
     return found
 
 
-def _payouts() -> Select[Any]:
+def _payouts() -> Select[*tuple[Any, ...]]:
     return (
         select(
             PlannedPayout,
@@ -216,10 +216,10 @@ def _payouts() -> Select[Any]:
     )
 
 
-def _of(query: Select[Any], platform_id: bytes | None) -> Select[Any]:
+def _of(query: Select[*tuple[Any, ...]], platform_id: bytes | None) -> Select[*tuple[Any, ...]]:
     return query if platform_id is None else query.where(Participant.platform_id == platform_id)
 
 
-def _payout(row: Row[Any]) -> ShownPayout:
-    planned, currency, scheme, number, reference, platform_id, state, reason = row
+def _payout(row: Row[*tuple[Any, ...]]) -> ShownPayout:
+    planned, currency, scheme, number, reference, platform_id, state, reason = tuple(row)
     return ShownPayout(CycleName(currency, scheme, number), planned, reference, platform_id, state, reason)
