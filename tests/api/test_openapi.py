@@ -36,8 +36,10 @@ _NOTHING_THERE = {
     "/v1/unfreezes",
     "/v1/heirs",
     "/v1/conditions/{reference}/confirmation",
+    "/v1/breaks/{number}/explanations",
+    "/v1/breaks/{number}/resolutions",
 }
-"""Nobody is suspended, frozen or closed, and no condition is on the chain."""
+"""Nobody is suspended, frozen or closed, no condition is on the chain, and there are no breaks."""
 _NEEDS_NODE = {"/v1/quote"}
 _FILES = "/v1/files"
 

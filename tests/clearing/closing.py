@@ -35,8 +35,10 @@ from fenzhang.ledger.balances import by_kind, trial_balance
 from fenzhang.sandboxbank.app import create_app
 from fenzhang.sandboxbank.bank import SandboxBank
 from fenzhang.store import tables
+from fenzhang.store.banktables import BankPayment
 from fenzhang.store.clearingtables import CycleRow, PayoutRow
 from fenzhang.store.cycletables import CyclePlan, PlannedPayout
+from fenzhang.store.reconciliationtables import Break, Comparison
 from fenzhang.store.tables import AccountKind
 from pipeline.harness import Pipeline
 from support.parties import PAIR, Party, RuleRef
@@ -154,6 +156,30 @@ class House:
         """All of the bank's statements of today; the breaks that come and go by them."""
         today = datetime.fromtimestamp(self.now, UTC).date()
         return (await self.reader.read(today)).registered
+
+    async def breaks_at_close(self) -> dict[str, tuple[str, int | None]]:
+        """Kinds and amounts of payouts' breaks, after a run that looked at all; the sandbox has money of nobody's."""
+        await self.reconciler.run(Comparison.BANK, at_close=True)
+        query = select(Break.subject, Break.kind, Break.amount).where(
+            Break.present, Break.kind != "CUSTODY_DIFFERS"
+        )
+        async with self.pipeline.database.read() as session:
+            return {row[0]: (row[1], row[2]) for row in await session.execute(query)}
+
+    async def bank_payments(self) -> dict[str, tuple[int, str]]:
+        """Amount and state of what went to the bank, by end-to-end id."""
+        async with self.pipeline.database.read() as session:
+            rows = await session.execute(
+                select(BankPayment.end_to_end_id, BankPayment.amount, BankPayment.state)
+            )
+            return {row[0]: (row[1], row[2]) for row in rows}
+
+    async def change_payment(self, end_to_end_id: str, **values: object) -> None:
+        """Somebody changes what went to the bank."""
+        async with self.pipeline.database.write() as session:
+            await session.execute(
+                update(BankPayment).where(BankPayment.end_to_end_id == end_to_end_id).values(**values)
+            )
 
     async def round(self) -> bool:
         """Everybody's turn once. Whether the closer did anything."""

@@ -202,3 +202,20 @@ async def test_the_same_cycle_is_planned_from_the_last_plan_and_from_all_posting
             session, member, facts.Before(summed, told.to_block, told.at_block), *at
         )
     assert summed == told.due == {MERCHANT.id: 501, PROMOTER.id: 500}
+
+
+async def test_payouts_on_the_chain_are_held_against_what_the_bank_was_sent(house: House) -> None:
+    await house.give_account(MERCHANT, HONEST)
+    await house.give_account(PROMOTER, CLOSED)
+    await house.settle(1_000)
+    await house.close_cycle()
+    await house.read_statements()
+    assert await house.breaks_at_close() == {}
+
+    names = {said: name for name, (_, said) in (await house.bank_payments()).items()}
+    await house.change_payment(names["PAID"], amount=499)
+    await house.change_payment(names["FAILED"], state="RETURNED")
+
+    found = await house.breaks_at_close()
+    assert found[f"payout {names['PAID']}"] == ("AMOUNT_DIFFERS", -1)
+    assert found[f"payout {names['FAILED']}"] == ("OUTCOME_DIFFERS", 500)

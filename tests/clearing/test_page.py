@@ -11,20 +11,37 @@ from pathlib import Path
 import pytest
 
 from fenzhang.clearing import csvprofile
+from fenzhang.clearing.reconciliation.model import BreakKind
+from fenzhang.clearing.reconciliation.terms import Terms
 from fenzhang.devnet.processes import free_port
 from fenzhang.sandboxbank.faults import Faults
+from fenzhang.settings import Settings
 from fenzhang.store.banktables import BankPaymentState
+from fenzhang.store.reconciliationtables import BreakState, Comparison
 
-PAGE = (Path(__file__).parents[2] / "docs" / "bank-interface.md").read_text(encoding="utf-8")
+DOCS = Path(__file__).parents[2] / "docs"
+BANK_INTERFACE, RECONCILIATION = (
+    (DOCS / name).read_text(encoding="utf-8") for name in ("bank-interface.md", "reconciliation.md")
+)
 
 
-def _block(language: str) -> str:
-    [found] = re.findall(rf"^```{language}\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+def _block(page: str, language: str) -> str:
+    [found] = re.findall(rf"^```{language}\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
     return str(found)
 
 
 @pytest.mark.slow
-async def test_the_example_of_the_page_prints_what_the_page_says(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("page", "logged"),
+    [
+        (BANK_INTERFACE, "whether sandbox has C1-CNY-1 is not known: HTTP 504\n"),
+        (RECONCILIATION, ""),
+    ],
+    ids=["bank-interface", "reconciliation"],
+)
+async def test_the_example_of_the_page_prints_what_the_page_says(
+    page: str, logged: str, tmp_path: Path
+) -> None:
     command = tmp_path / ".venv" / "bin" / "fenzhang"
     command.parent.mkdir(parents=True)
     command.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m fenzhang "$@" 2>bank.log\n')
@@ -32,9 +49,9 @@ async def test_the_example_of_the_page_prints_what_the_page_says(tmp_path: Path)
     environment = os.environ | {
         "PORT": str(free_port("127.0.0.1")),
         "PYTHONPATH": os.pathsep.join(sys.path),
-        "EXAMPLE": _block("python"),
+        "EXAMPLE": _block(page, "python"),
     }
-    script = "trap 'kill $BANK' EXIT\n" + _block("sh") + f'"{sys.executable}" -c "$EXAMPLE"'
+    script = "trap 'kill $BANK' EXIT\n" + _block(page, "sh") + f'"{sys.executable}" -c "$EXAMPLE"'
 
     process = await asyncio.create_subprocess_exec(
         *("bash", "-euo", "pipefail", "-c", script),
@@ -45,11 +62,20 @@ async def test_the_example_of_the_page_prints_what_the_page_says(tmp_path: Path)
     )
     out, err = await asyncio.wait_for(process.communicate(), 120)
 
-    assert (process.returncode, err.decode()) == (0, "whether sandbox has C1-CNY-1 is not known: HTTP 504\n")
-    assert out.decode() == _block("text")
+    assert (process.returncode, err.decode()) == (0, logged)
+    assert out.decode() == _block(page, "text")
 
 
 def test_the_page_names_every_state_fault_and_column() -> None:
     names = [*BankPaymentState, *Faults.model_fields, *csvprofile.PAYOUT_COLUMNS, *csvprofile.REPORT_COLUMNS]
 
-    assert [name for name in names if f"`{name}`" not in PAGE] == []
+    assert [name for name in names if f"`{name}`" not in BANK_INTERFACE] == []
+
+
+def test_the_page_about_reconciliation_names_every_kind_and_setting() -> None:
+    names = [*BreakKind, *BreakState, *Comparison]
+
+    assert [name for name in names if f"`{name}`" not in RECONCILIATION] == []
+    for name in Terms.__dataclass_fields__:
+        assert f"FENZHANG_{name.upper()}" in RECONCILIATION
+        assert Settings.model_fields[name].default == getattr(Terms(), name)

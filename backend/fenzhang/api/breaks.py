@@ -18,7 +18,7 @@ def break_answer(row: Break) -> dict[str, Any]:
         "subject": row.subject,
         "currency": row.currency,
         "amount": plain(row.amount),
-        "details": row.details,
+        "details": plain(row.details),
         "owner": row.owner,
         "state": row.state,
         "present": row.present,
