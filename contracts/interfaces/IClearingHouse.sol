@@ -86,8 +86,8 @@ struct CycleState {
 /// and PAYOUT_RETURNED, content keccak256(abi.encode(cycleId, currency, participant, reason)). REJECTION of a payout that was refused, id the
 /// payout's, content keccak256(reason). RESOLUTION as ISplitLedger has it.
 ///
-/// Warning: a root under which two payouts have one index is a lie of the bank that signed it. Only one of them can be taken, and
-/// whoever has all events sees it.
+/// Warning: a root under which two payouts have one index is a lie of the bank that signed it. Only one of them can be taken; a report
+/// about the other one moves the money of the first, by the bank's signature, and whoever has all events sees it.
 interface IClearingHouse {
     /// @notice A cycle was closed; `bank` signed it.
     event CycleClosed(bytes32 indexed cycleId, Cycle cycle, address bank);

@@ -31,7 +31,7 @@ from fenzhang.chain.abi import role_bytes
 from fenzhang.chain.deployments import save
 from fenzhang.chain.views import CLEARING_BANK_ROLE, CLEARING_HOUSE_ROLE
 from fenzhang.commands.verify import register
-from fenzhang.domain.clearing import IN_TRANSIT, PAID, OutcomeKind
+from fenzhang.domain.clearing import IN_TRANSIT, PAID, OutcomeKind, Payout
 from fenzhang.domain.errors import FenzhangError
 from support.clearing import Desk
 from support.parties import MERCHANT, PAIR, PROMOTER
@@ -164,6 +164,23 @@ async def test_a_cycle_that_is_told_under_another_number_is_found(desk: Desk) ->
     claim = role_bytes("standard").hex() + word(cycle.number + 1).hex()
     report = await lied_to_about(desk.world, truth, claim, "eth_getLogs")
     assert Code.CYCLE_INVALID in codes(report)
+
+
+async def test_one_index_for_two_payouts_is_found_when_the_second_is_told_of(desk: Desk) -> None:
+    payouts = (Payout(0, MERCHANT.id, 1), Payout(0, PROMOTER.id, 1))
+    earned = desk.world.captured(100, rule=PAIR, bindings=(PROMOTER.id, MERCHANT.id))
+    desk.world.did(desk.world.split(earned.order_id, 100))
+    number = clearing.cycle_id("CNY", "standard", 3)
+    root = clearing.payout_root(number, payouts)
+    desk.close((MERCHANT, 1), (PROMOTER, 1), payout_root=root)
+    desk.payouts[number] = payouts
+    desk.take(number, 0)
+    assert (await verified(desk.world)).differences == ()
+    desk.report(number, (1, OutcomeKind.FAILED))
+
+    report = await verified(desk.world)
+
+    assert only(report, Code.PAYOUT_INVALID).participant == PROMOTER.id
 
 
 # ------------------------------------------------------------------------------ what the chain holds

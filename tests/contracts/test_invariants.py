@@ -383,7 +383,7 @@ class Histories(RuleBasedStateMachine):
         number = index + change.which + change.number
         match self.world.twin.world.payouts.get((cycle_id, index)):
             case PayoutState.IN_TRANSIT:
-                return OutcomeKind.FAILED if number % 3 == 0 else OutcomeKind.PAID
+                return OutcomeKind.FAILED if number % 2 else OutcomeKind.PAID
             case PayoutState.PAID:
                 return OutcomeKind.PAID if number % 3 == 0 else OutcomeKind.RETURNED
             case _:

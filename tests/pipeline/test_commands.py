@@ -115,6 +115,10 @@ async def test_reconcile_says_that_chain_and_ledger_agree(pipeline: Pipeline, pr
 async def test_reconcile_names_a_difference_and_exits_with_one(
     pipeline: Pipeline, processes: Processes
 ) -> None:
+    pipeline.mine(2)
+    await pipeline.follow()
+    before = pipeline.mirror.checkpoint
+    assert before is not None
     await _market(pipeline)
     async with pipeline.database.write() as session:
         await session.execute(update(tables.Order).values(held=7))
@@ -133,6 +137,11 @@ async def test_reconcile_names_a_difference_and_exits_with_one(
         "chain": 400,
         "ledger": 7,
     } in orjson.loads(out)["differences"]
+    code, out, _ = await processes.run("reconcile", "--at", str(before))
+    assert (code, out.rpartition(" ")[2]) == (0, f"{before}\n"), out
+    code, out, err = await processes.run("reconcile", "--at", str(before + 100))
+    assert (code, out) == (2, "")
+    assert "is not mirrored yet" in err
 
 
 async def test_reconcile_without_a_node_exits_with_two(pipeline: Pipeline, processes: Processes) -> None:

@@ -39,7 +39,7 @@ def reconcile_command(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")] = False,
 ) -> None:
-    """Compare balances, positions, orders, records, postings, conditions and batches with the chain.
+    """Compare balances, positions, orders, conditions, cycles, payouts, records, postings and batches with the chain.
 
     Exit code 0: they agree. 1: there are differences, each of which is named. 2: they could not be compared.
     """
@@ -82,6 +82,8 @@ def _as_json(result: Reconciliation) -> dict[str, object]:
         "orders": result.orders,
         "accounts": result.accounts,
         "batches": result.batches,
+        "cycles": result.cycles,
+        "payouts": result.payouts,
         "clean": not result.differences,
         "differences": [
             {
@@ -101,8 +103,8 @@ def _print(result: Reconciliation) -> None:
         typer.echo(str(difference))
     verdict = f"{len(result.differences)} differences" if result.differences else "chain and ledger agree"
     typer.echo(
-        f"{verdict}: {result.accounts} accounts, {result.orders} orders and {result.batches} batches "
-        f"at block {result.block_number}"
+        f"{verdict}: {result.accounts} accounts, {result.orders} orders, {result.payouts} payouts of {result.cycles} "
+        f"cycles and {result.batches} batches at block {result.block_number}"
     )
 
 

@@ -71,6 +71,8 @@ class Reconciliation:
     orders: int
     accounts: int
     batches: int
+    cycles: int
+    payouts: int
     differences: list[Difference]
 
 
@@ -148,7 +150,16 @@ async def _compare(
             else []
         ),
     ]
-    return Reconciliation(point.number, point.hash, len(books), len(rows), len(chain.roots), differences)
+    return Reconciliation(
+        block_number=point.number,
+        block_hash=point.hash,
+        orders=len(books),
+        accounts=len(rows),
+        batches=len(chain.roots),
+        cycles=len(cycles),
+        payouts=len(payouts),
+        differences=differences,
+    )
 
 
 @dataclass(frozen=True, slots=True)
