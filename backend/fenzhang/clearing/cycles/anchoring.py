@@ -6,6 +6,7 @@ as ASCII in 32 bytes. Anchored are the bills of platforms, of days with records,
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable
 from tempfile import TemporaryFile
 from zoneinfo import ZoneInfo
@@ -16,7 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from fenzhang.chain.abi import role_bytes
 from fenzhang.chain.evidence import merkle_proofs, merkle_root
 from fenzhang.chain.keccak import keccak
-from fenzhang.clearing.bills.errors import DayNotFinal
+from fenzhang.clearing.bills.errors import BillDoesNotAddUp, DayNotFinal
 from fenzhang.clearing.bills.formats import BillFormat
 from fenzhang.clearing.bills.lines import BillKind, Subject
 from fenzhang.clearing.bills.making import Bill, make
@@ -28,6 +29,7 @@ from fenzhang.store.cycletables import AnchoredBill
 from fenzhang.store.session import Database
 from fenzhang.store.tables import Block, Order, Participant, Record
 
+log = logging.getLogger("fenzhang.clearing")
 ZoneOf = Callable[[str], ZoneInfo]
 """Whose dates are the days of a platform's bills, by its reference."""
 
@@ -50,6 +52,11 @@ async def hash_final_days(database: Database, zone_of: ZoneOf, depth: int) -> in
             try:
                 await _hash_day(database, platform, day, depth)
             except DayNotFinal:
+                break
+            except (
+                BillDoesNotAddUp
+            ) as error:  # reconciliation finds out why; nobody waits for money meanwhile
+                log.error("the bills of %s are not anchored: %s", platform.reference, error.message)
                 break
             count += 1
             after = day.end
