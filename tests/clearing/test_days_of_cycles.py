@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import date, datetime, time, timedelta
 from pathlib import Path
 from random import Random
 from zoneinfo import ZoneInfo
@@ -103,8 +103,7 @@ async def day(house: House, random: Random, begin: int) -> None:
         for _ in range(random.randrange(3)):
             await something(house, random)
         if random.random() < 0.3:
-            today = datetime.fromtimestamp(house.now, UTC).date()
-            await house.sender.read_statements(today)
+            await house.read_statements()
         for _ in range(random.randrange(2, 9)):
             await house.round()
 

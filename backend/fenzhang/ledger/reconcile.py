@@ -138,7 +138,7 @@ async def _compare(
     chain = await _ask(view, books, rows, with_batches=not accounts_only)
     balances = [*_compare_accounts(chain, rows), *_compare_trial_balance(rows)]
     if accounts_only:
-        return Reconciliation(point.number, point.hash, 0, len(rows), 0, balances)
+        return Reconciliation(point.number, point.hash, 0, len(rows), 0, 0, 0, balances)
     named = {(book.capture.platform, book.capture.condition) for book in books.values()}
     conditions = await compare_conditions(
         session, view, {key for key in named if key[1] != NOTHING}, point.number, past=point.is_past
