@@ -78,6 +78,8 @@ async def test_random_days(house: House, place: tuple[str, str, date, tuple[int,
         await house.run_dry()
     await house.check("CNY", "JPY")
     assert await house.cycles() != []
+    await house.reader.read(first)
+    assert await house.breaks_at_close() == {}
     assert (await verified(house.pipeline.world)).differences == ()
     for currency in ("CNY", "JPY"):
         held = await house.held_by_kind(currency)

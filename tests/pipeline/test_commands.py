@@ -10,11 +10,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import httpx
 import orjson
 import pytest
 from sqlalchemy import update
 
 from fenzhang.chain.deployments import save
+from fenzhang.chain.tls import tls
 from fenzhang.devnet.processes import free_port
 from fenzhang.store import tables
 from pipeline.harness import Pipeline
@@ -151,6 +153,64 @@ async def test_reconcile_without_a_node_exits_with_two(pipeline: Pipeline, proce
 
     assert (code, out) == (2, "")
     assert "cannot be reached" in err
+
+
+async def test_three_way_tells_the_sides_and_keeps_breaks_until_they_are_gone(
+    pipeline: Pipeline, processes: Processes
+) -> None:
+    await _market(pipeline)
+
+    code, out, err = await processes.run("reconcile", "--three-way")
+    assert (code, err) == (0, ""), out
+    assert out.startswith("CNY\n  orders: captured 10.00 CNY, held 4.00 CNY\n"), out
+    assert out.endswith("no break is open\n")
+    async with pipeline.database.write() as session:
+        await session.execute(update(tables.Order).values(held=7))
+    code, out, _ = await processes.run("reconcile", "--three-way", "--at", "close", "--json")
+    found: dict[str, Any] = orjson.loads(out)
+    assert code == 1
+    assert {each["kind"] for each in found["breaks"]} == {
+        "CHAIN_ORDER",
+        "CHAIN_ORDER_RECORDS",
+        "CUSTODY_DIFFERS",
+    }
+    assert all(run["at_close"] for run in found["runs"])
+    assert found["currencies"]["CNY"]["chain"]["held"] == 400
+    code, out, _ = await processes.run("breaks", "list", "--kind", "CHAIN_ORDER")
+    number = out.partition(" ")[0]
+    code, out, _ = await processes.run("breaks", "explain", number, "--note", "changed by hand")
+    assert (code, " EXPLAINED CHAIN_ORDER 0x" in out) == (0, True)
+    for arguments in (("--three-way", "--at", "5"), ("--at", "close"), ("--at", "-1")):
+        assert (await processes.run("reconcile", *arguments))[0] == 2
+
+    async with pipeline.database.write() as session:
+        await session.execute(update(tables.Order).values(held=400))
+    code, _, _ = await processes.run("reconcile", "--three-way", "--at", "close")
+    code, out, _ = await processes.run("breaks", "show", number)
+    assert out.endswith(": changed by hand\n  RESOLVED by run: no longer there\n"), out
+
+
+async def test_serve_reconciliation_finds_what_breaks(
+    pipeline: Pipeline, processes: Processes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await _market(pipeline)
+    port = free_port("127.0.0.1")
+    monkeypatch.setenv("FENZHANG_METRICS_PORT", str(port))
+    async with pipeline.database.write() as session:
+        await session.execute(update(tables.Order).values(held=7))
+
+    serving = processes.start("serve", "reconciliation")
+    async with asyncio.timeout(60):
+        while "a break was found: CHAIN_ORDER" not in serving.said:
+            assert serving.popen.poll() is None, serving.said
+            await asyncio.sleep(0.1)
+    async with httpx.AsyncClient(verify=tls()) as client:
+        while 'fenzhang_breaks_open{kind="CHAIN_ORDER"} 1.0' not in (
+            shown := (await client.get(f"http://127.0.0.1:{port}/metrics")).text
+        ):
+            assert "fenzhang_breaks_oldest_age_seconds" in shown
+            await asyncio.sleep(0.1)
+    assert await serving.stop() == 0, serving.said
 
 
 async def test_serve_all_keeps_the_three_running_and_ends_them(

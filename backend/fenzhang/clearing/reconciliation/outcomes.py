@@ -20,10 +20,13 @@ SUBJECT: Final = "payout "
 _AGREE: Final = {
     State.IN_TRANSIT: (Said.PREPARED, Said.UNKNOWN, Said.SENT),
     State.PAID: (Said.PAID,),
-    State.FAILED: (Said.FAILED,),
+    State.FAILED: (Said.FAILED, Said.RETURNED),
     State.RETURNED: (Said.RETURNED,),
 }
-"""What the bank may have said where the chain has a payout in this state. Of one that is REFUSED it never heard."""
+"""What the bank may have said where the chain has a payout in this state. Of one that is REFUSED it never heard.
+
+Where it said that a payout failed, a statement may show later that it was paid and came back: the money is the same.
+"""
 _ON_ITS_WAY: Final = {
     State.IN_TRANSIT: (Said.PAID, Said.FAILED, Said.RETURNED),
     State.PAID: (Said.RETURNED,),
