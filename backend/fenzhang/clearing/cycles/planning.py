@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from base64 import b32encode
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,7 +15,7 @@ from fenzhang.chain.evidence import merkle_proofs, merkle_root
 from fenzhang.clearing.cycles import anchoring, facts
 from fenzhang.clearing.cycles.choosing import Deep, Ready, ready
 from fenzhang.clearing.cycles.facts import Membership
-from fenzhang.domain.clearing import Payout
+from fenzhang.domain.clearing import Payout, end_to_end_id
 from fenzhang.domain.netting import Net, Netting, net
 from fenzhang.domain.records import NOTHING
 from fenzhang.ledger.links import head_at
@@ -25,13 +24,6 @@ from fenzhang.store.bulk import chunks
 from fenzhang.store.cycletables import CyclePlan, PlannedPayout, PlanState
 
 log = logging.getLogger("fenzhang.clearing")
-_PREFIX = "FZ"
-_HASHED = 20
-
-
-def end_to_end_id(payout: bytes) -> str:
-    """What banks call a payout, by its id on the chain: FZ and 32 letters and digits."""
-    return _PREFIX + b32encode(payout[:_HASHED]).decode().rstrip("=")
 
 
 async def plan_next(session: AsyncSession, member: Membership, deep: Deep, life_s: int) -> CyclePlan | None:
