@@ -31,7 +31,7 @@ from fenzhang.chain.abi import role_bytes
 from fenzhang.chain.deployments import save
 from fenzhang.chain.views import CLEARING_BANK_ROLE, CLEARING_HOUSE_ROLE
 from fenzhang.commands.verify import register
-from fenzhang.domain.clearing import IN_TRANSIT, PAID, OutcomeKind, Payout
+from fenzhang.domain.clearing import IN_TRANSIT, PAID, OutcomeKind, Payout, end_to_end_id, parse_end_to_end_id
 from fenzhang.domain.errors import FenzhangError
 from support.clearing import Desk
 from support.node import Mined
@@ -327,8 +327,17 @@ def test_a_refused_payout_says_why_and_an_unknown_one_exits_with_2(desk: Desk, d
     unknown = CliRunner().invoke(APP, [*arguments, "--payout", "0x" + "77" * 32])
     assert unknown.exit_code == 2
     assert "no record on the chain names payout" in unknown.stderr
-    malformed = CliRunner().invoke(APP, [*arguments, "--payout", "77"])
-    assert malformed.exit_code == 2
+    for malformed in ("77", "0x77", "FZ", "FZ" + "1" * 32, "AB" + "A" * 32):
+        assert CliRunner().invoke(APP, [*arguments, "--payout", malformed]).exit_code == 2
+
+
+def test_a_payout_is_found_by_what_banks_call_it(desk: Desk, deployment: Path) -> None:
+    payout = payout_of(desk, 1)
+    arguments = ["verify", "--rpc", desk.world.node.url, "--deployment", str(deployment), "--json"]
+    result = CliRunner().invoke(APP, [*arguments, "--payout", end_to_end_id(payout)])
+    [told] = json.loads(result.stdout)["payouts"]
+    assert (told["payout_id"], told["state"]) == ("0x" + payout.hex(), "IN_TRANSIT")
+    assert parse_end_to_end_id(end_to_end_id(payout)) == payout[:20]
 
 
 def test_what_does_not_concern_the_payout_is_counted_elsewhere(desk: Desk, deployment: Path) -> None:

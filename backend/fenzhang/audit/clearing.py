@@ -227,7 +227,7 @@ class ClearingAudit:
         if cycle.taken > cycle.total:
             self._bad_payout(event, at, "takes more than its cycle's total")
         self.model.payouts[event.payout_id] = PayoutTrail(event.cycle_id, payout)
-        self.model.focus.belongs(event.payout_id, event.cycle_id, payout)
+        self.model.focus.begin(event.payout_id, event.cycle_id, payout)
         self.model.paid |= {event.participant, IN_TRANSIT, PAID}
         self._record(event, cycle.currency, at)
         self.findings.count("payouts")

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from base64 import b32encode
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -19,7 +18,7 @@ from fenzhang.chain.evidence import merkle_proofs, merkle_root
 from fenzhang.clearing.cycles import anchoring, facts
 from fenzhang.clearing.cycles.choosing import Deep, Ready, ready
 from fenzhang.clearing.cycles.facts import Membership
-from fenzhang.domain.clearing import Payout
+from fenzhang.domain.clearing import Payout, end_to_end_id
 from fenzhang.domain.netting import Net, Netting, net
 from fenzhang.domain.records import NOTHING
 from fenzhang.ledger.links import head_at
@@ -28,13 +27,6 @@ from fenzhang.store.bulk import insert_tuples
 from fenzhang.store.cycletables import CyclePlan, PlannedPayout, PlanState
 
 log = logging.getLogger("fenzhang.clearing")
-_PREFIX = "FZ"
-_HASHED = 20
-
-
-def end_to_end_id(payout: bytes) -> str:
-    """What banks call a payout, by its id on the chain: FZ and 32 letters and digits."""
-    return _PREFIX + b32encode(payout[:_HASHED]).decode().rstrip("=")
 
 
 @dataclass(frozen=True, slots=True)
