@@ -53,10 +53,9 @@ async def hash_final_days(database: Database, zone_of: ZoneOf, depth: int) -> in
                 await _hash_day(database, platform, day, depth)
             except DayNotFinal:
                 break
-            except (
-                BillDoesNotAddUp
-            ) as error:  # reconciliation finds out why; nobody waits for money meanwhile
-                log.error("the bills of %s are not anchored: %s", platform.reference, error.message)
+            except BillDoesNotAddUp:
+                # Reconciliation finds out why; nobody waits for money meanwhile.
+                log.exception("the bills of %s are not anchored", platform.reference)
                 break
             count += 1
             after = day.end
