@@ -25,6 +25,8 @@ PLACES = (
     ("Asia/Tokyo", "JP", date(2026, 12, 30)),
 )
 """Where and when: the clock is put forward, put back, and two new years."""
+WORKED = dict.fromkeys((date(2027, 3, 14), date(2026, 10, 25)), "clocks change")
+"""Sundays, so that cut-offs fall on hours that are not there, or there twice."""
 DAYS = 5
 CUT_OFFS = (9_000, 39_600, 63_000, DAY_S)
 PEOPLE = [bytes([65 + number]) * 32 for number in range(4)]
@@ -129,7 +131,9 @@ def calendars(draw: st.DrawFn, place: tuple[str, str, date]) -> SettlementCalend
     cut_offs = tuple(sorted(draw(st.sets(st.sampled_from(CUT_OFFS), max_size=3))))
     every_s = None if cut_offs else draw(st.sampled_from((900, 21_600, DAY_S)))
     lag = draw(st.integers(0, 2))
-    return SettlementCalendar(BusinessDays(days_of(holidays)), Terms(ZoneInfo(zone), cut_offs, every_s, lag))
+    return SettlementCalendar(
+        BusinessDays(days_of(holidays), {}, WORKED), Terms(ZoneInfo(zone), cut_offs, every_s, lag)
+    )
 
 
 @st.composite
