@@ -5,15 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from sqlalchemy import delete
 
 from fenzhang.chain.views import ChainView
-from fenzhang.clearing.bills.errors import BillDoesNotAddUp
 from fenzhang.clearing.bills.formats import BillFormat
 from fenzhang.clearing.bills.lines import BillKind, LineKind, Subject
 from fenzhang.domain.clearing import IN_TRANSIT, PAID, OutcomeKind
 from fenzhang.domain.days import Day
-from fenzhang.store.clearingtables import PayoutRow
 from pipeline.harness import Pipeline
 from support.bills import OF_MALL, content, lines, of_kind, of_merchant, of_participant, over, today
 from support.clearing import BANK_CODE, Desk
@@ -159,15 +156,3 @@ async def test_later_payouts_and_outcomes_do_not_change_a_bill(
     monkeypatch.setattr("fenzhang.clearing.bills.reading._WINDOW", 1)
 
     assert await made() == before
-
-
-@pytest.mark.parametrize("database_kind", ["sqlite"], indirect=True)
-async def test_a_payout_that_is_missing_makes_no_bill(pipeline: Pipeline) -> None:
-    """Without its row nobody knows whose it was, but the position has changed."""
-    _, number, days = await three_days(pipeline)
-    async with pipeline.database.write() as session:
-        await session.execute(
-            delete(PayoutRow).where(PayoutRow.cycle_id == number, PayoutRow.participant_id == COURIER.id)
-        )
-    with pytest.raises(BillDoesNotAddUp):
-        await content(pipeline.database, of_participant(COURIER), days[1])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import delete, update
 
-from fenzhang.chain.clearing import payout_id
+from fenzhang.chain.clearing import cycle_id, payout_id, payout_root
 from fenzhang.domain.clearing import OutcomeKind
 from fenzhang.domain.journal import NO_LINK, Link
 from fenzhang.domain.records import RecordKind
@@ -199,6 +200,28 @@ async def test_what_a_bank_writes_is_kept_whatever_it_is(pipeline: Pipeline, des
     assert [row.scheme for row in await pipeline.rows(CycleRow)] == ["late\ufffd\xff!"]
     assert await payouts_of(pipeline) == [(MERCHANT.id, 500, "FAILED", "\ufffdA\ufffd\xe9")]
     await pipeline.check_reconciled()
+
+
+async def test_two_payouts_of_one_index_are_followed_and_named(pipeline: Pipeline, desk: Desk) -> None:
+    """The bank signed a tree that is none; the chain knows states by index, so one payout ends for the other."""
+    cycle, payouts = desk.cycle((MERCHANT, 100), (PROMOTER, 90))
+    number = cycle_id(cycle.currency, cycle.scheme, cycle.number)
+    desk.payouts[number] = payouts = (payouts[0], replace(payouts[1], index=0))
+    async with pipeline.database.read() as session:
+        link = await head(session)
+    signed = replace(cycle, payout_root=payout_root(number, payouts), journal_head=link.hash)
+    desk.attempt_close(desk.signed(signed))
+    desk.take(number, 0)
+    desk.report(number, (1, FAILED))
+
+    await pipeline.follow()
+
+    assert await positions(pipeline) == [400, 590, 500, 500]
+    assert (await balances(pipeline))[AccountKind.IN_TRANSIT] == 10
+    found = await _differences(pipeline)
+    assert {(each.check, each.subject) for each in found} == {
+        (Check.PAYOUT, "0x" + payout_id(number, payout).hex()) for payout in payouts
+    }
 
 
 # ------------------------------------------------------------------------------ reorganisations, restarts

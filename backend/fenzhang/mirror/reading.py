@@ -63,6 +63,8 @@ from fenzhang.mirror.clearing import entry_of
 from fenzhang.mirror.entries import Entry, OrderState, Outcome
 from fenzhang.mirror.errors import BatchRootMismatch, MirrorError
 
+SettledEvent = OrderCaptured | OrderSplit | OrderReleased | SplitReturned | OrderRefunded
+"""Events that move the money of an order."""
 GovernanceEvent = (
     ParticipantEnrolled
     | ParticipantStatusChanged
@@ -263,7 +265,7 @@ class Reading:
         kind: RecordKind,
         instruction_id: bytes,
         order: OrderState,
-        event: OrderCaptured | OrderSplit | OrderReleased | SplitReturned | OrderRefunded,
+        event: SettledEvent,
         *,
         content: bytes,
         allocations: tuple[Allocation, ...] = (),
@@ -362,11 +364,7 @@ def read_events(
 
 def known_orders(events: Iterable[Event]) -> set[bytes]:
     """Orders that must be loaded before reading: those that the events touch."""
-    return {
-        event.order_id
-        for event in events
-        if isinstance(event, OrderCaptured | OrderSplit | OrderReleased | SplitReturned | OrderRefunded)
-    }
+    return {event.order_id for event in events if isinstance(event, SettledEvent)}
 
 
 def known_cycles(events: Iterable[Event]) -> set[bytes]:

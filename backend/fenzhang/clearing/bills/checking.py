@@ -14,9 +14,8 @@ from fenzhang.domain.days import Day
 from fenzhang.domain.records import RecordKind
 from fenzhang.ledger.balances import position
 from fenzhang.ledger.moments import first_block_from
-from fenzhang.store.clearingtables import PayoutRow
 from fenzhang.store.sums import half_sums, whole
-from fenzhang.store.tables import Account, Order, Participant, Posting, Record
+from fenzhang.store.tables import Account, Allocation, Order, Participant, Posting, Record
 
 _Blocks = tuple[int, int]
 """First block of the day, and first block after it."""
@@ -118,7 +117,7 @@ def _of_payouts(subject: Subject) -> Select[*tuple[Any, ...]]:
     """As resolutions: the platform's that enrolled the participant."""
     return (
         _posted()
-        .join(PayoutRow, PayoutRow.payout_id == Record.instruction_id)
-        .join(Participant, Participant.id == PayoutRow.participant_id)
+        .join(Allocation, Allocation.record_id == Record.id)
+        .join(Participant, Participant.id == Allocation.recipient)
         .where(Record.cycle_id.is_not(None), Participant.platform_id == subject.platform_id)
     )

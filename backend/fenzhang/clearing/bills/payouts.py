@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -14,24 +14,42 @@ from fenzhang.store.bulk import chunks
 from fenzhang.store.clearingtables import CycleRow, PayoutRow
 from fenzhang.store.tables import Record
 
+Leaves = Mapping[int, tuple[Allocation, ...]]
+"""Allocations by record."""
 
-async def payout_facts(session: AsyncSession, records: Sequence[Record]) -> dict[bytes, PayoutFacts]:
-    """Which payouts these records are about, by payout id."""
-    found: dict[bytes, PayoutFacts] = {}
-    for chunk in chunks(sorted({record.instruction_id for record in records})):
-        query = (
-            select(
-                PayoutRow.payout_id,
-                PayoutRow.participant_id,
-                PayoutRow.cycle_id,
-                CycleRow.currency,
-                CycleRow.scheme,
-                CycleRow.number,
-            )
-            .join(CycleRow, CycleRow.cycle_id == PayoutRow.cycle_id)
-            .where(PayoutRow.payout_id.in_(chunk))
-        )
-        found |= {row.payout_id: PayoutFacts._make(row) for row in await session.execute(query)}
+
+async def payout_facts(
+    session: AsyncSession, records: Sequence[Record], leaves: Leaves
+) -> dict[int, PayoutFacts]:
+    """Which payouts these records are about, by record. That a cycle was closed is not about one."""
+    cycles = await _cycles(session, {record.cycle_id for record in records if record.cycle_id is not None})
+    # Of the others their allocation says whose they are.
+    refused = await _refused(session, [r.instruction_id for r in records if r.kind == RecordKind.REJECTION])
+    found: dict[int, PayoutFacts] = {}
+    for record in records:
+        leaf = leaves.get(record.id)
+        participant = leaf[0].recipient if leaf else refused.get(record.instruction_id)
+        cycle = cycles.get(record.cycle_id or b"")
+        if participant is not None and cycle is not None:
+            found[record.id] = PayoutFacts(record.instruction_id, participant, *cycle)
+    return found
+
+
+async def _cycles(session: AsyncSession, ids: Collection[bytes]) -> dict[bytes, tuple[bytes, str, str, int]]:
+    found: dict[bytes, tuple[bytes, str, str, int]] = {}
+    for chunk in chunks(sorted(ids)):
+        query = select(CycleRow.cycle_id, CycleRow.currency, CycleRow.scheme, CycleRow.number)
+        rows = await session.execute(query.where(CycleRow.cycle_id.in_(chunk)))
+        found |= {row.cycle_id: (row.cycle_id, row.currency, row.scheme, row.number) for row in rows}
+    return found
+
+
+async def _refused(session: AsyncSession, payout_ids: Sequence[bytes]) -> dict[bytes, bytes]:
+    """Participants by payout."""
+    found: dict[bytes, bytes] = {}
+    for chunk in chunks(payout_ids):
+        query = select(PayoutRow.payout_id, PayoutRow.participant_id).where(PayoutRow.payout_id.in_(chunk))
+        found |= {row.payout_id: row.participant_id for row in await session.execute(query)}
     return found
 
 

@@ -20,7 +20,7 @@ from fenzhang.clearing.bills.asking import (
     happening_of_stranger,
 )
 from fenzhang.clearing.bills.lines import SETTLED, Happening, Key, Owner, Subject
-from fenzhang.clearing.bills.payouts import happening_of_payout, payout_facts
+from fenzhang.clearing.bills.payouts import Leaves, happening_of_payout, payout_facts
 from fenzhang.domain.allocation import Allocation
 from fenzhang.domain.days import Day
 from fenzhang.domain.records import RecordKind
@@ -118,25 +118,20 @@ class DayReader:
         ]
         return sorted(found, key=lambda each: each.key)
 
-    async def _of_payouts(
-        self, records: Sequence[Record], keys: _Keys, leaves: Mapping[int, tuple[Allocation, ...]]
-    ) -> list[Happening]:
-        """That a cycle was closed is not about anybody."""
-        payouts = await payout_facts(self._session, records)
-        owners = await self._owners({each.participant for each in payouts.values()})
+    async def _of_payouts(self, records: Sequence[Record], keys: _Keys, leaves: Leaves) -> list[Happening]:
+        facts = await payout_facts(self._session, records, leaves)
+        owners = await self._owners({each.participant for each in facts.values()})
         found = []
         for record in records:
-            facts = payouts.get(record.instruction_id)
-            if facts is not None:
-                owner = owners.get(facts.participant)
+            about = facts.get(record.id)
+            if about is not None:
+                owner = owners.get(about.participant)
                 platform_id = None if owner is None else owner.platform_id
                 leaf = leaves.get(record.id, ())
-                found.append(happening_of_payout(record, keys[record.id], facts, platform_id, leaf))
+                found.append(happening_of_payout(record, keys[record.id], about, platform_id, leaf))
         return found
 
-    async def _settled(
-        self, records: Sequence[Record], keys: _Keys, leaves: Mapping[int, tuple[Allocation, ...]]
-    ) -> list[Happening]:
+    async def _settled(self, records: Sequence[Record], keys: _Keys, leaves: Leaves) -> list[Happening]:
         orders = await self._orders({record.order_id for record in records})
         names = await self._names(records)
         resolutions = [record for record in records if record.kind == RecordKind.RESOLUTION]
