@@ -53,7 +53,7 @@ def statement(
 async def store(database: Database, *statements: Statement, bank: str = "bank") -> None:
     for each in statements:
         async with database.write() as session:
-            await lines.store(session, VAULT, bank, each)
+            await lines.store(session, VAULT, bank, lines.Told.of(each))
 
 
 async def shown(database: Database) -> Counter[tuple[int, str | None]]:

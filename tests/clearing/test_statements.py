@@ -57,7 +57,7 @@ async def told(
         "S1", at, SHOP.account, currency, day, day, opening, opening + booked_sum(lines), lines
     )
     async with database.write() as session:
-        await statement_lines.store(session, VAULT, "bank", statement)
+        await statement_lines.store(session, VAULT, "bank", statement_lines.Told.of(statement))
     reconciler = Reconciler(database, Terms(), clock=lambda: NOON)
     await reconciler.run(Comparison.BANK)
     await reconciler.release()

@@ -89,7 +89,8 @@ async def register(
 
 
 async def _present(session: AsyncSession, comparison: Comparison) -> dict[bytes, Break]:
-    query = select(Break).where(Break.comparison == comparison, Break.present)
+    # Locked: what somebody says about one of them comes before this run or after it.
+    query = select(Break).where(Break.comparison == comparison, Break.present).with_for_update()
     return {row.key: row for row in (await session.execute(query)).scalars()}
 
 

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, Self
 
 from sqlalchemy import delete, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -62,33 +62,61 @@ class _Known:
     shown: Counter[bytes]
 
 
-async def store(session: AsyncSession, vault: Vault, bank: str, statement: Statement) -> bool:
+@dataclass(frozen=True, slots=True)
+class Told:
+    """A statement, and what its booked lines say: worked out before a transaction has to wait for it."""
+
+    statement: Statement
+    said: Sequence[tuple[bytes, _Said]]
+    """With their keys."""
+    digest: bytes
+
+    @classmethod
+    def of(cls, statement: Statement) -> Self:
+        """What a statement tells."""
+        said = [(each.key, each) for each in _said(statement.lines)]
+        balances = f"{statement.opening} {statement.closing} ".encode()
+        return cls(statement, said, sha256(balances + b"".join(key for key, _ in said)).digest())
+
+
+async def is_kept(session: AsyncSession, vault: Vault, bank: str, told: Told) -> bool:
+    """Whether a statement is kept just as it is told. Raises BankDataUnreadable."""
+    account_id = await _known_account(session, vault, bank, told.statement)
+    if account_id is None:
+        return False
+    return _is_among(await _overlapping(session, account_id, told.statement), told)
+
+
+async def store(session: AsyncSession, vault: Vault, bank: str, told: Told) -> bool:
     """Keep a statement and its booked lines; whether anything in it is new. Does not commit.
 
     Raises BankDataUnreadable when the account of an earlier statement cannot be decrypted.
     """
     await lock_stripes(session, [sha256(bank.encode()).digest()])
+    statement = told.statement
     account_id = await _account_id(session, vault, bank, statement)
-    said = [(each.key, each) for each in _said(statement.lines)]
-    digest = _digest(statement, said)
     rows = await _overlapping(session, account_id, statement)
-    if any(row.digest == digest and _period(row) == _days(statement) for row in rows):
+    if _is_among(rows, told):
         return False
     known = [_Known(row, await _shown(session, row.id)) for row in rows]
     same = [each for each in known if _period(each.row) == _days(statement)]
     created_at = int(statement.created_at.timestamp())
-    before = _edition(statement, said, same)
+    before = _edition(statement, told.said, same)
     if before is not None and created_at < before.row.created_at:
         return False  # an older edition that comes late
     row = before.row if before else BankStatement(account_id=account_id)
-    row.statement_id, row.created_at, row.digest = statement.statement_id, created_at, digest
+    row.statement_id, row.created_at, row.digest = statement.statement_id, created_at, told.digest
     row.first_day, row.last_day = _days(statement)
     row.opening, row.closing = statement.opening, statement.closing
     session.add(row)
     await session.flush()
     others = [each for each in known if _period(each.row) != _days(statement)]
-    await _show(session, row.id, said, others)
+    await _show(session, row.id, told.said, others)
     return True
+
+
+def _is_among(rows: Sequence[BankStatement], told: Told) -> bool:
+    return any(row.digest == told.digest and _period(row) == _days(told.statement) for row in rows)
 
 
 async def reencrypt(session: AsyncSession, vault: Vault) -> int:
@@ -108,13 +136,18 @@ def account_number(vault: Vault, row: CustodyAccount) -> AccountNumber:
     return AccountNumber(AccountScheme(scheme), number)
 
 
-async def _account_id(session: AsyncSession, vault: Vault, bank: str, statement: Statement) -> int:
+async def _known_account(session: AsyncSession, vault: Vault, bank: str, statement: Statement) -> int | None:
     query = select(CustodyAccount).where(
         CustodyAccount.bank == bank, CustodyAccount.currency == statement.currency
     )
-    for row in (await session.execute(query)).scalars():
-        if account_number(vault, row) == statement.account:
-            return row.id
+    rows = (await session.execute(query)).scalars().all()
+    return next((row.id for row in rows if account_number(vault, row) == statement.account), None)
+
+
+async def _account_id(session: AsyncSession, vault: Vault, bank: str, statement: Statement) -> int:
+    known = await _known_account(session, vault, bank, statement)
+    if known is not None:
+        return known
     plain = json.dumps([statement.account.scheme, statement.account.number]).encode()
     made = CustodyAccount(
         bank=bank,
@@ -143,11 +176,6 @@ def _said(lines: Iterable[StatementLine]) -> Iterable[_Said]:
             yield _Said(
                 day, part.amount, part.end_to_end_id, *whole, part.reason, line.reversal, is_part=True
             )
-
-
-def _digest(statement: Statement, said: Sequence[tuple[bytes, _Said]]) -> bytes:
-    balances = f"{statement.opening} {statement.closing} ".encode()
-    return sha256(balances + b"".join(key for key, _ in said)).digest()
 
 
 def _days(statement: Statement) -> tuple[str, str]:

@@ -48,6 +48,8 @@ def kind_of(check: Check) -> str:
     return f"CHAIN_{check.name}"
 
 
+MAX_SUBJECT: Final = 200
+"""Characters."""
 KINDS: Final = (*(kind.value for kind in BreakKind), *map(kind_of, Check))
 """All of them."""
 
@@ -106,7 +108,7 @@ def sighting_of(difference: Difference) -> Sighting:
     return Sighting(
         Comparison.CHAIN,
         kind_of(difference.check),
-        difference.subject or "",
+        (difference.subject or "")[:MAX_SUBJECT],
         difference.currency,
         amount if difference.currency else None,
         {"chain": str(chain), "ledger": str(ledger)},

@@ -14,6 +14,7 @@ from fenzhang.clearing.errors import BankUnavailable, DocumentInvalid
 from fenzhang.clearing.model import Statement
 from fenzhang.clearing.reconciliation import lines
 from fenzhang.clearing.reconciliation.bank import Unreadable
+from fenzhang.clearing.reconciliation.comparing import Context
 from fenzhang.clearing.reconciliation.running import Reconciler, Run
 from fenzhang.clearing.reconciliation.stage import report
 from fenzhang.clearing.vault import Vault
@@ -51,9 +52,16 @@ class StatementReader:
                     continue
                 for each in reports:
                     if isinstance(each, Statement):
-                        async with context.writing() as session:
-                            await lines.store(session, self._vault, self._bank.name, each)
+                        await self._keep(context, lines.Told.of(each))
         return await self._reconciler.run(Comparison.BANK, unreadable=Unreadable(self._bank.name, unreadable))
+
+    async def _keep(self, context: Context, told: lines.Told) -> None:
+        """Most statements are told again just as they were: then nothing is written."""
+        async with context.database.read() as session:
+            if await lines.is_kept(session, self._vault, self._bank.name, told):
+                return
+        async with context.writing() as session:
+            await lines.store(session, self._vault, self._bank.name, told)
 
     async def run(self, stop: asyncio.Event, *, interval_s: float = 60.0) -> None:
         """Read the statements of the last days until `stop` is set. What does not answer is waited for."""
