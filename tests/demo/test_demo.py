@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
+from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -31,10 +34,31 @@ def test_a_demo_reports_what_the_specification_says(tmp_path: Path) -> None:
     assert found["reconcile"]["clean"]
     assert found["verify"]["held"]
     assert found["undecided"] == []
+    _check_end_of_day(found["end_of_day"], home)
     assert "CNY: positions" in done.stdout
     assert "conserved" in done.stdout
     assert home.running() == {}
     assert not devnet.status(home.path).running
+
+
+def _check_end_of_day(ended: dict[str, Any], home: Home) -> None:
+    """Noon, evening and T+1 were closed and paid, once; what left the bank is what the ledger says left it."""
+    assert len({cycle["closes"] for cycle in ended["cycles"]}) == 3
+    assert {cycle["scheme"] for cycle in ended["cycles"]} == {"standard", "late"}
+    states = Counter[str]()
+    for cycle in ended["cycles"]:
+        states.update(cycle["states"])
+        assert sum(cycle["states"].values()) == cycle["payouts"]
+    assert states.keys() == {"PAID", "FAILED"}
+    assert ended["paid_twice"] == 0
+    assert ended["repaired_accounts"] > 0
+    for sides in ended["sides"].values():
+        assert sides["ledger"]["in_transit"] == 0
+        assert sides["ledger"]["bank_custody"] == sides["orders"]["captured"] - sides["bank"].get("paid", 0)
+        assert sides["chain"]["captured"] == sides["orders"]["captured"]
+    assert Counter(each["state"] for each in ended["breaks"]) == {"RESOLVED": 1, "EXPLAINED": 1}
+    for name, digest in ended["bills"].items():
+        assert sha256((home.path / "bills" / name).read_bytes()).hexdigest() == digest
 
 
 def test_a_scenario_with_mistakes_starts_nothing(tmp_path: Path) -> None:

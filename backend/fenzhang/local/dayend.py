@@ -105,9 +105,9 @@ async def day_plan(scenario: Scenario, endpoints: Endpoints, day: BusinessDay) -
         bill_depth=DEPTH,
         clearing_depth=DEPTH,
     )
-    currencies = sorted({order.currency for order in scenario.orders})
     async with Database(settings.database) as database, database.read() as session:
         owner = None if late is None else (await platform_named(session, late)).id
+        currencies = sorted((await session.execute(select(Order.currency).distinct())).scalars())
     calendars.write_text(day.calendars(currencies, owner), encoding="utf-8")
     return DayPlan(endpoints, settings, day, calendars, sorted(orders), late, currencies)
 
