@@ -35,9 +35,13 @@ from fenzhang.domain.clearing import IN_TRANSIT, PAID, OutcomeKind, Payout, end_
 from fenzhang.domain.errors import FenzhangError
 from support.clearing import Desk
 from support.node import Mined
-from support.parties import MERCHANT, PAIR, PROMOTER
+from support.parties import MERCHANT, PAIR, PROMOTER, ident
 from support.system import ADMIN, CLEARING_BANK, OUTSIDER
 from support.world import World
+
+WALLET = ident("wallet of a bank")[12:]
+YES = bytes.fromhex("631626ba7e60e01b5f5260205ff3")
+"""Code of a contract account that accepts every signature."""
 
 
 class House:
@@ -146,6 +150,18 @@ async def test_what_the_contract_does_not_look_at_may_be_anything(desk: Desk) ->
 
     assert found.differences == ()
     assert (found.currencies["CNY"].paid, found.currencies["CNY"].payable) == (360, 40)
+
+
+async def test_a_bank_that_is_a_contract_account_is_asked(desk: Desk) -> None:
+    world = desk.world
+    world.node.set_code(WALLET, YES)
+    world.twin.wallets[WALLET] = OUTSIDER.address
+    world.act(ADMIN, "AccessManager", "grantRole", CLEARING_BANK_ROLE, WALLET, 0)
+    cycle, _ = desk.cycle()
+    assert not isinstance(desk.attempt_close(desk.signed(cycle, OUTSIDER, WALLET)), FenzhangError)
+    report = await verified(world)
+    assert report.differences == ()
+    assert report.counts["cycles"] == 3
 
 
 # ------------------------------------------------------------------------------ what nobody signed
