@@ -113,8 +113,8 @@ def _is_beyond_schemas(body: Any, answer: Any) -> bool:
     To JSON Schema 1.0 is an integer; here it is none. The generator takes bounds for doubles, and 2**63 + 200 for
     less than 2**63. No schema says that legs form a tree, that entries have an order, that amounts have a sum, that a
     period ends after it begins, that days begin in 1970, that of two parameters one is given, that a hold ends before
-    an expiry, that a deadline is ahead, that the check digits of an account are right, that all items
-    of a signed batch are good, or what the first line of a text is.
+    an expiry, that a deadline is ahead, that the check digits of an account are right, that a note has no
+    control characters, that all items of a signed batch are good, or what the first line of a text is.
     """
     beyond = {
         "invalid_rule",
@@ -127,6 +127,7 @@ def _is_beyond_schemas(body: Any, answer: Any) -> bool:
         "hold_beyond_expiry",
         "deadline_passed",
         "invalid_bank_account",
+        "invalid_note",
         "authorization_missing",
         "invalid_header",
         "too_many_files",

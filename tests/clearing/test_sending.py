@@ -140,7 +140,7 @@ class PayoutsUnderFire(RuleBasedStateMachine):
             system.now += 4 * RESEND_AFTER_S
             await system.tick()
             await system.network.deliver_late()
-        await system.read_statements()
+        assert await system.read_statements() == {}
         self.nothing_is_paid_twice()
         states = await system.states()
         at_bank = system.sandbox.books.statuses(list(states))

@@ -23,6 +23,7 @@ from fenzhang.api.services import services_of
 from fenzhang.api.types import Currency
 from fenzhang.clearing.reconciliation import breaks, corrections
 from fenzhang.clearing.reconciliation.breaks import Word
+from fenzhang.clearing.reconciliation.model import KINDS
 from fenzhang.clearing.reconciliation.telling import Wanted, page, told
 from fenzhang.intake.actor import Actor, Scope
 from fenzhang.store.reconciliationtables import BreakState, Comparison, CorrectionTarget, Owner
@@ -43,7 +44,7 @@ async def list_breaks(
     request: Request,
     _actor: Auditor,
     state: Annotated[BreakState | None, Query(description="Default: those not RESOLVED.")] = None,
-    kind: Annotated[str | None, Query(max_length=32, description="Kind of break.")] = None,
+    kind: Annotated[str | None, Query(json_schema_extra={"enum": list(KINDS)})] = None,
     comparison: Annotated[Comparison | None, Query()] = None,
     owner: Annotated[Owner | None, Query()] = None,
     currency: Annotated[Currency | None, Query()] = None,
@@ -72,7 +73,8 @@ async def explain(
     request: Request, number: BreakNumber, body: ExplanationBody, actor: Operator
 ) -> OrjsonResponse:
     """Say what a break is; 200 when that was said before."""
-    word = Word(actor.client_id, body.out_request_no, body.explanation, int(time.time()))
+    now = int(time.time())
+    word = Word(actor.client_id, body.out_request_no, body.explanation, now, field="explanation")
     async with services_of(request).database.write() as session:
         row, is_new = await breaks.explain(session, number, word)
     return OrjsonResponse(break_answer(row), _CREATED if is_new else _OK)

@@ -14,9 +14,11 @@ from fenzhang.clearing.reconciliation.errors import (
     BreakNotExplained,
     BreakReferenceTaken,
     BreakResolved,
+    InvalidNote,
     UnknownBreak,
 )
 from fenzhang.clearing.reconciliation.model import Sighting, Sign, Standing, after
+from fenzhang.domain.errors import InvalidInput
 from fenzhang.domain.identifiers import check_reference
 from fenzhang.store.bulk import chunks
 from fenzhang.store.reconciliationtables import (
@@ -195,10 +197,16 @@ class Word:
     reference: str
     note: str
     now: int
+    field: str = "note"
+    """How the note is called where it comes from."""
 
     def __post_init__(self) -> None:
         check_reference("out_request_no", self.reference)
-        check_text("note", self.note, LONGEST_NOTE)
+        try:
+            check_text(self.field, self.note, LONGEST_NOTE)
+        except InvalidInput:
+            problem = f"1 to {LONGEST_NOTE} characters, no control characters, no space at either end"
+            raise InvalidNote(self.field, problem) from None
 
 
 async def get(session: AsyncSession, number: int, *, lock: bool = False) -> Break:

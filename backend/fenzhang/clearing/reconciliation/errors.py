@@ -38,6 +38,12 @@ class InvalidCorrection(InvalidInput):
     code = "invalid_correction"
 
 
+class InvalidNote(InvalidInput):
+    """A note has characters that are none, or space at an end."""
+
+    code = "invalid_note"
+
+
 class ReconciliationBusy(FenzhangError):
     """Another process compares the same. Trying again helps."""
 
