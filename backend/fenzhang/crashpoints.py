@@ -33,7 +33,7 @@ AFTER_BANK: Final = "after-bank"
 BANK_POINTS: Final = (BEFORE_BANK, AFTER_BANK)
 """Of the sender of payouts, which the fault campaign's system does not run."""
 BEFORE_PLAN: Final = "before-plan"
-"""Clearing: a cycle is about to be planned."""
+"""Clearing: a cycle is netted, and not stored."""
 AFTER_PLAN: Final = "after-plan"
 """Clearing: a cycle is planned, and nobody was asked to sign it."""
 AFTER_SIGNATURE: Final = "after-signature"

@@ -31,12 +31,17 @@ from fenzhang.chain.abi import role_bytes
 from fenzhang.chain.deployments import save
 from fenzhang.chain.views import CLEARING_BANK_ROLE, CLEARING_HOUSE_ROLE
 from fenzhang.commands.verify import register
-from fenzhang.domain.clearing import IN_TRANSIT, PAID, OutcomeKind, Payout
+from fenzhang.domain.clearing import IN_TRANSIT, PAID, OutcomeKind, Payout, end_to_end_id, parse_end_to_end_id
 from fenzhang.domain.errors import FenzhangError
 from support.clearing import Desk
-from support.parties import MERCHANT, PAIR, PROMOTER
+from support.node import Mined
+from support.parties import MERCHANT, PAIR, PROMOTER, ident
 from support.system import ADMIN, CLEARING_BANK, OUTSIDER
 from support.world import World
+
+WALLET = ident("wallet of a bank")[12:]
+YES = bytes.fromhex("631626ba7e60e01b5f5260205ff3")
+"""Code of a contract account that accepts every signature."""
 
 
 class House:
@@ -108,6 +113,55 @@ async def test_payouts_through_another_contract_are_followed_and_said_not_to_sho
     report = await verified(world)
     assert codes(report) == {Code.NOT_VERIFIABLE: 1}
     assert report.currencies["CNY"].in_transit == 0
+
+
+async def test_what_the_contract_does_not_look_at_may_be_anything(desk: Desk) -> None:
+    """Padding, bytes behind the calldata, and the amount and path of a payout that is passed over."""
+    world, house = desk.world, desk.world.system.deployment.clearing_house
+
+    def send(data: bytes) -> Mined:
+        mined = world.node.transact(OUTSIDER.address, house, data)
+        assert mined.error is None
+        return mined
+
+    capture = world.captured(100)
+    world.did(world.release(capture.order_id))
+    cycle, payouts = desk.cycle((MERCHANT, 60), (MERCHANT, 40))
+    closing = desk.signed(cycle)
+    data = clearing.close_cycle_call(cycle, closing.bank, closing.signature)
+    assert data.endswith(bytes(31))
+    send(data[:-31] + b"\xff" * 31 + b"behind")
+    number = clearing.cycle_id("CNY", "standard", 3)
+    desk.payouts[number] = payouts
+    first, both = desk.take_call(number, 0), desk.take_call(number)
+    send(clearing.take_call(number, first.payouts, first.proofs))
+    data = clearing.take_call(number, both.payouts, both.proofs)
+    offsets = word(2) + word(0x40)
+    assert data.count(offsets) == 1
+    spoiled = data.replace(word(60), b"\xff" * 32).replace(offsets, word(2) + b"\xee" * 32)
+    assert len(send(spoiled).logs) == 2, "the second payout, and its batch"
+    report = desk.report_call(number, (0, OutcomeKind.PAID), (1, OutcomeKind.FAILED))
+    data = clearing.report_call(
+        number, report.outcomes, report.payouts, report.proofs, report.bank, report.signature
+    )
+    send(data[:-31] + b"\xff" * 31)
+
+    found = await verified(world)
+
+    assert found.differences == ()
+    assert (found.currencies["CNY"].paid, found.currencies["CNY"].payable) == (360, 40)
+
+
+async def test_a_bank_that_is_a_contract_account_is_asked(desk: Desk) -> None:
+    world = desk.world
+    world.node.set_code(WALLET, YES)
+    world.twin.wallets[WALLET] = OUTSIDER.address
+    world.act(ADMIN, "AccessManager", "grantRole", CLEARING_BANK_ROLE, WALLET, 0)
+    cycle, _ = desk.cycle()
+    assert not isinstance(desk.attempt_close(desk.signed(cycle, OUTSIDER, WALLET)), FenzhangError)
+    report = await verified(world)
+    assert report.differences == ()
+    assert report.counts["cycles"] == 3
 
 
 # ------------------------------------------------------------------------------ what nobody signed
@@ -289,8 +343,17 @@ def test_a_refused_payout_says_why_and_an_unknown_one_exits_with_2(desk: Desk, d
     unknown = CliRunner().invoke(APP, [*arguments, "--payout", "0x" + "77" * 32])
     assert unknown.exit_code == 2
     assert "no record on the chain names payout" in unknown.stderr
-    malformed = CliRunner().invoke(APP, [*arguments, "--payout", "77"])
-    assert malformed.exit_code == 2
+    for malformed in ("77", "0x77", "FZ", "FZ" + "1" * 32, "AB" + "A" * 32):
+        assert CliRunner().invoke(APP, [*arguments, "--payout", malformed]).exit_code == 2
+
+
+def test_a_payout_is_found_by_what_banks_call_it(desk: Desk, deployment: Path) -> None:
+    payout = payout_of(desk, 1)
+    arguments = ["verify", "--rpc", desk.world.node.url, "--deployment", str(deployment), "--json"]
+    result = CliRunner().invoke(APP, [*arguments, "--payout", end_to_end_id(payout)])
+    [told] = json.loads(result.stdout)["payouts"]
+    assert (told["payout_id"], told["state"]) == ("0x" + payout.hex(), "IN_TRANSIT")
+    assert parse_end_to_end_id(end_to_end_id(payout)) == payout[:20]
 
 
 def test_what_does_not_concern_the_payout_is_counted_elsewhere(desk: Desk, deployment: Path) -> None:

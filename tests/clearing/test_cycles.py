@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from io import BytesIO
 from pathlib import Path
 
 import pytest
@@ -10,16 +11,26 @@ import pytest
 from clearing.bankside import CLOSED, HONEST, RETURNING
 from clearing.bankside import SHOP as CLEARING_ACCOUNT
 from clearing.closing import EVERY_S, UTC, House, Moody, continuous, house_of, one_scheme
+from fenzhang.chain.evidence import verify_proof
 from fenzhang.clearing.banks.interface import Refused
 from fenzhang.clearing.banks.signatory import Signed
+from fenzhang.clearing.bills.formats import BillFormat
+from fenzhang.clearing.bills.lines import BillKind, Subject
+from fenzhang.clearing.bills.making import Bill, make
 from fenzhang.clearing.cycles import facts
+from fenzhang.clearing.cycles.anchoring import bill_leaf
 from fenzhang.clearing.cycles.choosing import deep_block
+from fenzhang.clearing.cycles.config import ClosingConfig
 from fenzhang.clearing.cycles.facts import Membership
 from fenzhang.clearing.errors import BankUnavailable
 from fenzhang.domain.calendar import BusinessDays, SettlementCalendar, Terms
+from fenzhang.domain.days import Day
+from fenzhang.domain.records import NOTHING
 from fenzhang.domain.schemes import STANDARD, Scheme, Schemes
 from fenzhang.sandboxbank.faults import Faults
-from fenzhang.store.tables import AccountKind
+from fenzhang.store.cycletables import AnchoredBill
+from fenzhang.store.plans import split_proof
+from fenzhang.store.tables import AccountKind, Block
 from pipeline.harness import Pipeline
 from support.parties import COURIER, MALL, MARKET, MERCHANT, PROMOTER, SHOP, VENDING, VENDOR
 
@@ -219,3 +230,49 @@ async def test_payouts_on_the_chain_are_held_against_what_the_bank_was_sent(hous
     found = await house.breaks_at_close()
     assert found[f"payout {names['PAID']}"] == ("AMOUNT_DIFFERS", -1)
     assert found[f"payout {names['FAILED']}"] == ("OUTCOME_DIFFERS", 500)
+
+
+@pytest.mark.parametrize("blocks", [1, 2, 3])
+async def test_a_chain_that_turns_is_closed_and_taken_from_once(house: House, blocks: int) -> None:
+    house.config = ClosingConfig(depth=4)
+    house.restart()
+    for who in (MERCHANT, PROMOTER):
+        await house.give_account(who, HONEST)
+    await house.settle(1_000)
+    await house.pass_cut_off()
+    while not await house.payouts():
+        await house.round()
+    before = {(row.hash, row.number) for row in await house.pipeline.rows(Block)}
+    house.pipeline.world.node.request("anvil_reorg", blocks, [])
+    await house.run_dry()
+
+    assert not before <= {(row.hash, row.number) for row in await house.pipeline.rows(Block)}
+    assert await house.payouts() == {
+        (1, "merchant"): (500, "PAID", None),
+        (1, "promoter"): (500, "PAID", None),
+    }
+    await house.check()
+
+
+async def test_bills_that_became_final_are_anchored_once(house: House) -> None:
+    await house.give_account(MERCHANT, HONEST)
+    await house.settle(1_000)
+    today = Day.at(house.now, UTC)
+    await house.close_cycle()
+    await house.at(today.end + EVERY_S)
+    await house.run_dry()
+    await house.close_cycle()
+
+    first, second = await house.cycles()
+    assert (first.bill_root, second.payouts, second.total) == (NOTHING, 0, 0)
+    subject = Subject(BillKind.PLATFORM, MALL.id, "mall")
+    rows = await house.pipeline.rows(AnchoredBill)
+    assert [(row.owner, row.day, row.format) for row in rows] == [
+        (MALL.id, today.date.isoformat(), form) for form in ("csv", "jsonl")
+    ]
+    for row in rows:
+        bill = Bill(subject, today, BillFormat(row.format))
+        made = await make(house.pipeline.database, bill, 0, BytesIO())
+        leaf = bill_leaf(MALL.id, row.day, row.format, made.sha256)
+        assert verify_proof(second.bill_root, leaf, split_proof(row.proof or b""))
+    await house.check()

@@ -111,6 +111,21 @@ def _check_proven(proven: dict[str, Any], cycle: dict[str, Any]) -> None:
     assert verify_proof(root, leaf, [bytes.fromhex(each[2:]) for each in proven["proof"]])
 
 
+async def test_the_operator_sees_what_clearing_asked_of_the_chain(house: House, api: Api) -> None:
+    await house.give_account(MERCHANT, HONEST)
+    await house.settle(1_000)
+    await house.close_cycle()
+    async with AsyncClient(api.url, await _app(api, Scope.OPERATOR)) as operator:
+        page = await operator.completions()
+        told = [each.instruction for each in page.completions]
+        assert [(each.type.value, each.state.value) for each in told] == [
+            ("CLOSE_CYCLE", "SETTLED"),
+            ("TAKE", "SETTLED"),
+            ("REPORT", "SETTLED"),
+        ]
+        assert {each.id for each in told} == {(await operator.get_cycle("CNY", "standard", 1)).cycle_id}
+
+
 async def test_pages_follow_each_other(house: House, api: Api) -> None:
     for who in (MERCHANT, PROMOTER, VENDOR):
         await house.give_account(who, HONEST)
@@ -219,19 +234,19 @@ async def test_the_clearing_account_comes_from_standard_input(
     assert "DE00" not in refused.output
 
 
-async def _app(api: Api) -> Credentials:
-    """An app of the mall."""
+async def _app(api: Api, scope: Scope = Scope.PLATFORM) -> Credentials:
+    """An app of the mall, or of nobody with another scope."""
     row = tables.App(
-        client_id="app_of_mall",
-        name="mall",
+        client_id="app_with_secret",
+        name="app",
         secret_hash=sha256(b"secret").digest(),
-        scopes=Scope.PLATFORM.value,
-        platform_id=MALL.id,
+        scopes=scope.value,
+        platform_id=MALL.id if scope is Scope.PLATFORM else None,
         created_at=1,
     )
     async with api.database.write() as session:
         session.add(row)
-    return Credentials("app_of_mall", "secret")
+    return Credentials("app_with_secret", "secret")
 
 
 async def _run(*arguments: str, said: str = "") -> Result:

@@ -19,11 +19,10 @@ from fenzhang.chain.signer import recover
 from fenzhang.clearing.banks.httpsignatory import HttpSignatory
 from fenzhang.clearing.banks.interface import Refused
 from fenzhang.clearing.banks.signatory import LocalSignatory, Signed
-from fenzhang.clearing.cycles.planning import end_to_end_id
 from fenzhang.clearing.errors import BankUnavailable
 from fenzhang.clearing.formats import ISO20022
 from fenzhang.clearing.model import END_TO_END_ID, BankAccount
-from fenzhang.domain.clearing import Cycle, Outcome, OutcomeKind, Payout
+from fenzhang.domain.clearing import Cycle, Outcome, OutcomeKind, Payout, end_to_end_id
 from fenzhang.sandboxbank.app import create_app
 from fenzhang.sandboxbank.bank import SandboxBank
 from support.system import CLEARING_BANK

@@ -128,6 +128,6 @@ def test_only_the_administrator_opens_a_currency_and_not(world: World, sender: L
 
 
 def test_only_the_access_manager_can_be_told_to_change_who_decides(world: World) -> None:
-    for contract in ("ParticipantRegistry", "RuleBook", "Conditions", "SplitLedger"):
+    for contract in ("ParticipantRegistry", "RuleBook", "Conditions", "SplitLedger", "ClearingHouse"):
         error = world.refused(ADMIN, contract, "setAuthority", OUTSIDER.address)
         assert reason_of(error) == ("AccessManagedUnauthorized", {"caller": ADMIN.address})

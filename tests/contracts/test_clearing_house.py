@@ -36,7 +36,7 @@ from fenzhang.domain.errors import (
     RecipientNotActive,
 )
 from fenzhang.domain.suspense import suspense_id
-from support.clearing import BANK_CODE, Desk
+from support.clearing import BANK_CODE, Desk, Take
 from support.parties import COURIER, MALL, MERCHANT, PAIR, PROMOTER, Party, ident
 from support.system import ADMIN, BANK, CLEARING_BANK, OUTSIDER, REGISTRAR
 from support.world import World
@@ -113,9 +113,9 @@ def test_a_cycle_that_pays_nothing_closes_and_anchors(desk: Desk) -> None:
     assert name_of(desk.attempt_take(taking(number))) == "ClearingHouse_IndexOutOfRange"
 
 
-def taking(cycle_id: bytes) -> clearing.TakeCall:
+def taking(cycle_id: bytes) -> Take:
     """A `take` of one payout of the merchant that nobody signed."""
-    return clearing.TakeCall(cycle_id, (Payout(0, MERCHANT.id, 1),), ((),))
+    return Take(cycle_id, (Payout(0, MERCHANT.id, 1),), ((),))
 
 
 @pytest.mark.parametrize(
@@ -480,7 +480,9 @@ def test_a_cycle_survives_the_way_through_calldata_and_events(desk: Desk) -> Non
     )
     number = desk.close(*sums(desk.world))
     take = desk.take_call(number)
-    assert clearing.decode_take(clearing.take_call(number, take.payouts, take.proofs)) == take
+    sent = clearing.decode_take(clearing.take_call(number, take.payouts, take.proofs))
+    assert (sent.cycle_id, sent.payouts) == (number, take.payouts)
+    assert [sent.path(place) for place in range(2)] == list(take.proofs)
     report = desk.report_call(number, (0, OutcomeKind.FAILED), (1, OutcomeKind.PAID))
     written = clearing.report_call(
         number, report.outcomes, report.payouts, report.proofs, report.bank, report.signature

@@ -357,6 +357,7 @@ async def test_payouts_that_somebody_else_took_need_not_be_taken(pipeline: Pipel
         (CycleRow, {"journal_head": bytes(32)}, Check.CYCLE),
         (CycleRow, {"scheme": "late"}, Check.CYCLE),
         (PayoutRow, {"state": "RETURNED"}, Check.PAYOUT),
+        (PayoutRow, {"reason": "AC01"}, Check.PAYOUT),
         (PayoutRow, {"amount": 1}, Check.PAYOUT),
         (PayoutRow, {"participant_id": MALL.id}, Check.PAYOUT),
         (PayoutRow, {"index": 7}, Check.PAYOUT),

@@ -61,7 +61,7 @@ class ClearingTwin:
         told = CycleClosed(NOWHERE, number, cycle, call.bank)
         return self._sealed([told], [cycle_leaf(told)])
 
-    def take(self, call: clearing.TakeCall) -> list[Event]:
+    def take(self, call: Take) -> list[Event]:
         """The events of a `take`. Raises the contract's error."""
         taken: list[Taken] = _refused_alike(
             lambda: cycles.take(
@@ -141,6 +141,15 @@ def _told_of_report(cycle_id: bytes, followed: Followed) -> Event:
             return PayoutReturned(*what, outcome.reason)
 
 
+@dataclass(frozen=True, slots=True)
+class Take:
+    """Arguments of a `take`."""
+
+    cycle_id: bytes
+    payouts: tuple[Payout, ...]
+    proofs: Proofs
+
+
 @dataclass(slots=True)
 class Desk:
     """Closes cycles of a world in its turn, and remembers their payouts."""
@@ -207,16 +216,14 @@ class Desk:
 
     # -------------------------------------------------------------------------- payouts
 
-    def take_call(self, cycle_id: bytes, *indices: int) -> clearing.TakeCall:
+    def take_call(self, cycle_id: bytes, *indices: int) -> Take:
         """A `take` of payouts of a cycle by their indices; of all of them when none is named."""
         payouts = self.payouts[cycle_id]
         chosen = indices or range(len(payouts))
         proofs = clearing.payout_proofs(cycle_id, payouts, chosen)
-        return clearing.TakeCall(
-            cycle_id, tuple(payouts[index] for index in chosen), tuple(map(tuple, proofs))
-        )
+        return Take(cycle_id, tuple(payouts[index] for index in chosen), tuple(map(tuple, proofs)))
 
-    def attempt_take(self, call: clearing.TakeCall) -> Settled | FenzhangError:
+    def attempt_take(self, call: Take) -> Settled | FenzhangError:
         """Mine a `take` and compare."""
         data = clearing.take_call(call.cycle_id, call.payouts, call.proofs)
         return self._attempt(data, lambda twin, *_: twin.take(call))

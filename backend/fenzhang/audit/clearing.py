@@ -17,7 +17,6 @@ from fenzhang.chain import clearing
 from fenzhang.chain.clearing import CloseCall, ReportCall, TakeCall, cycle_leaf, payout_leaf
 from fenzhang.chain.codec import encode_rejection, selector_of
 from fenzhang.chain.eip712 import cycle_digest, report_digest
-from fenzhang.chain.errors import Undecodable
 from fenzhang.chain.eventtypes import (
     ClearingEvent,
     CycleClosed,
@@ -102,8 +101,8 @@ class ClearingAudit:
             self._closed(event, tape.transaction, signed=signed)
 
     def _take(self, sent: TakeCall, tape: Tape) -> None:
-        presented = self._presented(sent.cycle_id, sent.payouts, sent.proofs)
-        paths = {each.payout_id: proof for each, proof in zip(presented, sent.proofs, strict=True)}
+        presented = self._to_be_taken(sent)
+        paths = {each.payout_id: place for place, each in enumerate(presented) if each.proven}
         try:
             decided = decide_take(self.model.world, sent.cycle_id, presented)
         except ClearingRefused as refused:
@@ -115,14 +114,15 @@ class ClearingAudit:
             participant = each.presented.payout.participant
             event = tape.expect(expected, Code.PAYOUT_INVALID, what, participant=participant)
             self._apply(event, tape.transaction)
-            self.model.focus.show_path(each.presented.payout_id, paths[each.presented.payout_id])
+            self.model.focus.show_path(each.presented.payout_id, sent.path(paths[each.presented.payout_id]))
 
     async def _report(self, sent: ReportCall, tape: Tape) -> None:
         digest = report_digest(self.model.deployment.clearing_domain(), sent.cycle_id, sent.outcomes)
         signed = await self._is_signed(sent.bank, digest, sent.signature, tape.transaction)
-        if len(sent.outcomes) != len(sent.payouts):
-            raise Undecodable(f"{len(sent.outcomes)} outcomes come with {len(sent.payouts)} payouts")
-        presented = self._presented(sent.cycle_id, sent.payouts, sent.proofs)
+        presented = [
+            self._presented(sent.cycle_id, payout, path)
+            for payout, path in zip(sent.payouts, sent.proofs, strict=True)
+        ]
         try:
             decided = decide_report(
                 self.model.world, sent.cycle_id, sent.outcomes, presented, bank=sent.bank, signed=signed
@@ -137,19 +137,25 @@ class ClearingAudit:
             event = tape.expect(expected, Code.PAYOUT_INVALID, what, participant=participant)
             self._apply(event, tape.transaction)
 
-    def _presented(
-        self, cycle_id: bytes, payouts: Sequence[Payout], proofs: Sequence[Sequence[bytes]]
-    ) -> list[Presented]:
-        """Payouts with whether their paths lead to the root that was signed. Raises Undecodable for uneven lists."""
-        if len(payouts) != len(proofs):
-            raise Undecodable(f"{len(payouts)} payouts come with {len(proofs)} paths")
+    def _to_be_taken(self, sent: TakeCall) -> list[Presented]:
+        """The payouts, with whether their paths lead to the root, which is only looked at where the contract looks."""
+        found: list[Presented] = []
+        seen: set[int] = set()
+        for place, payout in enumerate(sent.payouts):
+            state = self.model.world.payouts.get((sent.cycle_id, payout.index), PayoutState.NONE)
+            if state is PayoutState.NONE and payout.index not in seen:
+                found.append(self._presented(sent.cycle_id, payout, sent.path(place)))
+            else:
+                found.append(Presented(clearing.payout_id(sent.cycle_id, payout), payout, proven=False))
+            seen.add(payout.index)
+        return found
+
+    def _presented(self, cycle_id: bytes, payout: Payout, path: Sequence[bytes]) -> Presented:
+        """A payout with whether its path leads to the root that was signed."""
         cycle = self.model.world.cycles.get(cycle_id)
         root = clearing.NO_PAYOUTS if cycle is None else cycle.payout_root
-        found = []
-        for payout, proof in zip(payouts, proofs, strict=True):
-            number = clearing.payout_id(cycle_id, payout)
-            found.append(Presented(number, payout, verify_proof(root, number, proof)))
-        return found
+        number = clearing.payout_id(cycle_id, payout)
+        return Presented(number, payout, verify_proof(root, number, path))
 
     async def _is_signed(self, bank: bytes, digest: bytes, signature: bytes, at: Transaction) -> bool:
         question = WalletQuestion(bank, digest, signature)
@@ -221,7 +227,7 @@ class ClearingAudit:
         if cycle.taken > cycle.total:
             self._bad_payout(event, at, "takes more than its cycle's total")
         self.model.payouts[event.payout_id] = PayoutTrail(event.cycle_id, payout)
-        self.model.focus.belongs(event.payout_id, event.cycle_id, payout)
+        self.model.focus.begin(event.payout_id, event.cycle_id, payout)
         self.model.paid |= {event.participant, IN_TRANSIT, PAID}
         self._record(event, cycle.currency, at)
         self.findings.count("payouts")

@@ -196,7 +196,7 @@ class StorageCheck:
 
     def _proofs(self, roots: Mapping[int, bytes]) -> None:
         """Records of the stories that are told, proven against what the chain holds."""
-        stories: list[Story | PayoutStory] = [*self.model.focus.told(), *self.model.focus.told_payouts()]
+        stories: list[Story | PayoutStory] = [*self.model.focus.told(), *self.model.focus.payouts.values()]
         for story in stories:
             for entry in story.entries:
                 root = roots.get(entry.batch or 0)

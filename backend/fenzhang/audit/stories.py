@@ -28,7 +28,7 @@ from fenzhang.chain.eventtypes import (
 )
 from fenzhang.chain.evidence import merkle_proof, verify_proof
 from fenzhang.domain.allocation import Allocation
-from fenzhang.domain.clearing import Payout, PayoutState
+from fenzhang.domain.clearing import Payout, PayoutState, parse_end_to_end_id
 from fenzhang.domain.identifiers import check_reference, order_id, parse_id
 from fenzhang.domain.records import Capture, Instruction
 from fenzhang.domain.world import WHOLE_ORDER
@@ -188,13 +188,15 @@ class Focus:
 
     payouts: dict[bytes, PayoutStory] = field(default_factory=dict)
     """Payouts whose story is told, by their ids."""
+    payout: bytes | None = None
+    """Id of the payout whose story is told, or how it begins."""
     _cycles: dict[bytes, CycleClosed] = field(default_factory=dict)
 
     @classmethod
     def on_payout(cls, given: str) -> Self:
-        """The payout with this id (0x and 64 digits). Raises InvalidInput."""
-        payout = parse_id("payout", given.lower())
-        return cls(None, {}, {payout: PayoutStory(payout)})
+        """The payout with this id (0x and 64 digits), or with this name among banks. Raises InvalidInput."""
+        named = not given.startswith("0x")
+        return cls(payout=parse_end_to_end_id(given) if named else parse_id("payout", given.lower()))
 
     @classmethod
     def on(cls, given: str) -> Self:
@@ -211,15 +213,15 @@ class Focus:
             self.stories.setdefault(order, Story(order))
 
     def close(self, event: CycleClosed) -> None:
-        """A cycle was closed: payouts that are told of may be its own, which shows when they are taken."""
-        if self.payouts:
+        """A cycle was closed: the payout that is told of may be its own, which shows when it is taken."""
+        if self.payout is not None:
             self._cycles[event.cycle_id] = event
 
-    def belongs(self, payout_id: bytes, cycle_id: bytes, payout: Payout) -> None:
-        """A payout is this one of this cycle."""
-        story = self.payouts.get(payout_id)
-        if story is not None:
-            story.payout, story.closed = payout, self._cycles.get(cycle_id)
+    def begin(self, payout_id: bytes, cycle_id: bytes, payout: Payout) -> None:
+        """A payout was taken or refused: it is told of if it is the one."""
+        if self.payout is not None and payout_id.startswith(self.payout):
+            closed = self._cycles.get(cycle_id)
+            self.payouts.setdefault(payout_id, PayoutStory(payout_id, payout, closed))
 
     def show_path(self, payout_id: bytes, path: Sequence[bytes]) -> None:
         """Calldata gave the path of a payout to its cycle's root."""
@@ -243,10 +245,6 @@ class Focus:
     def told(self) -> list[Story]:
         """Stories of orders that something happened to."""
         return [story for story in self.stories.values() if story.entries]
-
-    def told_payouts(self) -> list[PayoutStory]:
-        """Stories of payouts that something happened to."""
-        return [story for story in self.payouts.values() if story.entries]
 
 
 def entry_of(event: RecordEvent, at: Transaction) -> Entry:

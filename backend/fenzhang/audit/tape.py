@@ -21,6 +21,12 @@ from fenzhang.chain.eventtypes import (
     OrderRefunded,
     OrderReleased,
     OrderSplit,
+    OutcomePassedOver,
+    PayoutFailed,
+    PayoutPaid,
+    PayoutRefused,
+    PayoutReturned,
+    PayoutTaken,
     RoleGranted,
     RoleRevoked,
     SplitReturned,
@@ -102,6 +108,15 @@ def _subject(event: Event) -> tuple[object, ...]:
             return ("authorization", event.signer, event.nonce)
         case OrderCaptured() | OrderSplit() | OrderReleased() | SplitReturned() | OrderRefunded():
             return ("instruction", _settled_id(event), event.order_id)
+        case (
+            PayoutTaken()
+            | PayoutRefused()
+            | PayoutPaid()
+            | PayoutFailed()
+            | PayoutReturned()
+            | OutcomePassedOver()
+        ):
+            return ("payout", event.payout_id)
         case _:
             return (type(event),)
 

@@ -175,15 +175,12 @@ class Verification:
             raise ChainMoved(f"block {block.number} changed: the chain reorganised while it was read")
 
     def _payouts(self, model: Model) -> list[PayoutStory]:
-        told = self.focus.told_payouts()
-        if not told and self.focus.payouts:
-            raise PayoutNotOnChain(
-                f"no record on the chain names payout 0x{next(iter(self.focus.payouts)).hex()}"
-            )
+        told = list(self.focus.payouts.values())
+        if self.focus.payout is not None and not told:
+            raise PayoutNotOnChain(f"no record on the chain names payout 0x{self.focus.payout.hex()}")
         for story in told:
-            trail = model.payouts.get(story.payout_id)
-            if trail is not None:
-                story.state = model.world.payouts[trail.cycle_id, trail.payout.index]
+            trail = model.payouts[story.payout_id]
+            story.state = model.world.payouts[trail.cycle_id, trail.payout.index]
         return told
 
     def _stories(self, model: Model) -> list[Story]:
@@ -240,7 +237,7 @@ async def verify(
     payout: str | None = None,
     progress: Callable[[int, int], None] = _silent,
 ) -> AuditReport:
-    """Verify a deployment, or what concerns one order of it (an id, or a platform's reference) or one payout (an id).
+    """Verify a deployment, or what concerns one order (its id or reference) or one payout (its id or bank's name).
 
     Raises InvalidInput for a malformed `order` or `payout`, and what says that nothing could be verified:
     DeploymentMismatch, NodeUnavailable, RpcError, Undecodable, ChainMoved, HistoryMissing, OrderNotOnChain,

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from fenzhang.chain.abi import currency_bytes, currency_text, role_bytes, role_text, word
-from fenzhang.chain.codec import decode_arguments, encode_call
+from fenzhang.chain.abi import WORD, Reader, currency_bytes, currency_text, role_bytes, role_text, word
+from fenzhang.chain.calldata import arguments_of
+from fenzhang.chain.codec import encode_call, selector_of
 from fenzhang.chain.eip712 import cycle_hash
 from fenzhang.chain.errors import Undecodable
 from fenzhang.chain.eventtypes import (
@@ -32,6 +33,9 @@ from fenzhang.domain.clearing import Cycle, Outcome, OutcomeKind, Payout
 from fenzhang.domain.records import NOTHING, RecordKind
 
 CONTRACT = "ClearingHouse"
+CYCLE_WORDS = 11
+_STRUCT_WORDS = 3
+"""Of a Payout and of an Outcome."""
 NO_PAYOUTS = bytes(32)
 """Root of a cycle that pays nothing."""
 
@@ -109,11 +113,18 @@ class CloseCall:
 
 @dataclass(frozen=True, slots=True)
 class TakeCall:
-    """Arguments of `take`: payouts, and the path of each to the cycle's root."""
+    """Arguments of `take` as they were sent: payouts, and the path of each to the cycle's root.
+
+    The contract does not look at the path and the amount of a payout that it passes over, so they may be anything.
+    """
 
     cycle_id: bytes
     payouts: tuple[Payout, ...]
-    proofs: tuple[tuple[bytes, ...], ...]
+    _paths: Reader
+
+    def path(self, place: int) -> tuple[bytes, ...]:
+        """The path of the payout at a place of the list. Raises Undecodable."""
+        return self._paths.words(place)
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +165,7 @@ def report_call(  # noqa: PLR0917 -- the parameters of the contract's function i
 
 
 def cycle_values(cycle: Cycle) -> tuple[Any, ...]:
-    """A cycle as the tuple that `encode_call` takes; `cycle_from_values` is the inverse."""
+    """A cycle as the tuple that `encode_call` takes."""
     return (
         currency_bytes(cycle.currency),
         role_bytes(cycle.scheme),
@@ -170,39 +181,74 @@ def cycle_values(cycle: Cycle) -> tuple[Any, ...]:
     )
 
 
-def cycle_from_values(values: Sequence[Any]) -> Cycle:
-    """A cycle from its decoded tuple."""
-    currency, scheme, *rest = values
-    return Cycle(currency_text(currency), role_text(scheme), *rest)
-
-
 def _payout_values(payout: Payout) -> tuple[int, bytes, int]:
     return payout.index, payout.participant, payout.amount
 
 
-def _payouts(values: Iterable[Sequence[Any]]) -> tuple[Payout, ...]:
-    return tuple(Payout(*each) for each in values)
+# ------------------------------------------------------------------------------ calldata as anybody may have written it
 
 
 def decode_close_cycle(calldata: bytes) -> CloseCall:
-    """Arguments of `closeCycle` from its calldata. Raises Undecodable."""
-    cycle, bank, signature = decode_arguments(CONTRACT, "closeCycle", calldata)
-    return CloseCall(cycle_from_values(cycle), bank, signature)
+    """The arguments of a `closeCycle`. Raises Undecodable."""
+    sent = _arguments(calldata, "closeCycle")
+    return CloseCall(read_cycle(sent, 0), sent.address(CYCLE_WORDS), sent.blob(CYCLE_WORDS + 1))
 
 
 def decode_take(calldata: bytes) -> TakeCall:
-    """Arguments of `take` from its calldata. Raises Undecodable."""
-    cycle, payouts, proofs = decode_arguments(CONTRACT, "take", calldata)
-    return TakeCall(cycle, _payouts(payouts), proofs)
+    """The arguments of a `take`. Raises Undecodable."""
+    sent = _arguments(calldata, "take")
+    payouts, (count, paths) = _payouts(sent, 1), sent.array(2)
+    if count != len(payouts):
+        raise Undecodable(f"{len(payouts)} payouts come with {count} paths")
+    return TakeCall(sent.raw(0), payouts, paths)
 
 
 def decode_report(calldata: bytes) -> ReportCall:
-    """Arguments of `report` from its calldata. Raises Undecodable."""
-    cycle, told, payouts, proofs, bank, signature = decode_arguments(CONTRACT, "report", calldata)
-    try:
-        outcomes = tuple(
-            Outcome(number, OutcomeKind(kind), role_text(reason)) for number, kind, reason in told
-        )
-    except ValueError as error:
-        raise Undecodable(str(error)) from None
-    return ReportCall(cycle, outcomes, _payouts(payouts), proofs, bank, signature)
+    """The arguments of a `report`. Raises Undecodable."""
+    sent = _arguments(calldata, "report")
+    count, told = sent.array(1, element_words=_STRUCT_WORDS)
+    outcomes = tuple(_outcome(_struct(told, place)) for place in range(count))
+    payouts, (paths, given) = _payouts(sent, 2), sent.array(3)
+    if not count == len(payouts) == paths:
+        raise Undecodable(f"{count} outcomes come with {len(payouts)} payouts and {paths} paths")
+    proofs = tuple(given.words(place) for place in range(paths))
+    return ReportCall(sent.raw(0), outcomes, payouts, proofs, sent.address(4), sent.blob(5))
+
+
+def read_cycle(reader: Reader, slot: int) -> Cycle:
+    """The Cycle whose first word stands at `slot`. Raises Undecodable."""
+    return Cycle(
+        currency=currency_text(reader.fixed(slot, 3)),
+        scheme=role_text(reader.raw(slot + 1)),
+        number=reader.uint(slot + 2, 32),
+        to_block=reader.uint(slot + 3, 64),
+        at_block=reader.uint(slot + 4, 64),
+        payouts=reader.uint(slot + 5, 32),
+        total=reader.uint(slot + 6, 128),
+        payout_root=reader.raw(slot + 7),
+        bill_root=reader.raw(slot + 8),
+        journal_head=reader.raw(slot + 9),
+        deadline=reader.uint(slot + 10, 64),
+    )
+
+
+def _arguments(calldata: bytes, function: str) -> Reader:
+    return arguments_of(calldata, selector_of(CONTRACT, function), function)
+
+
+def _struct(body: Reader, place: int) -> Reader:
+    """A Payout or Outcome of an array."""
+    return Reader(body.data, body.base + _STRUCT_WORDS * WORD * place)
+
+
+def _payouts(reader: Reader, slot: int) -> tuple[Payout, ...]:
+    count, body = reader.array(slot, element_words=_STRUCT_WORDS)
+    each = (_struct(body, place) for place in range(count))
+    return tuple(Payout(payout.uint(0, 32), payout.raw(1), payout.uint(2)) for payout in each)
+
+
+def _outcome(outcome: Reader) -> Outcome:
+    kind = outcome.uint(1, 8)
+    if kind >= len(OutcomeKind):
+        raise Undecodable(f"there is no kind {kind} of outcome")
+    return Outcome(outcome.raw(0), OutcomeKind(kind), role_text(outcome.raw(2)))

@@ -11,6 +11,7 @@ from eth_abi.exceptions import DecodingError
 
 from fenzhang.chain.abi import Reader, currency_text, role_text
 from fenzhang.chain.calldata import read_allocations, read_legs, read_terms
+from fenzhang.chain.clearing import CYCLE_WORDS, read_cycle
 from fenzhang.chain.errors import Undecodable
 from fenzhang.chain.eventtypes import (
     AdministrationChanged,
@@ -64,7 +65,7 @@ from fenzhang.chain.eventtypes import (
 )
 from fenzhang.chain.keccak import keccak
 from fenzhang.chain.schedules import read_entries
-from fenzhang.domain.clearing import Cycle, OutcomeKind, PayoutState
+from fenzhang.domain.clearing import OutcomeKind, PayoutState
 from fenzhang.domain.records import ParticipantStatus, RecordKind
 
 __all__ = [
@@ -175,20 +176,7 @@ def _schedule_proposed(at: LogPosition, topics: Reader, data: Reader) -> Schedul
 
 
 def _cycle_closed(at: LogPosition, topics: Reader, data: Reader) -> CycleClosed:
-    cycle = Cycle(
-        currency=currency_text(data.fixed(0, 3)),
-        scheme=role_text(data.raw(1)),
-        number=data.uint(2, 32),
-        to_block=data.uint(3, 64),
-        at_block=data.uint(4, 64),
-        payouts=data.uint(5, 32),
-        total=data.uint(6, 128),
-        payout_root=data.raw(7),
-        bill_root=data.raw(8),
-        journal_head=data.raw(9),
-        deadline=data.uint(10, 64),
-    )
-    return CycleClosed(at, topics.raw(1), cycle, data.address(11))
+    return CycleClosed(at, topics.raw(1), read_cycle(data, 0), data.address(CYCLE_WORDS))
 
 
 def _role_granted(at: LogPosition, topics: Reader, data: Reader) -> RoleGranted:

@@ -39,6 +39,9 @@ class InstructionType(StrEnum):
     CLOSE = "CLOSE"
     HEIR = "HEIR"
     RESOLVE = "RESOLVE"
+    CLOSE_CYCLE = "CLOSE_CYCLE"
+    TAKE = "TAKE"
+    REPORT = "REPORT"
 
 
 class State(StrEnum):

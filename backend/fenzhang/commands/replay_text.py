@@ -155,6 +155,8 @@ def print_standing(standing: dict[str, CurrencyStanding], out: Console) -> None:
     out.print(table)
     for currency, found in standing.items():
         parts = {"positions": sum(found.positions.values()), "held": found.held, "refunded": found.refunded}
+        if found.paid_out:
+            parts["paid out"] = found.paid_out
         told = " + ".join(f"{name} {format_amount(amount, currency)}" for name, amount in parts.items())
         sign, verdict = ("=", "conserved") if found.conserved else ("!=", "NOT CONSERVED")
         out.print(

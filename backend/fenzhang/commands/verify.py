@@ -40,7 +40,8 @@ def verify_command(
         str | None,
         typer.Option(
             metavar="ID",
-            help="Only this payout (its id, 0x…): its cycle, its path to the root that the bank signed, its records.",
+            help="Only this payout, by its id (0x…) or what banks call it (FZ…): its cycle, its path to the root "
+            "that the bank signed, its records.",
             show_default=False,
         ),
     ] = None,

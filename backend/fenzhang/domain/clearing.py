@@ -2,13 +2,36 @@
 
 from __future__ import annotations
 
+from base64 import b32decode, b32encode
 from dataclasses import dataclass
 from enum import IntEnum
+
+from fenzhang.domain.errors import InvalidInput
 
 IN_TRANSIT = bytes.fromhex("58a40bbfdb5cb9ab6ce174e7558f6ab3d8b365ffe1c4e82aa7f129926c1e1acd")
 """Id of the position where the money of payouts stands that were taken and not reported yet. Nobody has it."""
 PAID = bytes.fromhex("0a63ab5997acec0ea93292373623fc1b1e3233276d29b942d1d59a46663fec8b")
 """Id of the position where the money of payouts stands that reached their accounts. Nobody has it."""
+
+
+_BANKS_PREFIX = "FZ"
+_BANKS_SIZE = 20
+
+
+def end_to_end_id(payout: bytes) -> str:
+    """What banks call a payout, by its id on the chain: FZ and 32 letters and digits."""
+    return _BANKS_PREFIX + b32encode(payout[:_BANKS_SIZE]).decode()
+
+
+def parse_end_to_end_id(value: str) -> bytes:
+    """The first 20 bytes of the payout's id. Raises InvalidInput."""
+    try:
+        found = b32decode(value.removeprefix(_BANKS_PREFIX))
+    except ValueError:
+        found = b""
+    if not value.startswith(_BANKS_PREFIX) or len(found) != _BANKS_SIZE:
+        raise InvalidInput("payout", f"banks call a payout {_BANKS_PREFIX} and 32 letters and digits")
+    return found
 
 
 class PayoutState(IntEnum):

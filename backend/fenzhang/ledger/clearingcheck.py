@@ -42,6 +42,8 @@ class KnownPayout:
     payout_id: bytes
     row: PayoutRow | None
     recorded: PayoutRowState | None
+    reason: str | None
+    """By its records, as is:"""
     amount: int
     """Minor units; of a refused one it may be more than the row can hold."""
 
@@ -63,17 +65,17 @@ async def load_payouts(session: AsyncSession, until: int | None) -> list[KnownPa
     )
     if until is not None:
         query = query.where(Record.block_number <= until)
-    recorded: dict[bytes, tuple[PayoutRowState, int]] = {}
-    for number, kind, amount, reason in await session.execute(query):
-        exact = (reason or {}).get("amount", amount)
-        recorded[number] = STATE_AFTER.get(RecordKind(kind), PayoutRowState.REFUSED), exact
+    recorded: dict[bytes, tuple[PayoutRowState | None, str | None, int]] = {}
+    for number, kind, amount, told in await session.execute(query):
+        reason = told or {}
+        recorded[number] = STATE_AFTER.get(kind), reason.get("code"), reason.get("amount", amount)
     rows = {row.payout_id: row for row in (await session.execute(select(PayoutRow))).scalars()}
     wanted = recorded.keys() if until is not None else recorded.keys() | rows.keys()
     found = []
     for number in sorted(wanted):
         row = rows.get(number)
-        state, amount = recorded.get(number, (None, row.amount if row else 0))
-        found.append(KnownPayout(number, row, state, amount))
+        state, code, amount = recorded.get(number, (None, None, row.amount if row else 0))
+        found.append(KnownPayout(number, row, state, code, amount))
     return found
 
 
@@ -88,9 +90,10 @@ async def compare_clearing(
     sound: defaultdict[bytes, list[tuple[PayoutRow, PayoutRowState]]] = defaultdict(list)
     for known in payouts:
         row, recorded = known.row, known.recorded
-        if row is None or recorded is None or not (past or row.state == recorded):
-            said = "no row" if row is None else row.state
-            differences.append(_different_payout(known.payout_id, recorded or "no record", said))
+        expected = _with_reason(recorded, known.reason) if recorded else "no record"
+        said = _with_reason(row.state, row.reason) if row else "no row"
+        if row is None or recorded is None or not (past or said == expected):
+            differences.append(_different_payout(known.payout_id, expected, said))
         elif not _is_itself(row, known.amount):
             said = f"{row.index} of {hex_id(row.cycle_id)}: {row.amount} for {hex_id(row.participant_id)}"
             differences.append(_different_payout(row.payout_id, "what its id is made of", said))
@@ -104,6 +107,10 @@ async def compare_clearing(
             if _ON_CHAIN[recorded] is not state
         ]
     return differences
+
+
+def _with_reason(state: str, reason: str | None) -> str:
+    return state if reason is None else f"{state} {reason}"
 
 
 def _is_itself(row: PayoutRow, amount: int) -> bool:

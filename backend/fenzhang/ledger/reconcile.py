@@ -196,6 +196,8 @@ async def _point(
         return _Point(newest.number, newest.hash, is_past=False)
     if at_block > newest.number:
         raise BlockNotMirrored(at_block, newest.number)
+    if at_block < deployment.block_number:
+        raise ContractsMissing("at", f"the contracts were deployed from block {deployment.block_number} on")
     # Blocks without records are forgotten after a while; the next one that is known tells whether it is the same chain.
     query = select(Block).where(Block.number >= at_block).order_by(Block.number).limit(1)
     await _require_same(node, (await session.execute(query)).scalar_one())

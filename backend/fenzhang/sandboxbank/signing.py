@@ -21,9 +21,8 @@ from fenzhang.chain.signer import LocalKey
 from fenzhang.clearing.banks.httpsignatory import CYCLES_PATH, REPORTS_PATH
 from fenzhang.clearing.banks.interface import Refused
 from fenzhang.clearing.banks.signatory import LocalSignatory, Signed
-from fenzhang.clearing.cycles.planning import end_to_end_id
 from fenzhang.devnet import dev_account
-from fenzhang.domain.clearing import Cycle, Outcome, OutcomeKind, Payout
+from fenzhang.domain.clearing import Cycle, Outcome, OutcomeKind, Payout, end_to_end_id
 from fenzhang.sandboxbank.books import Books, PaymentStory
 
 OTHER_CHAIN: Final = "CHAIN"

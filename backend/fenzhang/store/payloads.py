@@ -70,7 +70,7 @@ class HeirNaming:
 
 @dataclass(frozen=True, slots=True)
 class Resolution:
-    """RESOLVE: SplitLedger.resolve. `currency` is its letter code."""
+    """RESOLVE: ClearingHouse.resolve. `currency` is its letter code."""
 
     participant: bytes
     currency: str

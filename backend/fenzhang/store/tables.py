@@ -461,7 +461,15 @@ class Record(Base):
     """One record of the chain, in event order. After a reorganisation it stays, with `canonical` false."""
 
     __tablename__ = "records"
-    __table_args__ = (Index("ix_records_order_id_id", "order_id", "id"),)
+    __table_args__ = (
+        Index("ix_records_order_id_id", "order_id", "id"),
+        Index(
+            "ix_records_of_cycles",
+            "cycle_id",
+            sqlite_where=text("cycle_id IS NOT NULL"),
+            postgresql_where=text("cycle_id IS NOT NULL"),
+        ),
+    )
     id: Mapped[int] = mapped_column(Serial, primary_key=True)
     kind: Mapped[int]
     """domain.records.RecordKind."""
@@ -470,7 +478,7 @@ class Record(Base):
     split_id: Mapped[bytes | None]
     """Which split a RETURN takes back from."""
     cycle_id: Mapped[bytes | None]
-    """Of a payout's records: its cycle."""
+    """Of the closing of a cycle, and of a payout's records: the cycle."""
     amount: Mapped[int]
     leaf: Mapped[bytes]
     batch: Mapped[int]

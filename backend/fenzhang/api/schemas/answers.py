@@ -32,6 +32,9 @@ Type = Literal[
     "CLOSE",
     "HEIR",
     "RESOLVE",
+    "CLOSE_CYCLE",
+    "TAKE",
+    "REPORT",
 ]
 Standing = Literal["UNKNOWN", "ACTIVE", "SUSPENDED", "CLOSED"]
 

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
 from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
@@ -24,7 +25,7 @@ from fenzhang.clearing.cycles.choosing import Deep, deep_block, is_busy, newest_
 from fenzhang.clearing.cycles.config import ClosingConfig
 from fenzhang.clearing.cycles.facts import Membership
 from fenzhang.clearing.cycles.paying import Payer
-from fenzhang.clearing.cycles.planning import plan_next
+from fenzhang.clearing.cycles.planning import draft_next, store_plan
 from fenzhang.clearing.errors import BankUnavailable
 from fenzhang.domain.calendar import InvalidCalendar, NoBusinessDay
 from fenzhang.domain.schemes import Schemes
@@ -33,11 +34,14 @@ from fenzhang.store.blocks import newest_time
 from fenzhang.store.holding import Holding
 from fenzhang.store.plans import cycle_of
 from fenzhang.store.session import Database
+from fenzhang.store.snapshots import freeze
 from fenzhang.store.tables import Account, AccountKind
 from fenzhang.telemetry import metrics
 
 log = logging.getLogger("fenzhang.clearing")
 LEASE = "clearing"
+_RENEWALS_PER_LEASE = 4
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,19 +136,34 @@ class Closer:
             await anchoring.hash_final_days(self._database, clearing.zone_of, clearing.bill_depth)
         done = False
         for member, closes in ready:
-            async with self._database.write() as session:
-                await self._holding.require(session)
+            async with self._database.read() as session:
+                await freeze(session)
                 if await is_busy(session, member.currency, deep):
                     continue
-                crashpoints.passed(crashpoints.BEFORE_PLAN)
-                planned = await plan_next(session, member, deep, self._config.closing_life_s)
-            if planned is None:
+                draft = await self._holding_on(draft_next(session, member, deep, self._config.closing_life_s))
+            if draft is None:
                 self._looked_at[member.currency, member.scheme] = closes
                 continue
+            crashpoints.passed(crashpoints.BEFORE_PLAN)
+            async with self._database.write() as session:
+                await self._holding.require(session)
+                await store_plan(session, draft)
             metrics.CYCLES_PLANNED.inc()
             crashpoints.passed(crashpoints.AFTER_PLAN)
             done = True
         return done
+
+    async def _holding_on(self, work: Coroutine[Any, Any, T]) -> T:
+        """Keep the lease while something takes longer than it lasts."""
+        task = asyncio.ensure_future(work)
+        try:
+            while True:
+                done, _ = await asyncio.wait({task}, timeout=self._config.lease_s / _RENEWALS_PER_LEASE)
+                if done:
+                    return task.result()
+                await self._holding.ensure()
+        finally:
+            task.cancel()
 
     async def _currencies(self) -> list[str]:
         """Those in which anybody has a position."""
@@ -173,7 +192,7 @@ class Closer:
                 continue
             async with self._database.read() as session:
                 payouts = await steps.payouts_of(session, plan.id)
-            answer = await self._clearing.signatory.sign_cycle(cycle_of(plan), payouts)
+            answer = await self._holding_on(self._clearing.signatory.sign_cycle(cycle_of(plan), payouts))
             if isinstance(answer, Refused):
                 self._ask_at[plan.id] = self._clearing.clock() + self._config.ask_again_s
             crashpoints.passed(crashpoints.AFTER_SIGNATURE)
@@ -225,7 +244,8 @@ class Closer:
             waiting = await paying.to_report(session, chunk, again_before)
         done = False
         for report in waiting:
-            answer = await self._clearing.signatory.sign_report(report.cycle_id, report.outcomes)
+            signing = self._clearing.signatory.sign_report(report.cycle_id, report.outcomes)
+            answer = await self._holding_on(signing)
             if isinstance(answer, Refused):
                 self._tell_once(f"the clearing bank does not sign a report: {answer.reason}")
                 continue

@@ -7,8 +7,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from hashlib import sha256
+from typing import Any
 
-from sqlalchemy import and_, delete, or_, select
+from sqlalchemy import ColumnElement, Select, and_, delete, literal_column, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from fenzhang.clearing import payments
@@ -36,6 +37,10 @@ from fenzhang.store.plans import plan_with
 from fenzhang.store.tables import Instruction, InstructionState, InstructionType
 
 _AT_ONCE = 10_000
+# Written out, as the conditions of partial indexes are: they serve only a query that names them literally.
+_IN_TRANSIT: ColumnElement[str] = literal_column(f"'{PayoutRowState.IN_TRANSIT.value}'")
+_RETURNED: ColumnElement[str] = literal_column(f"'{BankPaymentState.RETURNED.value}'")
+_DECIDED = (BankPaymentState.PAID.value, BankPaymentState.FAILED.value, BankPaymentState.RETURNED.value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +107,7 @@ async def waiting(session: AsyncSession, deep: Deep, limit: int) -> Sequence[tup
         .join(PayoutRow, PayoutRow.payout_id == PlannedPayout.payout_id)
         .outerjoin(BankPayment, BankPayment.end_to_end_id == PlannedPayout.end_to_end_id)
         .where(
-            PayoutRow.state == PayoutRowState.IN_TRANSIT.value,
+            PayoutRow.state == _IN_TRANSIT,
             PayoutRow.block_number <= deep.number,
             BankPayment.end_to_end_id.is_(None),
             CyclePlan.state.in_([PlanState.SIGNED.value, PlanState.TAKEN.value]),
@@ -148,7 +153,28 @@ async def to_report(session: AsyncSession, chunk: int, again_before: int) -> lis
     Without what a report says that has no outcome, or that was brought to the chain after `again_before` (Unix seconds
     of the chain).
     """
-    query = (
+    on_its_way = and_(PayoutRow.state == _IN_TRANSIT, BankPayment.state.in_(_DECIDED))
+    came_back = and_(BankPayment.state == _RETURNED, PayoutRow.state == PayoutRowState.PAID.value)
+    found: dict[bytes, tuple[int, bytes, list[Outcome]]] = {}
+    for what in (on_its_way, came_back):  # apart, for each has an index of its own
+        for plan_id, cycle_id, payout_id, state, said, reason in await session.execute(_said().where(what)):
+            outcomes = _outcomes(payout_id, state, said, reason or UNEXPLAINED)
+            found[payout_id] = (plan_id, cycle_id, outcomes)
+    under_way = await _under_way(session, list(found), again_before)
+    by_plan: dict[tuple[int, bytes], list[Outcome]] = {}
+    for plan_id, cycle_id, outcomes in found.values():
+        fresh = [each for each in outcomes if (each.payout_id, each.kind.name) not in under_way]
+        by_plan.setdefault((plan_id, cycle_id), []).extend(fresh)
+    return [
+        ToReport(plan_id, cycle_id, tuple(part))
+        for (plan_id, cycle_id), outcomes in by_plan.items()
+        for part in chunks(outcomes, chunk)
+    ]
+
+
+def _said() -> Select[*tuple[Any, ...]]:
+    """What chain and bank say of payouts, by plan and index."""
+    return (
         select(
             PlannedPayout.plan_id,
             CyclePlan.cycle_id,
@@ -160,42 +186,11 @@ async def to_report(session: AsyncSession, chunk: int, again_before: int) -> lis
         .join(CyclePlan, CyclePlan.id == PlannedPayout.plan_id)
         .join(PayoutRow, PayoutRow.payout_id == PlannedPayout.payout_id)
         .join(BankPayment, BankPayment.end_to_end_id == PlannedPayout.end_to_end_id)
-        .where(
-            or_(
-                and_(
-                    PayoutRow.state == PayoutRowState.IN_TRANSIT.value,
-                    BankPayment.state.in_(
-                        [
-                            BankPaymentState.PAID.value,
-                            BankPaymentState.FAILED.value,
-                            BankPaymentState.RETURNED.value,
-                        ]
-                    ),
-                ),
-                and_(
-                    PayoutRow.state == PayoutRowState.PAID.value,
-                    BankPayment.state == BankPaymentState.RETURNED.value,
-                ),
-            ),
-            # A void plan and the one in its place may have the same payout.
-            CyclePlan.state != PlanState.VOID.value,
-        )
+        # A void plan and the one in its place may have the same payout.
+        .where(CyclePlan.state != PlanState.VOID.value)
         .order_by(PlannedPayout.plan_id, PlannedPayout.index)
         .limit(_AT_ONCE)
     )
-    found: dict[bytes, tuple[int, bytes, list[Outcome]]] = {}
-    for plan_id, cycle_id, payout_id, state, said, reason in await session.execute(query):
-        found[payout_id] = (plan_id, cycle_id, _outcomes(payout_id, state, said, reason or UNEXPLAINED))
-    under_way = await _under_way(session, list(found), again_before)
-    by_plan: dict[tuple[int, bytes], list[Outcome]] = {}
-    for plan_id, cycle_id, outcomes in found.values():
-        fresh = [each for each in outcomes if (each.payout_id, each.kind.name) not in under_way]
-        by_plan.setdefault((plan_id, cycle_id), []).extend(fresh)
-    return [
-        ToReport(plan_id, cycle_id, tuple(part))
-        for (plan_id, cycle_id), outcomes in by_plan.items()
-        for part in chunks(outcomes, chunk)
-    ]
 
 
 def _outcomes(payout_id: bytes, state: str, said: str, reason: str) -> list[Outcome]:

@@ -1,14 +1,16 @@
-"""A cycle is planned: what it pays is netted, and stored with everything that is to be signed, in one transaction."""
+"""A cycle is planned: what it pays is netted, and stored with everything that is to be signed.
+
+What takes long is done while nothing is locked: what a cycle is netted from lies too deep to change.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from base64 import b32encode
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from fenzhang.chain.clearing import cycle_id, payout_id
@@ -16,29 +18,37 @@ from fenzhang.chain.evidence import merkle_proofs, merkle_root
 from fenzhang.clearing.cycles import anchoring, facts
 from fenzhang.clearing.cycles.choosing import Deep, Ready, ready
 from fenzhang.clearing.cycles.facts import Membership
-from fenzhang.domain.clearing import Payout
+from fenzhang.domain.clearing import Payout, end_to_end_id
 from fenzhang.domain.netting import Net, Netting, net
 from fenzhang.domain.records import NOTHING
 from fenzhang.ledger.links import head_at
 from fenzhang.store.blocks import newest_time
-from fenzhang.store.bulk import chunks
+from fenzhang.store.bulk import insert_tuples
 from fenzhang.store.cycletables import CyclePlan, PlannedPayout, PlanState
 
 log = logging.getLogger("fenzhang.clearing")
-_PREFIX = "FZ"
-_HASHED = 20
 
 
-def end_to_end_id(payout: bytes) -> str:
-    """What banks call a payout, by its id on the chain: FZ and 32 letters and digits."""
-    return _PREFIX + b32encode(payout[:_HASHED]).decode().rstrip("=")
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A plan that is not stored yet, with everything that takes long to compute."""
+
+    member: Membership
+    number: int
+    found: Ready
+    deep: Deep
+    netting: Netting
+    journal_head: bytes
+    deadline: int
+    leaves: Sequence[bytes]
+    """Ids of the payouts, in order of their indices, as are `proofs`: their siblings up to the root."""
+    proofs: Sequence[bytes]
 
 
-async def plan_next(session: AsyncSession, member: Membership, deep: Deep, life_s: int) -> CyclePlan | None:
-    """Plan the scheme's next cycle if one is ready and does anything. No other of its currency may be under way.
+async def draft_next(session: AsyncSession, member: Membership, deep: Deep, life_s: int) -> Draft | None:
+    """The scheme's next cycle, if one is ready and does anything. No other of its currency may be under way.
 
-    `life_s` is how long it may be closed, chain time. Does not commit; of two that plan at once one gets an
-    IntegrityError.
+    `life_s` is how long it may be closed, chain time. Reads only; the queries must see the same state (`freeze`).
     """
     scheme = member.schemes.by_name[member.scheme]
     number, before = await facts.before(session, member)
@@ -46,8 +56,20 @@ async def plan_next(session: AsyncSession, member: Membership, deep: Deep, life_
     async for found in ready(session, scheme.calendar, member, before.to_block, deep):
         netting = await _netted(session, member, before, found, deep)
         if netting.payouts or anchors:
-            draft = _Draft(number + 1, found, deep, netting, await newest_time(session) + life_s)
-            return await _stored(session, member, draft)
+            identity = cycle_id(member.currency, member.scheme, number + 1)
+            # Of a hundred thousand payouts this takes seconds.
+            leaves, proofs = await asyncio.to_thread(_proven, identity, netting)
+            return Draft(
+                member,
+                number + 1,
+                found,
+                deep,
+                netting,
+                (await head_at(session, deep.number)).hash,
+                await newest_time(session) + life_s,
+                leaves,
+                proofs,
+            )
     return None
 
 
@@ -60,26 +82,22 @@ async def _netted(
     return net(dues, obstacles, min_payout=scheme.min_payout, net_debit_cap=scheme.net_debit_cap)
 
 
-@dataclass(frozen=True, slots=True)
-class _Draft:
-    """What is to be stored of a plan."""
-
-    number: int
-    found: Ready
-    deep: Deep
-    netting: Netting
-    deadline: int
-
-
-async def _stored(session: AsyncSession, member: Membership, draft: _Draft) -> CyclePlan:
-    found, netting = draft.found, draft.netting
-    identity = cycle_id(member.currency, member.scheme, draft.number)
-    payouts = [
-        Payout(index, each.dues.participant, each.amount) for index, each in enumerate(netting.payouts)
+def _proven(identity: bytes, netting: Netting) -> tuple[list[bytes], list[bytes]]:
+    leaves = [
+        payout_id(identity, Payout(index, each.dues.participant, each.amount))
+        for index, each in enumerate(netting.payouts)
     ]
-    leaves = [payout_id(identity, payout) for payout in payouts]
+    return leaves, [b"".join(path) for path in merkle_proofs(leaves, range(len(leaves)))]
+
+
+async def store_plan(session: AsyncSession, draft: Draft) -> CyclePlan:
+    """Store a draft, and anchor bills in it. Does not commit.
+
+    Of two that store the same at once one gets an IntegrityError.
+    """
+    member, found, netting, leaves = draft.member, draft.found, draft.netting, draft.leaves
     plan = CyclePlan(
-        cycle_id=identity,
+        cycle_id=cycle_id(member.currency, member.scheme, draft.number),
         currency=member.currency,
         scheme=member.scheme,
         number=draft.number,
@@ -87,11 +105,11 @@ async def _stored(session: AsyncSession, member: Membership, draft: _Draft) -> C
         due=found.cycle.due.isoformat(),
         to_block=found.to_block,
         at_block=draft.deep.number,
-        payouts=len(payouts),
+        payouts=len(leaves),
         total=netting.total,
         payout_root=merkle_root(leaves) if leaves else NOTHING,
         bill_root=NOTHING,
-        journal_head=(await head_at(session, draft.deep.number)).hash,
+        journal_head=draft.journal_head,
         deadline=draft.deadline,
         state=PlanState.PLANNED.value,
         planned_at=draft.deep.time,
@@ -99,49 +117,49 @@ async def _stored(session: AsyncSession, member: Membership, draft: _Draft) -> C
     session.add(plan)
     await session.flush()
     plan.bill_root = await anchoring.anchor(session, member, plan.id)
-    await _store_payouts(session, plan.id, netting, leaves)
+    paid = [*zip(range(len(leaves)), leaves, draft.proofs, strict=True)]
+    paid.reverse()
+    rows = [
+        _row(plan.id, each, paid.pop() if each.amount else None)
+        for each in netting.nets  # in which those that are paid have the order of their indices
+    ]
+    await insert_tuples(session, PlannedPayout, _COLUMNS, rows)
     _report(plan, netting)
     return plan
 
 
-async def _store_payouts(
-    session: AsyncSession, plan_id: int, netting: Netting, leaves: Sequence[bytes]
-) -> None:
-    proofs = merkle_proofs(leaves, range(len(leaves)))
-    index = 0
-    rows: list[dict[str, Any]] = []
-    for each in netting.nets:
-        row = _row(plan_id, each)
-        if each.amount:
-            row |= {
-                "index": index,
-                "payout_id": leaves[index],
-                "end_to_end_id": end_to_end_id(leaves[index]),
-                "proof": b"".join(proofs[index]),
-            }
-            index += 1
-        rows.append(row)
-    for chunk in chunks(rows):
-        await session.execute(insert(PlannedPayout), list(chunk))
+_COLUMNS = (
+    "plan_id",
+    "participant_id",
+    "brought_forward",
+    "credit",
+    "debit",
+    "due",
+    "position",
+    "amount",
+    "left_out",
+    "index",
+    "payout_id",
+    "end_to_end_id",
+    "proof",
+)
 
 
-def _row(plan_id: int, each: Net) -> dict[str, Any]:
+def _row(plan_id: int, each: Net, paid: tuple[int, bytes, bytes] | None) -> tuple[Any, ...]:
     dues = each.dues
-    return {
-        "plan_id": plan_id,
-        "participant_id": dues.participant,
-        "brought_forward": dues.brought_forward,
-        "credit": dues.credit,
-        "debit": dues.debit,
-        "due": dues.due,
-        "position": dues.position,
-        "amount": each.amount,
-        "left_out": None if each.left_out is None else each.left_out.value,
-        "index": None,
-        "payout_id": None,
-        "end_to_end_id": None,
-        "proof": None,
-    }
+    sums = (dues.brought_forward, dues.credit, dues.debit, dues.due, dues.position)
+    index, leaf, proof = (None, None, None) if paid is None else paid
+    return (
+        plan_id,
+        dues.participant,
+        *map(str, sums),  # as store.cycletables.Sum has them
+        each.amount,
+        None if each.left_out is None else each.left_out.value,
+        index,
+        leaf,
+        None if leaf is None else end_to_end_id(leaf),
+        proof,
+    )
 
 
 def _report(plan: CyclePlan, netting: Netting) -> None:

@@ -15,7 +15,7 @@ from fenzhang.store.cycletables import CyclePlan
 from fenzhang.store.tables import Instruction, InstructionState, InstructionType
 
 NAMESPACE = NOTHING
-"""In place of a platform."""
+"""In place of a platform: that of the operator, who sees what became of these."""
 _APP = "clearing"
 
 
@@ -24,13 +24,19 @@ async def queue(
 ) -> int:
     """Accept an instruction about a plan; its seq. `place` tells it from others of its kind about the same plan."""
     stored = payloads.to_json(payload)
+    reference = f"{plan.id}.{place}"
     row = Instruction(
         id=plan.cycle_id,
         type=kind.value,
         platform_id=NAMESPACE,
         app_id=_APP,
-        reference=f"{plan.id}.{place}",
-        content={"currency": plan.currency, "scheme": plan.scheme, "number": plan.number, "place": place},
+        reference=reference,
+        content={
+            "out_request_no": reference,
+            "currency": plan.currency,
+            "scheme": plan.scheme,
+            "number": plan.number,
+        },
         content_hash=sha256(orjson.dumps(stored, option=orjson.OPT_SORT_KEYS)).digest(),
         payload=stored,
         state=InstructionState.ACCEPTED.value,

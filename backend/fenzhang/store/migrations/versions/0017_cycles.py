@@ -13,6 +13,14 @@ depends_on = None
 
 def upgrade() -> None:
     op.add_column("records", sa.Column("cycle_id", sa.LargeBinary(), nullable=True))
+    of_cycles = sa.text("cycle_id IS NOT NULL")
+    op.create_index(
+        "ix_records_of_cycles",
+        "records",
+        ["cycle_id"],
+        sqlite_where=of_cycles,
+        postgresql_where=of_cycles,
+    )
     _fix_cycle_of_records()
     op.create_table(
         "cycles",
