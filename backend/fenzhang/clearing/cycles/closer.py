@@ -240,8 +240,7 @@ class Closer:
         async with self._database.read() as session:
             now = await newest_time(session)
             again_before = now - int(self._config.report_again_s)
-            chunk = self._config.chunk(_LARGEST)
-            waiting = await paying.to_report(session, chunk, again_before)
+            waiting = await paying.to_report(session, self._config.chunk, again_before)
         done = False
         for report in waiting:
             signing = self._clearing.signatory.sign_report(report.cycle_id, report.outcomes)
@@ -262,7 +261,3 @@ class Closer:
         if message not in self._told:
             self._told.add(message)
             log.error("%s", message)
-
-
-_LARGEST = 1 << 20
-"""A proof of a cycle with more payouts than any has."""
