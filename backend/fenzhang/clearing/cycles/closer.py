@@ -130,7 +130,12 @@ class Closer:
             return await steps.give_up(session, deep) > 0
 
     async def _plan(self, deep: Deep) -> bool:
-        ready = [each for currency in await self._currencies() for each in self._ready(currency, deep)]
+        ready = [
+            each
+            for currency in await self._currencies()
+            if not await self._is_busy(currency, deep)
+            for each in self._ready(currency, deep)
+        ]
         if ready:
             clearing = self._clearing
             await anchoring.hash_final_days(self._database, clearing.zone_of, clearing.bill_depth)
@@ -152,6 +157,10 @@ class Closer:
             crashpoints.passed(crashpoints.AFTER_PLAN)
             done = True
         return done
+
+    async def _is_busy(self, currency: str, deep: Deep) -> bool:
+        async with self._database.read() as session:
+            return await is_busy(session, currency, deep)
 
     async def _holding_on(self, work: Coroutine[Any, Any, T]) -> T:
         """Keep the lease while something takes longer than it lasts."""
