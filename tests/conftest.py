@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import HealthCheck, settings
 
@@ -15,6 +17,7 @@ from support.databases import (
     migrated_sqlite,
     postgres_server,
 )
+from support.sharing import SharingScheduler
 
 __all__ = [
     "database",
@@ -31,12 +34,10 @@ settings.register_profile("fenzhang", deadline=None, suppress_health_check=[Heal
 settings.load_profile("fenzhang")
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """One worker has all tests of the running system: the system is started once, and idles for nobody."""
-    for item in items:
-        if isinstance(item, pytest.Function) and "fenzhang_system" in item.fixturenames:
-            item.add_marker(pytest.mark.xdist_group("system"))
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> SharingScheduler | None:
+    """With `--dist loadgroup`, in place of xdist's."""
+    return SharingScheduler(config, log) if config.getoption("dist") == "loadgroup" else None
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:  # noqa: ARG001 -- the hook's signature

@@ -9,6 +9,7 @@ import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import httpx
 import pytest
 from sqlalchemy import select
 
@@ -16,6 +17,7 @@ from clearing.bankside import HONEST, NOON, SHOP, furnish, order, payout_file
 from fenzhang.clearing import accounts, payments
 from fenzhang.clearing.formats import ISO20022
 from fenzhang.clearing.vault import Vault, key_id
+from fenzhang.devnet.processes import free_port
 from fenzhang.sandboxbank.bank import SandboxBank
 from fenzhang.sandboxbank.folder import FolderDesk
 from fenzhang.store.banktables import BankPayment
@@ -60,7 +62,8 @@ async def test_prepared_payouts_are_sent_and_statements_read(
     assert sandbox.receive(foreign, ISO20022).outcome is not None
     await _prepare(database, "M1", "E1")
 
-    serving = processes.start("serve", "payouts", "--folder", str(tmp_path / "drops"))
+    port = free_port("127.0.0.1")
+    serving = processes.start("serve", "payouts", "--folder", str(tmp_path / "drops"), metrics_port=str(port))
     states: list[str] = []
     deadline = time.monotonic() + 60
     while states != ["PAID"] or "NOT_OURS" not in serving.said:
@@ -71,6 +74,11 @@ async def test_prepared_payouts_are_sent_and_statements_read(
         async with database.read() as session:
             states = list((await session.execute(select(BankPayment.state))).scalars())
 
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
+        ready = await client.get("/readyz")
+        counted = await client.get("/metrics")
+    assert (ready.status_code, ready.json()["stages"][0]["active"]) == (200, True)
+    assert "fenzhang_payouts_changed_total 1.0" in counted.text
     assert await serving.stop() == 0
     assert "end_to_end_id X1" in serving.said
     for secret in (SHOP.account.number, HONEST.account.number, HONEST.holder):

@@ -31,9 +31,9 @@ from fenzhang.domain.schemes import STANDARD, Scheme, Schemes
 from fenzhang.sandboxbank.faults import Faults
 from fenzhang.store.cycletables import AnchoredBill
 from fenzhang.store.plans import split_proof
-from fenzhang.store.tables import AccountKind, Block
+from fenzhang.store.tables import AccountKind, Block, Participant
 from pipeline.harness import Pipeline
-from support.parties import COURIER, MALL, MARKET, MERCHANT, PROMOTER, SHOP, VENDING, VENDOR
+from support.parties import COURIER, MALL, MARKET, MERCHANT, PAIR, PROMOTER, SHOP, VENDING, VENDOR, party
 
 
 @pytest.fixture
@@ -260,4 +260,31 @@ async def test_bills_that_became_final_are_anchored_once(house: House) -> None:
         made = await make(house.pipeline.database, bill, 0, BytesIO())
         leaf = bill_leaf(MALL.id, row.day, row.format, made.sha256)
         assert verify_proof(second.bill_root, leaf, split_proof(row.proof or b""))
+    await house.check()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("database_kind", ["sqlite"], indirect=True)
+async def test_two_hundred_payouts_fit_into_a_transaction(house: House) -> None:
+    """As many as are ever taken, and reported, at once."""
+    parties = [party(f"payee-{number}") for number in range(200)]
+    world = house.pipeline.world
+    world.enroll(*parties, consenting_to=MALL)
+    async with house.pipeline.database.write() as session:
+        session.add_all(
+            Participant(id=each.id, platform_id=MALL.id, reference=each.name, status=1) for each in parties
+        )
+    for each in parties:
+        await house.give_account(each, HONEST)
+    orders = [world.capture(1_000, rule=PAIR, bindings=(each.id, each.id)) for each in parties]
+    await house.pipeline.accept(*orders, *(world.split(order.order_id, 1_000) for order in orders))
+    await house.pipeline.settle_all()
+    await house.close_cycle()
+
+    assert {state for _, state, _ in (await house.payouts()).values()} == {"PAID"}
+    taken, reported = (row.gas_used or 0 for row in (await house.pipeline.transactions())[-2:])
+    assert 4_000_000 < taken < 10_000_000
+    assert 2_000_000 < reported < 10_000_000
+    [cycle] = await house.cycles()
+    assert (cycle.payouts, cycle.total) == (200, 200_000)
     await house.check()

@@ -26,7 +26,6 @@ from support.parties import ident
 from support.trees import MAX_ON_CHAIN, amounts, generated, givings, trees
 from support.world import World
 
-pytestmark = pytest.mark.xdist_group("generated")  # thousands of cases, generated once
 Case = tuple[tuple[Leg, ...], int, tuple[int, ...]]
 """Legs, the amount to split, and what the split gives GIVEN legs."""
 Answer = list[int] | FenzhangError

@@ -31,7 +31,6 @@ SAYINGS = {
     "RuleTree_RecipientOrRole": ("only a leaf names", "a leaf names either"),
 }
 """The contract's errors in the words of Python's InvalidRule."""
-pytestmark = pytest.mark.xdist_group("generated")  # thousands of cases, generated once
 SHARE, FIXED, REMAINDER, GIVEN = LegKind.SHARE, LegKind.FIXED, LegKind.REMAINDER, LegKind.GIVEN
 
 

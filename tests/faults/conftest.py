@@ -40,11 +40,7 @@ class Player:
 
 @pytest.fixture(
     scope="session",
-    params=[
-        # A worker of its own for each, so that no system is brought up twice.
-        pytest.param(SQLITE, marks=pytest.mark.xdist_group("faults-sqlite")),
-        pytest.param(POSTGRES, marks=[pytest.mark.xdist_group("faults-postgres"), pytest.mark.postgres]),
-    ],
+    params=[SQLITE, pytest.param(POSTGRES, marks=pytest.mark.postgres)],
 )
 async def player(request: pytest.FixtureRequest) -> AsyncIterator[Player]:
     """A player on each database."""

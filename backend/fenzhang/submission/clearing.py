@@ -29,6 +29,17 @@ async def clearing_call(session: AsyncSession, kind: InstructionType, payload: d
             return await _report(session, payloads.reporting_from(payload))
 
 
+def payouts_in(kind: InstructionType, payload: dict[str, Any]) -> int:
+    """How many payouts the call of an instruction is about."""
+    match kind:
+        case InstructionType.TAKE:
+            return int(payload["end"]) - int(payload["first"])
+        case InstructionType.REPORT:
+            return len(payload["outcomes"])
+        case _:
+            return 0
+
+
 async def _close(session: AsyncSession, wanted: payloads.CycleClosing) -> bytes:
     plan = await plans.plan_with(session, wanted.plan)
     return calls.close_cycle_call(plans.cycle_of(plan), plan.bank or b"", plan.signature or b"")

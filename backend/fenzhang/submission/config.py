@@ -30,6 +30,8 @@ class SubmissionConfig:
     """Gas limit of a transaction that tries one authorization alone."""
     governance_gas: int = 6_000_000
     """Gas limit of the others. A rule of 32 legs, stored as code, uses about a third."""
+    payout_gas: int = 50_000
+    """More for each payout that it takes or reports, which use about half: 27,300 and up to 21,700."""
     max_fee: int = 0
     priority_fee: int = 0
     max_candidates: int = 5_000

@@ -14,8 +14,8 @@ from fenzhang.chain.node import BlockHeader
 from fenzhang.chain.signer import LocalKey, TransactionRequest
 from fenzhang.domain.records import Capture
 from fenzhang.store import keys
-from fenzhang.store.tables import CLEARING_TYPES
 from fenzhang.submission.building import Builder, Built, Signers
+from fenzhang.submission.clearing import payouts_in
 from fenzhang.submission.context import Context
 from fenzhang.submission.errors import SigningKeyMissing
 from fenzhang.submission.expiring import Expiring, ExpiryPicker, orders_in_expiry
@@ -196,8 +196,9 @@ class Preparer:
         sender = self._senders[request.sender]
         nonce = next_nonces[request.sender]
         next_nonces[request.sender] += 1
-        # Those of clearing are about hundreds of payouts.
-        gas_limit = self._limits.gas_cap if request.kind in CLEARING_TYPES else self._limits.governance_gas
+        about = payouts_in(request.kind, request.payload)
+        wanted = self._limits.governance_gas + about * self._limits.payout_gas
+        gas_limit = min(wanted, self._limits.gas_cap)
         signed = sender.sign_transaction(
             TransactionRequest(
                 chain_id=self._deployment.chain_id,

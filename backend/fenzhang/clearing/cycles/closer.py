@@ -130,7 +130,12 @@ class Closer:
             return await steps.give_up(session, deep) > 0
 
     async def _plan(self, deep: Deep) -> bool:
-        ready = [each for currency in await self._currencies() for each in self._ready(currency, deep)]
+        ready = [
+            each
+            for currency in await self._currencies()
+            if not await self._is_busy(currency, deep)
+            for each in self._ready(currency, deep)
+        ]
         if ready:
             clearing = self._clearing
             await anchoring.hash_final_days(self._database, clearing.zone_of, clearing.bill_depth)
@@ -152,6 +157,10 @@ class Closer:
             crashpoints.passed(crashpoints.AFTER_PLAN)
             done = True
         return done
+
+    async def _is_busy(self, currency: str, deep: Deep) -> bool:
+        async with self._database.read() as session:
+            return await is_busy(session, currency, deep)
 
     async def _holding_on(self, work: Coroutine[Any, Any, T]) -> T:
         """Keep the lease while something takes longer than it lasts."""
@@ -240,8 +249,7 @@ class Closer:
         async with self._database.read() as session:
             now = await newest_time(session)
             again_before = now - int(self._config.report_again_s)
-            chunk = self._config.chunk(_LARGEST)
-            waiting = await paying.to_report(session, chunk, again_before)
+            waiting = await paying.to_report(session, self._config.chunk, again_before)
         done = False
         for report in waiting:
             signing = self._clearing.signatory.sign_report(report.cycle_id, report.outcomes)
@@ -262,7 +270,3 @@ class Closer:
         if message not in self._told:
             self._told.add(message)
             log.error("%s", message)
-
-
-_LARGEST = 1 << 20
-"""A proof of a cycle with more payouts than any has."""

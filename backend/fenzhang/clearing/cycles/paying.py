@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from base64 import b32encode
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from hashlib import sha256
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, Select, and_, delete, literal_column, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -147,29 +147,37 @@ def _file(currency: str, debtor: BankAccount, orders: tuple[PayoutOrder, ...], n
 # ------------------------------------------------------------------------------ what the bank says
 
 
-async def to_report(session: AsyncSession, chunk: int, again_before: int) -> list[ToReport]:
-    """What the bank said of payouts and the chain does not know, in parts of at most `chunk` outcomes.
+async def to_report(session: AsyncSession, chunk: Callable[[int], int], again_before: int) -> list[ToReport]:
+    """What the bank said of payouts and the chain does not know, in parts as `chunk` says by the payouts of a cycle.
 
     Without what a report says that has no outcome, or that was brought to the chain after `again_before` (Unix seconds
     of the chain).
     """
     on_its_way = and_(PayoutRow.state == _IN_TRANSIT, BankPayment.state.in_(_DECIDED))
     came_back = and_(BankPayment.state == _RETURNED, PayoutRow.state == PayoutRowState.PAID.value)
-    found: dict[bytes, tuple[int, bytes, list[Outcome]]] = {}
+    found: dict[bytes, tuple[_Plan, list[Outcome]]] = {}
     for what in (on_its_way, came_back):  # apart, for each has an index of its own
-        for plan_id, cycle_id, payout_id, state, said, reason in await session.execute(_said().where(what)):
+        for *plan, payout_id, state, said, reason in await session.execute(_said().where(what)):
             outcomes = _outcomes(payout_id, state, said, reason or UNEXPLAINED)
-            found[payout_id] = (plan_id, cycle_id, outcomes)
+            found[payout_id] = (_Plan(*plan), outcomes)
     under_way = await _under_way(session, list(found), again_before)
-    by_plan: dict[tuple[int, bytes], list[Outcome]] = {}
-    for plan_id, cycle_id, outcomes in found.values():
+    by_plan: dict[_Plan, list[Outcome]] = {}
+    for of, outcomes in found.values():
         fresh = [each for each in outcomes if (each.payout_id, each.kind.name) not in under_way]
-        by_plan.setdefault((plan_id, cycle_id), []).extend(fresh)
+        by_plan.setdefault(of, []).extend(fresh)
     return [
-        ToReport(plan_id, cycle_id, tuple(part))
-        for (plan_id, cycle_id), outcomes in by_plan.items()
-        for part in chunks(outcomes, chunk)
+        ToReport(of.id, of.cycle_id, tuple(part))
+        for of, outcomes in by_plan.items()
+        for part in chunks(outcomes, chunk(of.payouts))
     ]
+
+
+class _Plan(NamedTuple):
+    """What a report needs of a plan."""
+
+    id: int
+    cycle_id: bytes
+    payouts: int
 
 
 def _said() -> Select[*tuple[Any, ...]]:
@@ -178,6 +186,7 @@ def _said() -> Select[*tuple[Any, ...]]:
         select(
             PlannedPayout.plan_id,
             CyclePlan.cycle_id,
+            CyclePlan.payouts,
             PayoutRow.payout_id,
             PayoutRow.state,
             BankPayment.state.label("said"),
