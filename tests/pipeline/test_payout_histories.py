@@ -212,7 +212,8 @@ class Follower:
 
 STEPS = st.lists(
     st.one_of(
-        st.tuples(st.just("block"), st.lists(st.integers(0, 99), max_size=6)),
+        st.tuples(st.just("block"), st.lists(st.integers(0, 9), min_size=1, max_size=6)),
+        st.tuples(st.just("block"), st.lists(st.integers(0, 9), max_size=6)),
         st.tuples(st.just("follow"), st.integers(1, 4)),
         st.tuples(st.just("turn"), st.integers(1, 5)),
     ),
@@ -243,6 +244,7 @@ async def _play(migrated: Path, steps: list[tuple[str, object]]) -> None:
                     await follower.follow(value)
                 case "turn", int():
                     await follower.turn(value)
+                    await follower.check()
         await follower.check()
     for left in path.parent.glob(path.name + "*"):
         left.unlink()
