@@ -10,7 +10,7 @@ DEVNET := hardhat-free-devnet
 PYTHON_STAMP := $(VENV)/.stamp-requirements
 INSTALL_STAMP := $(VENV)/.stamp-install
 NODE_STAMP := $(DEVNET)/node_modules/.stamp-lock
-PYTEST_ARGS ?= -n 3 --dist loadgroup
+PYTEST_ARGS ?= -n 4 --dist loadgroup
 UV_VERSION := 0.13.9
 
 .PHONY: help setup test coverage faults lint types format demo up bench contracts lock clean
