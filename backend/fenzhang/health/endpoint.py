@@ -27,7 +27,7 @@ Answer = Callable[[], Awaitable[tuple[bool, dict[str, Any]]]]
 log = logging.getLogger("fenzhang.health")
 
 
-_PLACES = ("api", "submission", "mirror", "clearing", "payouts")
+_PLACES = ("api", "submission", "mirror", "clearing", "payouts", "reconciliation")
 
 
 def child_port(name: str) -> str:

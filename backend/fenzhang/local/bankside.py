@@ -14,7 +14,7 @@ import httpx
 from fenzhang.devnet.processes import free_port
 from fenzhang.domain.errors import FenzhangError
 from fenzhang.local.children import Child, last_lines
-from fenzhang.local.supervisor import ANVIL_CALLDATA_BYTES, BANK_STAGES, HOST, Endpoints
+from fenzhang.local.supervisor import ANVIL_CALLDATA_BYTES, HOST, Endpoints
 
 DEPTH = 1
 """Blocks that must stand above one. The local chain does not reorganise by itself."""
@@ -59,7 +59,7 @@ def bank_beside(endpoints: Endpoints, calendars: Path) -> Iterator[str]:
         books.with_name(books.name + suffix).unlink(missing_ok=True)
     serve = [sys.executable, "-m", "fenzhang"]
     commands = {"sandbox-bank": [*serve, "sandbox-bank", "--port", str(port), "--database", str(books)]}
-    commands |= {name: [*serve, "serve", name] for name in BANK_STAGES}
+    commands |= {name: [*serve, "serve", name] for name in ("clearing", "payouts")}
     children = [Child(name, command, environment, logs / f"{name}.log") for name, command in commands.items()]
     try:
         for child in children:

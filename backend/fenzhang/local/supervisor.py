@@ -41,7 +41,7 @@ ANVIL_CALLDATA_BYTES = 170_000
 """anvil takes transactions of any size; so many bytes hold 200 orders with their splits."""
 STAGES = ("mirror", "submission")
 """Stages that run as processes of their own, in the order in which they are started; they end in the opposite one."""
-BANK_STAGES = ("clearing", "payouts")
+BANK_STAGES = ("clearing", "payouts", "reconciliation")
 """Those that follow if a bank is configured."""
 READY_TIMEOUT_S = 60.0
 _API_GRACE_S = 15.0

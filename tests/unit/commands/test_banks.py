@@ -22,7 +22,7 @@ def test_what_the_command_line_says_comes_before_the_settings() -> None:
 
 
 @pytest.mark.parametrize("named", [{"BANK_URL": "http://bank"}, {"BANK_FOLDER": "drops"}])
-def test_clearing_and_payouts_run_where_there_is_a_bank(
+def test_clearing_payouts_and_reconciliation_run_where_there_is_a_bank(
     named: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("BANK_URL", "BANK_FOLDER"):
@@ -30,6 +30,6 @@ def test_clearing_and_payouts_run_where_there_is_a_bank(
     assert stages() == ("mirror", "submission", "api")
     for name, value in named.items():
         monkeypatch.setenv(f"FENZHANG_{name}", value)
-    assert stages() == ("mirror", "submission", "clearing", "payouts", "api")
+    assert stages() == ("mirror", "submission", "clearing", "payouts", "reconciliation", "api")
     monkeypatch.setenv("FENZHANG_METRICS_PORT", "9000")
-    assert [child_port(name) for name in stages()] == ["9002", "9001", "9003", "9004", "9000"]
+    assert [child_port(name) for name in stages()] == ["9002", "9001", "9003", "9004", "9005", "9000"]
