@@ -36,6 +36,7 @@ def postgres_server() -> Iterator[str]:
         # The wheel warns where XDG_RUNTIME_DIR is not set; that is nothing of ours.
         warnings.simplefilter("ignore")
         server = get_server(Path(folder), cleanup_mode="stop")
+        _run(_spare_the_disk(server.get_uri()))
         yield server.get_uri()
         server.cleanup()
 
@@ -140,10 +141,17 @@ async def _make_template(server: str) -> None:
     await _migrate(await create_postgres(server, name=_TEMPLATE))
 
 
+async def _spare_the_disk(server: str) -> None:
+    """No test pulls the plug: what the operating system was given outlives a kill. Copies are ten times faster."""
+    for setting in ("fsync", "full_page_writes"):
+        await _administer(server, f"ALTER SYSTEM SET {setting} = off")
+    await _administer(server, "SELECT pg_reload_conf()")
+
+
 async def create_postgres(server: str, template: str = "template1", name: str | None = None) -> str:
     """Make a database on a server; its URL."""
     name = name or f"fenzhang_{next(_numbers)}"
-    await _administer(server, f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
+    await _administer(server, f'CREATE DATABASE "{name}" TEMPLATE "{template}" STRATEGY file_copy')
     return make_url(server).set(database=name).render_as_string(hide_password=False)
 
 
