@@ -293,7 +293,9 @@ async def test_rule_shows_which_version_is_in_force(api: Api) -> None:
     rule = (await api.mall.get("/v1/rules/versioned")).json()
     assert (rule["in_force"], rule["latest"], rule["retired"]) == (2, 2, False)
     assert [version["state"] for version in rule["versions"]] == ["SUPERSEDED", "IN_FORCE"]
-    assert (await api.mall.get("/v1/rules/versioned/versions")).json() == rule
+    again = (await api.mall.get("/v1/rules/versioned/versions")).json()
+    moving = {"earliest_effect"}  # goes with the clock
+    assert {name: again[name] for name in again.keys() - moving} == {name: rule[name] for name in rule.keys() - moving}
     states = {
         rule["out_rule_no"]: rule["versions"][-1]["state"]
         for rule in (await api.mall.get("/v1/rules")).json()["rules"]
