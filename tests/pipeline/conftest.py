@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
@@ -33,6 +34,8 @@ def built_world() -> Iterator[World]:
 def world(built_world: World) -> Iterator[World]:
     """The built world for one test, brought back afterwards."""
     saved = built_world.save()
+    # Else empty blocks may be those of an earlier test, and anvil forgets the state of a block by its hash.
+    built_world.node.request("anvil_setCoinbase", "0x" + secrets.token_hex(20))
     yield built_world
     built_world.restore(saved)
 
