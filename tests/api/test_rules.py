@@ -295,7 +295,9 @@ async def test_rule_shows_which_version_is_in_force(api: Api) -> None:
     assert [version["state"] for version in rule["versions"]] == ["SUPERSEDED", "IN_FORCE"]
     again = (await api.mall.get("/v1/rules/versioned/versions")).json()
     moving = {"earliest_effect"}  # goes with the clock
-    assert {name: again[name] for name in again.keys() - moving} == {name: rule[name] for name in rule.keys() - moving}
+    assert {name: again[name] for name in again.keys() - moving} == {
+        name: rule[name] for name in rule.keys() - moving
+    }
     states = {
         rule["out_rule_no"]: rule["versions"][-1]["state"]
         for rule in (await api.mall.get("/v1/rules")).json()["rules"]
