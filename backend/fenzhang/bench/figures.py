@@ -60,7 +60,7 @@ class Ceilings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Memory:
-    """Resident memory of one process while the data grew, MB."""
+    """Memory of one process while the data grew, MB; of shared pages its part."""
 
     name: str
     first: float

@@ -52,7 +52,10 @@ def cpu_seconds(processes: Mapping[str, ProcessId]) -> dict[str, float]:
 
 @dataclass(slots=True)
 class MemorySamples:
-    """Resident memory of processes over time: (moment, MB) by name."""
+    """Memory of processes over time: (moment, MB) by name.
+
+    A page that several processes share (code of Python and its libraries) counts once, divided between them.
+    """
 
     processes: Mapping[str, ProcessId]
     samples: dict[str, list[tuple[float, float]]] = field(default_factory=dict)
@@ -61,7 +64,7 @@ class MemorySamples:
         """Look once. A process that is gone is left out."""
         now = time.perf_counter()
         for name, process in self.processes.items():
-            used = _resident_mb(process.pid)
+            used = _memory_mb(process.pid)
             if used is not None:
                 self.samples.setdefault(name, []).append((now, used))
 
@@ -103,14 +106,14 @@ def _median(samples: list[tuple[float, float]], began: float, ended: float) -> f
     return statistics.median(within or [used for _, used in samples])
 
 
-def _resident_mb(pid: int) -> float | None:
+def _memory_mb(pid: int) -> float | None:
     """From /proc; None where there is none, or no such process."""
     try:
-        status = Path(f"/proc/{pid}/status").read_text(encoding="ascii")
+        rollup = Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="ascii")
     except OSError:
         return None
-    for line in status.splitlines():
-        if line.startswith("VmRSS:"):
+    for line in rollup.splitlines():
+        if line.startswith("Pss:"):
             return int(line.split()[1]) * 1024 / _MEGABYTE
     return None
 
