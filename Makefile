@@ -1,5 +1,7 @@
 # Every target does its own set-up. Nothing is fetched when the stamps are newer than the lock files.
 .DEFAULT_GOAL := help
+# Hundreds of processes start from the same sources, which are compiled once.
+unexport PYTHONDONTWRITEBYTECODE
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 

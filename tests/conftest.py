@@ -17,6 +17,7 @@ from support.databases import (
     migrated_sqlite,
     postgres_server,
 )
+from support.either import chosen
 from support.sharing import SharingScheduler
 
 __all__ = [
@@ -32,6 +33,21 @@ __all__ = [
 # How long an example takes says nothing about what is tested, only about what else the machine is doing.
 settings.register_profile("fenzhang", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("fenzhang")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """What the whole suite leaves out."""
+    parser.addoption(
+        "--both-databases", action="store_true", help="run tests marked either_database on both kinds"
+    )
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Of tests that may run on either database, one kind."""
+    if config.getoption("both_databases"):
+        return
+    items[:], left_out = chosen(items)
+    config.hook.pytest_deselected(items=left_out)
 
 
 @pytest.hookimpl(optionalhook=True)

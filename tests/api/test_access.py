@@ -20,6 +20,8 @@ from fenzhang.store.session import Database
 from fenzhang.store.tables import App
 from support.api import MALL, Api, populate
 
+pytestmark = pytest.mark.either_database
+
 GRANT = {"grant_type": "client_credentials"}
 
 

@@ -32,6 +32,8 @@ from support.databases import SQLITE
 from support.node import HandNode
 from support.system import System, deploy_system
 
+pytestmark = pytest.mark.either_database
+
 VENDOR = participant("vendor-001")
 
 

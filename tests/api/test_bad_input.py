@@ -10,6 +10,8 @@ import pytest_asyncio
 from fenzhang.store.tables import InstructionState, Participant
 from support.api import MALL, Api, give_back, order, participant, release, split
 
+pytestmark = pytest.mark.either_database
+
 SIMPLE_BINDINGS = {"platform": "mall", "merchant": "merchant-001"}
 
 

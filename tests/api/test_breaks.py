@@ -17,6 +17,8 @@ from fenzhang.intake.apps import create_app
 from fenzhang.store.reconciliationtables import Comparison
 from support.api import Api
 
+pytestmark = pytest.mark.either_database
+
 EXPLANATION = {"out_request_no": "e-1", "explanation": "paid by hand"}
 
 

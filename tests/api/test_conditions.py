@@ -17,6 +17,8 @@ from fenzhang.store import keys, payloads, tables
 from fenzhang.store.payloads import ConditionConfirmation, ConditionOpening
 from support.api import DEPLOYMENT, FOREIGN_KEY, MALL, MALL_KEY, SHOP, SHOP_KEY, Api, order, split
 
+pytestmark = pytest.mark.either_database
+
 SOON = int(time.time()) + 86_400
 """Later than any run of the suite takes."""
 GROUP, DELIVERY = condition_id(MALL, "group-1"), condition_id(MALL, "delivery-1")

@@ -11,6 +11,8 @@ from fenzhang.domain.records import RecordKind
 from fenzhang.store.tables import Account, AccountKind, Block, Posting, Record
 from support.api import MALL, SHOP, Api, participant
 
+pytestmark = pytest.mark.either_database
+
 HELD, YUAN, YEN, THEIRS, STRANGE = range(1, 6)
 STRANGER = b"\7" * 32
 """A participant that this database does not know."""

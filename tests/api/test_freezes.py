@@ -18,6 +18,8 @@ from fenzhang.store.payloads import FreezeChange
 from fenzhang.store.tables import InstructionState
 from support.api import FAR_FUTURE, MALL, Api, give_back, order, participant, release, split
 
+pytestmark = pytest.mark.either_database
+
 ORDER, SPLIT = order_id(MALL, "order-1"), split_id(MALL, "split-1")
 GUARDIAN_ADDRESS = b"\x07" * 20
 

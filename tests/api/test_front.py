@@ -14,6 +14,8 @@ from fenzhang.store.session import Database
 from fenzhang.telemetry import metrics
 from support.api import Api, give_back, order, populate, running_api, split
 
+pytestmark = pytest.mark.either_database
+
 GIVEN = {"X-Request-Id": "checkout-7:retry.1_a"}
 ON_SQLITE = pytest.mark.parametrize("database_kind", ["sqlite"], indirect=True)
 

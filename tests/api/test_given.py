@@ -21,6 +21,8 @@ from support.files import CSV, JSONL, as_csv, as_jsonl, done, upload
 from support.node import HandNode
 from support.system import deploy_system
 
+pytestmark = pytest.mark.either_database
+
 AGENCY = (
     Leg(-1, LegKind.GIVEN, 2_000, min=3, max=900, role="promoter"),
     Leg(-1, LegKind.FIXED, 100, role="platform"),

@@ -14,6 +14,8 @@ from fenzhang.store import payloads, tables
 from support.api import FAR_FUTURE, MALL, Api, give_back, order, release, split
 from support.files import COLUMNS, CSV, JSONL, as_csv, as_jsonl, done, upload
 
+pytestmark = pytest.mark.either_database
+
 PAST = 1_000_000_000
 
 

@@ -17,6 +17,8 @@ import pytest
 from fenzhang.intake.actor import Scope
 from support.api import JWT_KEY, MALL, Api, give_back, order, release, split
 
+pytestmark = pytest.mark.either_database
+
 MEBIBYTE = 1024 * 1024
 JSON = {"Content-Type": "application/json"}
 

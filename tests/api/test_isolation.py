@@ -8,6 +8,8 @@ import pytest_asyncio
 from fenzhang.store.tables import InstructionState
 from support.api import Api, give_back, order, participant, release, split
 
+pytestmark = pytest.mark.either_database
+
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def with_orders(shared_api: Api) -> Api:

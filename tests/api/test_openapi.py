@@ -9,6 +9,8 @@ import pytest
 
 from support.api import Api
 
+pytestmark = pytest.mark.either_database
+
 _SETUP_OF = {
     "/v1/splits": ["/v1/orders"],
     "/v1/releases": ["/v1/orders"],

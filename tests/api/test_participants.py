@@ -14,6 +14,8 @@ from fenzhang.store import keys, payloads, tables
 from fenzhang.store.tables import Instruction, InstructionState, KeystoreKey, Participant
 from support.api import MALL, SHOP, Api, participant
 
+pytestmark = pytest.mark.either_database
+
 
 async def _payload(api: Api, kind: str, reference: str) -> dict[str, Any]:
     async with api.database.read() as session:

@@ -15,7 +15,7 @@ from support.databases import SQLITE, fresh_database
 from support.node import HandNode
 from support.system import System, deploy_system
 
-pytestmark = pytest.mark.node
+pytestmark = [pytest.mark.node, pytest.mark.either_database]
 
 
 @pytest.fixture(scope="module")

@@ -23,6 +23,8 @@ from fenzhang.store.tables import (
 )
 from support.api import DEPLOYMENT, MALL, SHOP, Api, give_back, order, participant, release, split
 
+pytestmark = pytest.mark.either_database
+
 RECIPIENTS = (MALL, participant("logistics-001"), participant("promoter-001"), participant("merchant-001"))
 NAMES = ("mall", "logistics-001", "promoter-001", "merchant-001")
 ORDER_ID = identifiers.order_id(MALL, "order-1")

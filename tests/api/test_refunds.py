@@ -18,6 +18,8 @@ from support.api import MALL, RETAIL, Api, order, split
 from support.files import CSV, as_csv, done, upload
 from support.settled import DAY, HOLDERS, Mirror
 
+pytestmark = pytest.mark.either_database
+
 
 def refund(reference: str, amount: int = 500, out_order_no: str = "order-1", **fields: Any) -> dict[str, Any]:
     return {"out_refund_no": reference, "out_order_no": out_order_no, "amount": amount, **fields}

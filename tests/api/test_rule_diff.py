@@ -13,6 +13,8 @@ from fenzhang.store import payloads
 from support.api import RETAIL, Api
 from support.settled import DAY, NET, settle_a_day
 
+pytestmark = pytest.mark.either_database
+
 DIFF = "/v1/rules/retail-standard/diff?from=1&to=2"
 
 

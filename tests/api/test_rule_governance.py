@@ -15,6 +15,8 @@ from fenzhang.store import chainsettings, payloads
 from fenzhang.store.tables import Instruction, Participant, RuleVersion
 from support.api import MALL, SIMPLE, Api, order, participant, rule_row
 
+pytestmark = pytest.mark.either_database
+
 DAY = 86_400
 VETO = "/v1/rules/draft/versions/1/veto"
 

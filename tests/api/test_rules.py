@@ -32,6 +32,8 @@ from support.api import (
     running_api,
 )
 
+pytestmark = pytest.mark.either_database
+
 LEGS = payloads.legs_to_json(SIMPLE)
 DOMAIN = rule_book_domain(DEPLOYMENT.chain_id, DEPLOYMENT.rule_book)
 

@@ -17,6 +17,8 @@ from fenzhang.store import payloads
 from fenzhang.store.tables import Instruction, RuleVersion
 from support.api import FAR_FUTURE, FOREIGN_KEY, MALL, MALL_KEY, Api, order, schedule_row
 
+pytestmark = pytest.mark.either_database
+
 TEA = Facts(category="tea")
 ENTRIES = (
     Entry(rule_id(MALL, "versioned"), TEA.pack(), "CNY", 1_000, 10_000),

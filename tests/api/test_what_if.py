@@ -22,6 +22,8 @@ from fenzhang.store import payloads
 from support.api import MALL, RETAIL, SHOP, Api
 from support.settled import DAY, NET, settle_a_day
 
+pytestmark = pytest.mark.either_database
+
 WHAT_IF = "/v1/rules/retail-standard/what-if"
 IN_PERIOD: dict[str, Any] = {"day": "2026-11-11"}
 

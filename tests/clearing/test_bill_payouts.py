@@ -17,6 +17,8 @@ from support.clearing import BANK_CODE, Desk
 from support.parties import COURIER, MERCHANT, PROMOTER, SHOP, SUPPLIER
 from support.paying import close, market
 
+pytestmark = pytest.mark.either_database
+
 REFUSED = "insufficient_position"
 
 

@@ -38,6 +38,8 @@ from support.bills import (
 from support.parties import BOTH, COURIER, MALL, MERCHANT, PAIR, PROMOTER, SHOP, VENDING, ident
 from support.system import GUARDIAN
 
+pytestmark = pytest.mark.either_database
+
 PARKING = replace(PAIR, rule_id=ident("rule", "parking"), terms=RuleTerms(park=True))
 ALL_KINDS = (OF_MALL, of_merchant(MERCHANT), of_participant(PROMOTER), of_participant(MERCHANT))
 

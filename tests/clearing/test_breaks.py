@@ -39,6 +39,8 @@ from fenzhang.store.reconciliationtables import (
 )
 from fenzhang.store.session import Database
 
+pytestmark = pytest.mark.either_database
+
 SUBJECTS = ("A", "B")
 SQLITE = pytest.mark.parametrize("database_kind", ["sqlite"], indirect=True)
 

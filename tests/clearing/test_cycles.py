@@ -34,6 +34,8 @@ from fenzhang.store.tables import AccountKind, Block, Participant
 from pipeline.harness import Pipeline
 from support.parties import COURIER, MALL, MARKET, MERCHANT, PAIR, PROMOTER, SHOP, VENDING, VENDOR, party
 
+pytestmark = pytest.mark.either_database
+
 
 @pytest.fixture
 async def house(pipeline: Pipeline, tmp_path: Path) -> AsyncIterator[House]:

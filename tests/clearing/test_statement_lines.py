@@ -31,6 +31,8 @@ from fenzhang.store.reconciliationtables import (
 )
 from fenzhang.store.session import Database
 
+pytestmark = pytest.mark.either_database
+
 DAY = date(2026, 11, 22)
 MADE = datetime.fromtimestamp(NOON, UTC)
 

@@ -72,9 +72,9 @@ from support.trees import EXPLORE
 from support.world import Settled, World
 
 SUSPENSE = {suspense_id(who.id) for who in RECEIVERS}
-EXAMPLES, STEPS = (200, 50) if EXPLORE else (100, 30)
+EXAMPLES, STEPS = (200, 50) if EXPLORE else (50, 30)
 MAX_VERSIONS = 5
-MAX_ROUNDS = 4
+MAX_ROUNDS = 8
 SLACK = 60
 """Seconds that no step takes."""
 LENIENT = replace(PAIR, rule_id=ident("rule", "lenient"), terms=RuleTerms(may_owe=True))
@@ -689,7 +689,7 @@ def test_the_invariants_hold_in_every_history(built_world: World) -> None:
     Histories.built = built_world
     Histories.seen = Counter()
     missed = EVERYTHING
-    # What is rare, a hundred histories may miss. Which ones are drawn changes with any constant of the code.
+    # What is rare, fifty histories may miss. Which ones are drawn changes with any constant of the code.
     for number in range(MAX_ROUNDS):
         histories = Histories if EXPLORE else seed(number)(Histories)
         run_state_machine_as_test(

@@ -19,6 +19,8 @@ from support.parties import MALL, PAIR, SHOP, STRANGER
 from support.system import OUTSIDER
 from support.world import World
 
+pytestmark = pytest.mark.either_database
+
 
 async def opened(
     pipeline: Pipeline, needed: int, deadline: int = 2**40, confirmer: bytes = bytes(32)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import pytest
+
 from fenzhang.domain.rules import RuleTerms
 from fenzhang.ledger.balances import Debt, debts, position
 from fenzhang.ledger.chart import Chart, payable
@@ -15,6 +17,8 @@ from fenzhang.store import tables
 from pipeline.harness import Pipeline
 from support.parties import MERCHANT, PAIR, PROMOTER, ident
 from support.positions import write_position
+
+pytestmark = pytest.mark.either_database
 
 CNY = "CNY"
 LENIENT = replace(PAIR, rule_id=ident("rule", "lenient"), terms=RuleTerms(may_owe=True))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from sqlalchemy import update
 
 from fenzhang.chain.codec import EXPIRE_SELECTOR, encode_expire
@@ -15,6 +16,8 @@ from fenzhang.submission.config import SubmissionConfig
 from pipeline.harness import Pipeline
 from support.parties import BOTH, MALL, MERCHANT, PAIR, PROMOTER, Party
 from support.system import OUTSIDER
+
+pytestmark = pytest.mark.either_database
 
 
 async def captured(pipeline: Pipeline, *orders: Capture) -> None:

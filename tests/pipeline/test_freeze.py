@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from fenzhang.domain.records import Capture, Instruction
 from fenzhang.domain.world import WHOLE_ORDER
 from fenzhang.store import payloads, tables
@@ -10,6 +12,8 @@ from fenzhang.store.tables import InstructionType
 from pipeline.harness import Pipeline
 from support.parties import MALL, PAIR, PROMOTER
 from support.system import GUARDIAN, SECOND_GUARDIAN
+
+pytestmark = pytest.mark.either_database
 
 
 async def split_order(pipeline: Pipeline) -> tuple[Capture, Instruction]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+import pytest
+
 from fenzhang.domain.records import Capture
 from fenzhang.domain.rules import Leg, LegKind
 from fenzhang.ledger.balances import position
@@ -13,6 +15,8 @@ from fenzhang.ledger.whatif import Question, Sums, WhatIf, Why, what_if
 from fenzhang.store import tables
 from pipeline.harness import Pipeline
 from support.parties import AGENCY, COURIER, MALL, MERCHANT, PAIR, PROMOTER
+
+pytestmark = pytest.mark.either_database
 
 CNY = "CNY"
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from fenzhang.chain.eip712 import proposal_hash
 from fenzhang.domain.records import ParticipantStatus
 from fenzhang.domain.rules import Leg, LegKind
@@ -10,6 +12,8 @@ from fenzhang.store.payloads import Approval, Enrollment, Proposal, Retirement, 
 from fenzhang.store.tables import InstructionType
 from pipeline.harness import Pipeline
 from support.parties import MALL, MARKET, MERCHANT, RuleRef, party
+
+pytestmark = pytest.mark.either_database
 
 LEGS = (Leg(-1, LegKind.SHARE, 100, role="agent"), Leg(-1, LegKind.REMAINDER, role="merchant"))
 

@@ -29,6 +29,8 @@ from pipeline.harness import Pipeline
 from support.databases import drop_triggers, fresh_database
 from support.parties import MERCHANT
 
+pytestmark = pytest.mark.either_database
+
 
 @pytest.fixture
 async def traded(pipeline: Pipeline) -> Pipeline:

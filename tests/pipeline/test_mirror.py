@@ -20,6 +20,8 @@ from fenzhang.store.session import Database
 from pipeline.harness import Pipeline
 from support.parties import MALL
 
+pytestmark = pytest.mark.either_database
+
 MIRRORED = (
     tables.Record,
     tables.Allocation,

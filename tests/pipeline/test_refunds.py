@@ -18,6 +18,8 @@ from pipeline.harness import Pipeline
 from support.databases import drop_triggers
 from support.parties import MALL, MERCHANT, PAIR, PROMOTER
 
+pytestmark = pytest.mark.either_database
+
 CNY = "CNY"
 
 

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
+
 from fenzhang.domain.records import Capture
 from fenzhang.store import tables
 from pipeline.harness import Pipeline
 from support.parties import MALL, SHOP
 from support.system import BANK
+
+pytestmark = pytest.mark.either_database
 
 
 async def _captured(pipeline: Pipeline, amount: int = 1_000) -> Capture:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
+
 from fenzhang.chain.eip712 import proposal_hash
 from fenzhang.domain.records import Capture
 from fenzhang.domain.rules import RuleTerms
@@ -14,6 +16,8 @@ from pipeline.harness import Pipeline
 from support.parties import MALL, MARKET, MERCHANT, PAIR, PROMOTER, RuleRef
 from support.system import ADMIN, GUARDIAN
 from support.world import World
+
+pytestmark = pytest.mark.either_database
 
 WHY = b"share_too_high".ljust(32, b"\0")
 BOUND = (PROMOTER.id, MERCHANT.id)

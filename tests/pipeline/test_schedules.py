@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from fenzhang.chain.schedules import schedule_hash
 from fenzhang.domain.facts import Facts
 from fenzhang.domain.schedules import SCHEDULE, Entry
@@ -10,6 +12,8 @@ from fenzhang.store.payloads import Approval, Proposal, Retirement, Veto
 from fenzhang.store.tables import SCHEDULE_REFERENCE, InstructionType
 from pipeline.harness import Pipeline
 from support.parties import MALL, MARKET, PAIR, ScheduleRef
+
+pytestmark = pytest.mark.either_database
 
 TEA = Facts(category="tea").pack()
 ENTRIES = (Entry(PAIR.rule_id, TEA, "CNY", 100, 10_000, 5, 0), Entry(MARKET.rule_id))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
+
 from fenzhang.domain.records import RecordKind
 from fenzhang.domain.rules import RuleTerms
 from fenzhang.domain.suspense import suspense_id
@@ -13,6 +15,8 @@ from fenzhang.store import tables
 from pipeline.harness import Pipeline
 from support.parties import COURIER, MALL, MERCHANT, PAIR, PROMOTER, ident
 from support.system import GUARDIAN, OUTSIDER
+
+pytestmark = pytest.mark.either_database
 
 PARKING = replace(PAIR, rule_id=ident("rule", "parking"), terms=RuleTerms(park=True))
 

@@ -21,6 +21,8 @@ from fenzhang.store.tables import InstructionState, InstructionType
 from pipeline.harness import Pipeline
 from support.databases import drop_triggers
 
+pytestmark = pytest.mark.either_database
+
 ASKED, CHAIN = Comparison.INSTRUCTIONS, Comparison.CHAIN
 
 

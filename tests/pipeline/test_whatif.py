@@ -28,6 +28,8 @@ from support.parties import (
     RuleRef,
 )
 
+pytestmark = pytest.mark.either_database
+
 ALWAYS = Period(0, 2**53)
 CHEAPER = (
     Leg(ROOT, LegKind.FIXED, 20, recipient=MALL.id),
