@@ -218,7 +218,9 @@ def _create_engine(url: URL) -> AsyncEngine:
         return engine
     return create_async_engine(
         url,
-        connect_args={"timeout": CONNECT_TIMEOUT_S},
+        # A statement that is kept keeps its plan, too: made when a table was small, it reads all of it, and goes on
+        # doing so as it grows, until the server's next analysis.
+        connect_args={"timeout": CONNECT_TIMEOUT_S, "prepared_statement_cache_size": 0},
         pool_size=10,
         max_overflow=10,
         pool_pre_ping=True,

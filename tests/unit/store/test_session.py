@@ -267,6 +267,16 @@ def test_connection_that_is_closed_with_rows_unread_gives_its_lock_up(
     del unread
 
 
+@pytest.mark.parametrize("database_kind", ["postgresql"], indirect=True)
+async def test_a_plan_is_made_for_the_tables_as_they_are(database: Database) -> None:
+    """PostgreSQL would keep one after five executions, and tables grow."""
+    async with database.read() as session:
+        for place in range(20):
+            await session.execute(select(Counter.value).where(Counter.name.in_(["n", str(place)])))
+        kept = text("SELECT count(*) FROM pg_prepared_statements WHERE statement LIKE 'SELECT counters%'")
+        assert (await session.execute(kept)).scalar_one() == 0
+
+
 @pytest.mark.parametrize("url", ["mysql://host/name", "nonsense", ""])
 def test_other_databases_are_refused(url: str) -> None:
     with pytest.raises(DatabaseError):
