@@ -19,7 +19,6 @@ from typing import Any
 import asyncpg  # type: ignore[import-untyped]  # asyncpg ships no types
 import pytest
 from sqlalchemy import URL, make_url, text
-from sqlalchemy.ext.asyncio import create_async_engine
 
 from fenzhang.store.session import Database
 
@@ -227,8 +226,8 @@ async def drop_postgres(server: str, url: str) -> None:
 
 
 async def _administer(server: str, statement: str) -> None:
-    url = make_url(server).set(drivername="postgresql+asyncpg")
-    engine = create_async_engine(url, isolation_level="AUTOCOMMIT")
-    async with engine.connect() as connection:
-        await connection.execute(text(statement))
-    await engine.dispose()
+    connection = await asyncpg.connect(_dsn(server))
+    try:
+        await connection.execute(statement)
+    finally:
+        await connection.close()
