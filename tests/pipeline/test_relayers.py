@@ -7,6 +7,9 @@ from dataclasses import replace
 import pytest
 
 from fenzhang.domain.records import Capture
+from fenzhang.mirror.fetching import Span
+from fenzhang.mirror.outcomes import Ahead
+from fenzhang.mirror.reading import Reading
 from fenzhang.store import tables
 from pipeline.harness import Pipeline
 from support.parties import MALL, SHOP
@@ -75,6 +78,26 @@ async def test_our_own_authorization_relayed_by_somebody_else_settles_ours(pipel
     assert await pipeline.states(*seqs) == ["SETTLED"]
     assert [t.state for t in await pipeline.transactions()] == ["MINED", "MINED"]
     await pipeline.check_reconciled()
+
+
+async def test_what_is_accepted_while_its_block_is_read_settles_with_it(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = pipeline.world
+    capture = await _captured(pipeline)
+    signed = world.authorize(world.split(capture.order_id, 600))
+    pipeline.relay(signed, witnesses=[await pipeline.witness(capture)])
+    read, seqs = pipeline.mirror._read, []
+
+    async def read_and_accept(span: Span) -> tuple[Reading, Ahead | None]:
+        found = await read(span)
+        seqs.extend(await pipeline.accept_signed(signed))
+        return found
+
+    monkeypatch.setattr(pipeline.mirror, "_read", read_and_accept)
+    await pipeline.follow()
+
+    assert await pipeline.states(*seqs) == ["SETTLED"]
 
 
 async def test_a_forged_copy_rejects_nothing(pipeline: Pipeline) -> None:

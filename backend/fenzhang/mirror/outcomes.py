@@ -8,11 +8,11 @@ before; a rejection never replaces it.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from sqlalchemy import Select, select
+from sqlalchemy import Select, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from fenzhang.chain.codec import decode_revert
@@ -140,11 +140,32 @@ def instruction_columns() -> Select[Any]:
     ).outerjoin(Authorization, Authorization.id == Instruction.authorization_id)
 
 
+@dataclass(frozen=True, slots=True)
+class Ahead:
+    """Instructions by id that were loaded before the write transaction: all that had a seq up to `last_seq`."""
+
+    last_seq: int
+    by_id: Mapping[bytes, list[Asked]]
+
+
+async def look_ahead(session: AsyncSession, outcomes: Sequence[Outcome | AuthorizationRejected]) -> Ahead:
+    """Load the instructions that the outcomes are about, for SQLite, whose write lock the other stages wait for.
+
+    There whoever writes is alone, so that seqs become visible in order. Of what is loaded, only this stage changes what
+    matching looks at.
+    """
+    last_seq = (await session.execute(select(func.max(Instruction.seq)))).scalar() or 0
+    return Ahead(last_seq, await _by_id(session, _ids_of(outcomes)))
+
+
 async def judge(
-    session: AsyncSession, outcomes: Sequence[Outcome | AuthorizationRejected], verdicts: Verdicts
+    session: AsyncSession,
+    outcomes: Sequence[Outcome | AuthorizationRejected],
+    verdicts: Verdicts,
+    ahead: Ahead | None,
 ) -> None:
     """Add to `verdicts` what the outcomes, in order, mean for instructions."""
-    by_id = await _by_id(session, outcomes)
+    by_id = await _by_id_since(session, outcomes, ahead)
     by_digest = await _by_digest(session, outcomes)
     own = await _own_transactions(session, outcomes)
     for outcome in outcomes:
@@ -182,12 +203,24 @@ def _is_about(outcome: Outcome, row: Asked) -> bool:
     return expected == outcome.signer
 
 
-async def _by_id(
-    session: AsyncSession, outcomes: Sequence[Outcome | AuthorizationRejected]
-) -> dict[bytes, list[Asked]]:
-    ids = sorted({outcome.id for outcome in outcomes if isinstance(outcome, Outcome)})
+def _ids_of(outcomes: Sequence[Outcome | AuthorizationRejected]) -> set[bytes]:
+    return {outcome.id for outcome in outcomes if isinstance(outcome, Outcome)}
+
+
+async def _by_id_since(
+    session: AsyncSession, outcomes: Sequence[Outcome | AuthorizationRejected], ahead: Ahead | None
+) -> Mapping[bytes, list[Asked]]:
+    """The instructions by id: those loaded ahead, and those that were accepted since."""
+    ids = _ids_of(outcomes)
+    if ahead is None or not ids:
+        return await _by_id(session, ids)
+    since = await session.execute(select(Instruction.id).where(Instruction.seq > ahead.last_seq))
+    return {**ahead.by_id, **await _by_id(session, ids.intersection(since.scalars()))}
+
+
+async def _by_id(session: AsyncSession, ids: Collection[bytes]) -> dict[bytes, list[Asked]]:
     found: dict[bytes, list[Asked]] = defaultdict(list)
-    for chunk in chunks(ids):
+    for chunk in chunks(sorted(ids)):
         query = instruction_columns().where(Instruction.id.in_(chunk), Instruction.type.in_(_SETTLEMENT))
         for row in await session.execute(query):
             asked = Asked._make(row)

@@ -18,7 +18,7 @@ from fenzhang.mirror import clearing, governance
 from fenzhang.mirror.entries import Entry
 from fenzhang.mirror.fetching import Span
 from fenzhang.mirror.orders import store_orders
-from fenzhang.mirror.outcomes import Verdicts, judge
+from fenzhang.mirror.outcomes import Ahead, Verdicts, judge
 from fenzhang.mirror.reading import Reading
 from fenzhang.store import feed
 from fenzhang.store.bulk import insert_rows, insert_tuples
@@ -27,11 +27,17 @@ from fenzhang.store.tables import Allocation, Block, Record
 
 
 async def write_span(
-    session: AsyncSession, chart: Chart, span: Span, reading: Reading, kept_blocks: int
+    session: AsyncSession,
+    chart: Chart,
+    span: Span,
+    reading: Reading,
+    *,
+    kept_blocks: int,
+    ahead: Ahead | None = None,
 ) -> Verdicts:
     """Write what a range of blocks recorded, and the blocks themselves as the new checkpoint.
 
-    Returns what became of instructions.
+    `ahead` is what was looked up before this transaction. Returns what became of instructions.
     """
     await _insert_records(session, reading.entries)
     await store_orders(session, list(reading.touched.values()))
@@ -39,7 +45,7 @@ async def write_span(
     if reading.entries:
         crashpoints.passed(crashpoints.IN_MIRROR)
     verdicts = Verdicts()
-    await judge(session, reading.outcomes, verdicts)
+    await judge(session, reading.outcomes, verdicts, ahead)
     await governance.follow(session, reading.governance, verdicts)
     await clearing.follow(session, reading.cleared, verdicts)
     await verdicts.write(session, {header.number: header.timestamp for header in span.headers})
