@@ -129,15 +129,18 @@ library Allocator {
                     }
                     if (word & SHARE != 0) take = shareDown(whole, word >> VALUE, Words.ofMemory(leg + 32));
                     else take = word & FIXED != 0 ? word >> VALUE : remaining;
+                    if (word & INNER != 0) {
+                        if (take <= remaining) {
+                            remaining -= take;
+                            _put(pools + (word >> BECOMES & PLACE), take, take);
+                            continue;
+                        }
+                    }
                 }
                 if (take > remaining) {
                     return ((leg - _first(packed)) / LEG, take, take == OUT_OF_BOUNDS ? whole : remaining);
                 }
                 remaining -= take;
-                if (word & INNER != 0) {
-                    _put(pools + (word >> BECOMES & PLACE), take, take);
-                    continue;
-                }
                 Words.put(list, Words.ofMemory(payees + (word >> PAYEE & PLACE)));
                 Words.put(list + 32, take);
                 list += PAIR;

@@ -39,14 +39,13 @@ library BatchRoot {
         assembly ("memory-safe") {
             let node := sub(end, shl(5, count))
             let last := sub(end, shl(5, sub(shl(1, count), 1)))
-            for { let child := end } gt(node, last) {} {
-                child := sub(child, 0x40)
-                node := sub(node, 0x20)
+            for { let child := sub(end, 0x20) } gt(node, last) { child := sub(child, 0x40) } {
                 let a := mload(child)
-                let b := mload(add(child, 0x20))
-                let place := shl(5, lt(b, a))
+                let b := mload(sub(child, 0x20))
+                let place := shl(5, gt(a, b))
                 mstore(place, a)
                 mstore(xor(place, 0x20), b)
+                node := sub(node, 0x20)
                 mstore(node, keccak256(0, 0x40))
             }
             result := mload(last)

@@ -16,7 +16,7 @@ library Recipients {
     uint256 private constant PROBED = 2048;
     uint256 private constant ANSWER = 0x20;
     uint256 private constant PENDING = 0x40;
-    uint256 private constant NEXT = 0x60; // behind PENDING
+    uint256 private constant NEXT = 0x60;
     uint256 private constant NO_PLACE = 0;
 
     /// @param instructions how many captures and instructions the transaction has.
@@ -43,21 +43,18 @@ library Recipients {
         assembly ("memory-safe") {
             let at := ids.offset
             for { let end := add(at, shl(5, ids.length)) } lt(at, end) { at := add(at, 0x20) } {
-                let entry := add(entries, and(shr(224, calldataload(at)), mask))
-                if xor(mload(entry), calldataload(at)) { entry := displaced(entries, mask, calldataload(at)) }
-                if xor(mload(add(entry, ANSWER)), known) { break }
+                let id := calldataload(at)
+                let entry := add(entries, and(shr(224, id), mask))
+                // No function, as in `credit`: its call would order the stack for every id, also for those at their place.
+                if or(xor(mload(entry), id), xor(mload(add(entry, ANSWER)), known)) {
+                    for { let probe := ENTRY } lt(probe, PROBED) { probe := add(probe, ENTRY) } {
+                        entry := add(entries, and(add(shr(224, id), probe), mask))
+                        if or(eq(mload(entry), id), iszero(mload(entry))) { break }
+                    }
+                    if or(xor(mload(entry), id), xor(mload(add(entry, ANSWER)), known)) { break }
+                }
             }
             count := shr(5, sub(at, ids.offset))
-
-            /// Entry of an id that is not at its first place. If there is none, what looks like one without an answer.
-            function displaced(table, places, id) -> entry {
-                for { let probe := ENTRY } lt(probe, PROBED) { probe := add(probe, ENTRY) } {
-                    entry := add(table, and(add(shr(224, id), probe), places))
-                    if eq(mload(entry), id) { leave }
-                    if iszero(mload(entry)) { break }
-                }
-                entry := 0x40 // its answer would be the word at 0x60, which is always 0
-            }
         }
     }
 
@@ -104,27 +101,28 @@ library Recipients {
         assembly ("memory-safe") {
             for { let end := add(list, shl(6, count)) } lt(list, end) { list := add(list, 0x40) } {
                 let id := mload(list)
-                let amount := mload(add(list, 0x20))
                 let entry := add(entries, and(shr(224, id), mask))
-                if xor(mload(entry), id) {
-                    entry := displaced(entries, mask, id)
-                    if iszero(entry) {
-                        if amount {
+                let before := mload(add(entry, PENDING))
+                if or(xor(mload(entry), id), iszero(before)) {
+                    let amount := mload(add(list, 0x20))
+                    if iszero(amount) { continue }
+                    if xor(mload(entry), id) {
+                        entry := displaced(entries, mask, id)
+                        if iszero(entry) {
                             mstore(0, id)
                             mstore(0x20, positions)
                             let slot := keccak256(0, 0x40)
                             sstore(slot, add(sload(slot), amount))
+                            continue
                         }
-                        continue
+                        before := mload(add(entry, PENDING))
+                    }
+                    if iszero(before) {
+                        mstore(add(entry, NEXT), pending)
+                        pending := entry
                     }
                 }
-                entry := add(entry, PENDING)
-                if iszero(mload(entry)) {
-                    if iszero(amount) { continue }
-                    mstore(add(entry, 0x20), pending)
-                    pending := sub(entry, PENDING)
-                }
-                mstore(entry, add(mload(entry), amount))
+                mstore(add(entry, PENDING), add(before, mload(add(list, 0x20))))
             }
 
             /// Entry of an id that is not at its first place, or 0.

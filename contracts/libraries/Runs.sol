@@ -24,15 +24,15 @@ import {Words} from "./Words.sol";
 
 /// @notice What this transaction knows of one order. `slot` is 0 while it is not known: no valid witness was given, and it
 /// was not captured here. `capture` and `witness` are calldata positions, so that nothing is copied; `witness` is 0 for
-/// an order captured here. `bound`: captured here with every role bound, so that all its recipients were looked at.
-/// `rule` is there for an order captured here only.
+/// an order captured here. `bound` is 1 if it was captured here with every role bound, so that all its recipients were
+/// looked at. `rule` is there for an order captured here only.
 struct Cursor {
     uint256 slot;
     bytes32 captureHash;
     bytes32 head;
     uint256 capture;
     uint256 witness;
-    bool bound;
+    uint256 bound;
     LoadedRule rule;
 }
 
@@ -230,6 +230,11 @@ library Runs {
             given := position
         }
         return given.past;
+    }
+
+    /// @notice 0 if the order was captured here with every role bound, else 1.
+    function unbound(Cursor memory cursor) internal pure returns (uint256) {
+        return cursor.bound ^ 1;
     }
 
     function setWitness(Cursor memory cursor, OrderWitness calldata given) internal pure {

@@ -154,7 +154,9 @@ library Settlement {
         Cursor memory cursor = run.cursor;
         if (cursor.slot == 0) return _unknownOrder(i.orderId);
         // A second witness of the same order (or one of an order captured here) would be outdated by what the first one did.
-        if (run.witnessed && books.orders[i.orderId].slot != cursor.slot) revert ISplitLedger.SplitLedger_OrderChanged(i.orderId);
+        if (run.witnessed) {
+            if (books.orders[i.orderId].slot != cursor.slot) revert ISplitLedger.SplitLedger_OrderChanged(i.orderId);
+        }
         if (cursor.captureOf().platform != platform) {
             return abi.encodeWithSelector(ISplitLedger.SplitLedger_NotOrderPlatform.selector, i.orderId, platform);
         }
@@ -235,7 +237,9 @@ library Settlement {
         uint256 held = cursor.slot.held();
         uint256 amount = Typed.amountOf(i);
         // check
-        if (i.splitId != bytes32(0) || (Typed.amountsOf(i).length != 0 && !_mayGive(run, i))) return _malformed(i.id);
+        if (uint256(i.splitId) | Typed.amountsOf(i).length != 0) {
+            if (i.splitId != bytes32(0) || !_mayGive(run, i)) return _malformed(i.id);
+        }
         if (amount == 0) return _reason(ISplitLedger.SplitLedger_ZeroAmount.selector);
         if (amount > held) {
             return abi.encodeWithSelector(
@@ -254,11 +258,11 @@ library Settlement {
         // effect
         _selectCurrency(books, run, cursor.captureOf());
         run.credit(list);
+        bytes32 content = Allocations.emitOrderSplit(list, i.orderId, i.id);
         unchecked {
             run.held -= amount;
+            _record(books, run, RecordKind.SPLIT, i.id, amount, content, held - amount);
         }
-        bytes32 content = Allocations.emitOrderSplit(list, i.orderId, i.id);
-        _record(books, run, RecordKind.SPLIT, i.id, amount, content, held - amount);
         Words.rewind(mark);
     }
 
@@ -277,7 +281,7 @@ library Settlement {
             rule.leaves,
             Allocator.words(rule.legs.length)
         );
-        if (!run.cursor.bound || Typed.bindingsOf(i).length != 0) {
+        if (run.cursor.unbound() | Typed.bindingsOf(i).length != 0) {
             reason = _bind(run, i, payees);
             if (reason.length != 0) return (list, reason);
         }
@@ -285,7 +289,7 @@ library Settlement {
             Allocator.allocate(rule.legs, Typed.amountOf(i), rule.leaves, payees, Allocations.first(list));
         if (failed != Allocator.NONE) {
             reason = Allocator.refusal(rule.legs, failed, take, remaining);
-        } else if (!run.cursor.bound || rule.recipients.length != 0) {
+        } else if (run.cursor.unbound() | rule.recipients.length != 0) {
             reason = _checkActive(run, list);
         }
     }
@@ -478,14 +482,14 @@ library Settlement {
         if (bindings.length != rule.roles.length) return _bindingCount(bindings.length, rule.roles.length);
         // Nearly always: everybody was looked at before, and the merchant is the last one bound.
         uint256 good = run.countGood(bindings);
-        if (good == bindings.length && good != 0 && Typed.lastBindingOf(c) == c.merchant) {
-            run.cursor.bound = true;
+        if (good ^ bindings.length | uint256(Typed.lastBindingOf(c) ^ c.merchant) == 0 && good != 0) {
+            run.cursor.bound = 1;
             return reason;
         }
         reason = _checkConsenting(run, c.merchant, c.platform);
-        bool bound = true;
+        uint256 bound = 1;
         for (uint256 r = good; r < bindings.length && reason.length == 0; ++r) {
-            if (bindings[r] == bytes32(0)) bound = false;
+            if (bindings[r] == bytes32(0)) bound = 0;
             else reason = _checkConsenting(run, bindings[r], c.platform);
         }
         run.cursor.bound = bound;

@@ -31,6 +31,9 @@ library Typed {
         "Instruction(uint8 kind,bytes32 id,bytes32 orderId,bytes32 splitId,uint96 amount,bytes32[] bindings,uint96[] amounts)"
     );
 
+    /// @dev Of an empty list. Most instructions have neither bindings nor amounts.
+    bytes32 private constant NOTHING = keccak256("");
+
     /// @notice Hash of a capture, and how many bytes of calldata it takes.
     /// @dev Head: orderId, platform, merchant, ruleId, ruleVersion, currency, amount, holdUntil, expiresAt, facts,
     /// condition, offset of bindings. Then bindings.
@@ -54,9 +57,8 @@ library Typed {
             let m := mload(0x40)
             if iszero(irregular) {
                 mstore(m, typeHash)
-                calldatacopy(add(m, 0x20), c, 0x160)
-                calldatacopy(add(m, 0x1a0), add(c, 0x1a0), bindings)
-                mstore(add(m, 0x180), keccak256(add(m, 0x1a0), bindings))
+                calldatacopy(add(m, 0x20), c, size)
+                mstore(add(m, 0x180), keccak256(add(m, 0x1c0), bindings))
                 result := keccak256(m, 0x1a0)
             }
         }
@@ -67,6 +69,7 @@ library Typed {
     /// @dev Head: kind, id, orderId, splitId, amount, offsets of bindings and amounts. Then bindings, then amounts.
     function hash(Instruction calldata i) internal pure returns (bytes32 result, uint256 size) {
         bytes32 typeHash = INSTRUCTION;
+        bytes32 nothing = NOTHING;
         uint256 irregular;
         assembly ("memory-safe") {
             let count := calldataload(add(i, 0xe0))
@@ -86,10 +89,14 @@ library Typed {
             if iszero(irregular) {
                 mstore(m, typeHash)
                 calldatacopy(add(m, 0x20), i, 0xa0)
-                calldatacopy(add(m, 0x100), add(i, 0x100), bindings)
-                mstore(add(m, 0xc0), keccak256(add(m, 0x100), bindings))
-                calldatacopy(add(m, 0x100), add(i, add(place, 0x20)), amounts)
-                mstore(add(m, 0xe0), keccak256(add(m, 0x100), amounts))
+                mstore(add(m, 0xc0), nothing)
+                mstore(add(m, 0xe0), nothing)
+                if or(count, others) {
+                    calldatacopy(add(m, 0x100), add(i, 0x100), bindings)
+                    mstore(add(m, 0xc0), keccak256(add(m, 0x100), bindings))
+                    calldatacopy(add(m, 0x100), add(i, add(place, 0x20)), amounts)
+                    mstore(add(m, 0xe0), keccak256(add(m, 0x100), amounts))
+                }
                 result := keccak256(m, 0x100)
             }
         }
