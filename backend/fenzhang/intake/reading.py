@@ -119,12 +119,15 @@ async def leaves_of(session: AsyncSession, instructions: Sequence[Instruction]) 
     amounts: dict[bytes, list[tuple[bytes, int]]] = defaultdict(list)
     returned: dict[tuple[bytes, int], int] = {}
     settled = (RecordKind.SPLIT, RecordKind.RELEASE, RecordKind.RETURN, RecordKind.REFUND)
-    refunded = await refunded_leaves(session, {i.order_id for i in instructions if i.order_id is not None})
+    # Records, those of returns as well, are found by their order: the index is on it.
+    orders = {instruction.order_id for instruction in instructions if instruction.order_id is not None}
+    refunded = await refunded_leaves(session, orders)
     for chunk in chunks(ids):
         query = (
             select(Record.instruction_id, Allocation.recipient, Allocation.amount)
             .join(Allocation, Record.id == Allocation.record_id, isouter=True)
-            .where(Record.instruction_id.in_(chunk), Record.canonical.is_(True), Record.kind.in_(settled))
+            .where(Record.order_id.in_(orders), Record.instruction_id.in_(chunk))
+            .where(Record.canonical.is_(True), Record.kind.in_(settled))
             .order_by(Record.instruction_id, Allocation.leaf)
         )
         for instruction_id, recipient, amount in await session.execute(query):
@@ -138,8 +141,7 @@ async def leaves_of(session: AsyncSession, instructions: Sequence[Instruction]) 
                 Record.split_id.in_(chunk),
                 Record.canonical.is_(True),
                 Record.kind == RecordKind.RETURN,
-                # Returns belong to the splits' orders; the index is on the order.
-                Record.order_id.in_({i.order_id for i in instructions if i.order_id is not None}),
+                Record.order_id.in_(orders),
             )
             .group_by(Record.split_id, Allocation.leaf)
         )

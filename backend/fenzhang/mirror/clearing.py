@@ -35,7 +35,7 @@ from fenzhang.store import payloads
 from fenzhang.store.bulk import chunks, insert_rows, update_tuples
 from fenzhang.store.clearingtables import STATE_AFTER, CycleRow, PayoutRow, as_on_chain, storable
 from fenzhang.store.reasons import bank_reason_to_json
-from fenzhang.store.tables import TERMINAL_STATES, Instruction, InstructionType, Record
+from fenzhang.store.tables import OF_NO_ORDER, TERMINAL_STATES, Instruction, InstructionType, Record
 
 Cleared = tuple[CycleClosed | PayoutEvent, Entry]
 """An event of ClearingHouse and its record."""
@@ -154,7 +154,8 @@ async def rewind_clearing(session: AsyncSession, ancestor: int) -> None:
     for chunk in chunks(lost):
         records = (
             select(Record.instruction_id, Record.kind, Record.reason, Record.block_number)
-            .where(Record.instruction_id.in_(chunk), Record.canonical.is_(True), Record.kind.in_(STATE_AFTER))
+            .where(Record.instruction_id.in_(chunk), OF_NO_ORDER)
+            .where(Record.canonical.is_(True), Record.kind.in_(STATE_AFTER))
             .order_by(Record.id)
         )
         last = {row.instruction_id: row for row in await session.execute(records)}

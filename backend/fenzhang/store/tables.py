@@ -281,6 +281,15 @@ class Instruction(Base):
             postgresql_where=text("state = 'ACCEPTED'"),
         ),
         Index("ix_instructions_order_id_seq", "order_id", "seq"),
+        *(
+            Index(
+                f"ix_instructions_{column}",
+                column,
+                sqlite_where=text(f"{column} IS NOT NULL"),
+                postgresql_where=text(f"{column} IS NOT NULL"),
+            )
+            for column in ("authorization_id", "transaction_id")
+        ),
     )
     seq: Mapped[int] = mapped_column(Serial, primary_key=True)
     """Order of acceptance; an order's instructions are submitted in this order."""
@@ -299,10 +308,10 @@ class Instruction(Base):
     state: Mapped[str] = mapped_column(String(16), default=InstructionState.ACCEPTED)
     reason: Mapped[dict[str, Any] | None]
     """When REJECTED: code, message, values."""
-    authorization_id: Mapped[int | None] = mapped_column(ForeignKey("authorizations.id"), index=True)
+    authorization_id: Mapped[int | None] = mapped_column(ForeignKey("authorizations.id"))
     position: Mapped[int | None]
     """Place in its authorization."""
-    transaction_id: Mapped[int | None] = mapped_column(ForeignKey("transactions.id"), index=True)
+    transaction_id: Mapped[int | None] = mapped_column(ForeignKey("transactions.id"))
     accepted_at: Mapped[int]
     block_number: Mapped[int | None]
     """Block of the event that made it terminal."""
@@ -469,11 +478,18 @@ class Record(Base):
             sqlite_where=text("cycle_id IS NOT NULL"),
             postgresql_where=text("cycle_id IS NOT NULL"),
         ),
+        # Records of orders are found by their order: one more index on a hash costs a page of it for every record.
+        Index(
+            "ix_records_of_no_order",
+            "instruction_id",
+            sqlite_where=text("kind > 5"),
+            postgresql_where=text("kind > 5"),
+        ),
     )
     id: Mapped[int] = mapped_column(Serial, primary_key=True)
     kind: Mapped[int]
     """domain.records.RecordKind."""
-    instruction_id: Mapped[bytes] = mapped_column(index=True)
+    instruction_id: Mapped[bytes]
     order_id: Mapped[bytes]
     split_id: Mapped[bytes | None]
     """Which split a RETURN takes back from."""
@@ -488,6 +504,10 @@ class Record(Base):
     log_index: Mapped[int]
     reason: Mapped[dict[str, Any] | None]
     canonical: Mapped[bool] = mapped_column(default=True)
+
+
+OF_NO_ORDER = text("records.kind > 5")
+"""Record kinds from RESOLUTION on. SQLite takes their index only for a query that says this in these words."""
 
 
 class Allocation(Base):

@@ -15,7 +15,7 @@ from fenzhang.domain.records import RecordKind
 from fenzhang.ledger.balances import position
 from fenzhang.ledger.moments import first_block_from
 from fenzhang.store.sums import half_sums, whole
-from fenzhang.store.tables import Account, Allocation, Order, Participant, Posting, Record
+from fenzhang.store.tables import OF_NO_ORDER, Account, Allocation, Order, Participant, Posting, Record
 
 _Blocks = tuple[int, int]
 """First block of the day, and first block after it."""
@@ -109,7 +109,8 @@ def _of_resolutions(subject: Subject) -> Select[*tuple[Any, ...]]:
     return (
         _posted()
         .join(Participant, Participant.id == Record.instruction_id)
-        .where(Record.kind == RecordKind.RESOLUTION, Participant.platform_id == subject.platform_id)
+        .where(OF_NO_ORDER, Record.kind == RecordKind.RESOLUTION)
+        .where(Participant.platform_id == subject.platform_id)
     )
 
 

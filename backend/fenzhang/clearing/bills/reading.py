@@ -276,7 +276,7 @@ class DayReader:
             query = (
                 select(Record.order_id, Block.timestamp, Record.block_number, Record.log_index)
                 .join(Block, Block.number == Record.block_number)
-                .where(Record.instruction_id.in_(chunk), Record.kind == RecordKind.CAPTURE)
+                .where(Record.order_id.in_(chunk), Record.kind == RecordKind.CAPTURE)
                 .where(Record.canonical.is_(True))
             )
             for order_id, time, block, log in await self._session.execute(query):

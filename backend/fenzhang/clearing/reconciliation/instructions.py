@@ -147,7 +147,7 @@ async def _look(session: AsyncSession, seqs: Sequence[int], late: int | None) ->
     )
     rows = await session.execute(select(*columns).where(Instruction.seq.in_(seqs)))
     asked = [_Asked(*row) for row in rows]
-    records = await _records(session, [each.id for each in asked])
+    records = await _records(session, asked)
     refused = select(Rejection.instruction_seq).where(Rejection.instruction_seq.in_(seqs))
     rejected = set((await session.execute(refused)).scalars())
     captures = [each.id for each in asked if each.type == InstructionType.CAPTURE]
@@ -167,9 +167,11 @@ async def _look(session: AsyncSession, seqs: Sequence[int], late: int | None) ->
     return found
 
 
-async def _records(session: AsyncSession, ids: Sequence[bytes]) -> defaultdict[bytes, list[_Recorded]]:
+async def _records(session: AsyncSession, asked: Sequence[_Asked]) -> defaultdict[bytes, list[_Recorded]]:
     columns = (Record.instruction_id, Record.id, Record.kind, Record.amount, Record.order_id)
-    query = select(*columns).where(Record.instruction_id.in_(ids), Record.canonical)
+    of_orders = Record.order_id.in_({each.order_id for each in asked if each.order_id is not None})
+    query = select(*columns).where(of_orders, Record.instruction_id.in_([each.id for each in asked]))
+    query = query.where(Record.canonical)
     found: defaultdict[bytes, list[_Recorded]] = defaultdict(list)
     for instruction_id, number, kind, amount, order_id in await session.execute(query):
         found[instruction_id].append(_Recorded(number, kind, amount, order_id))
