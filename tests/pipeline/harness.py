@@ -53,7 +53,12 @@ from support.world import World
 What = Capture | Instruction
 Payload = payloads.Payload
 FAST = SubmissionConfig(
-    rebroadcast_s=0.0, lost_after_s=0.0, first_backoff_s=0.05, longest_backoff_s=0.1, poll_interval_s=0.02
+    rebroadcast_s=0.0,
+    lost_after_s=0.0,
+    first_backoff_s=0.05,
+    longest_backoff_s=0.1,
+    poll_interval_s=0.02,
+    linger_s=0.0,
 )
 """Does at once what patience would put off."""
 

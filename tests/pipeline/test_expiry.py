@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from sqlalchemy import update
 
@@ -12,8 +14,7 @@ from fenzhang.domain.records import Capture, OrderWitness, PastRecord, RecordKin
 from fenzhang.ledger.balances import position
 from fenzhang.store import payloads, tables
 from fenzhang.store.tables import InstructionType, TransactionState
-from fenzhang.submission.config import SubmissionConfig
-from pipeline.harness import Pipeline
+from pipeline.harness import FAST, Pipeline
 from support.parties import BOTH, MALL, MERCHANT, PAIR, PROMOTER, Party
 from support.system import OUTSIDER
 
@@ -184,9 +185,7 @@ async def test_a_merchant_that_cannot_receive_is_left_alone_until_it_can(pipelin
 
 async def test_what_is_passed_over_is_tried_again_after_a_pause_that_doubles(pipeline: Pipeline) -> None:
     world = pipeline.world
-    pipeline.config = SubmissionConfig(
-        rebroadcast_s=0.0, lost_after_s=0.0, first_backoff_s=100.0, longest_backoff_s=1_000.0
-    )
+    pipeline.config = replace(FAST, first_backoff_s=100.0, longest_backoff_s=1_000.0)
     pipeline.restart()
     soon, [order] = orders_due(pipeline, merchant=BOTH)
     await captured(pipeline, order)
@@ -255,7 +254,7 @@ async def test_an_expiry_that_the_chain_forgot_happens_again(pipeline: Pipeline)
 
 async def test_more_orders_than_one_transaction_takes_expire_in_several(pipeline: Pipeline) -> None:
     soon, orders = orders_due(pipeline, 12)
-    pipeline.config = SubmissionConfig(rebroadcast_s=0.0, lost_after_s=0.0, max_orders=5)
+    pipeline.config = replace(FAST, max_orders=5)
     pipeline.restart()
     await captured(pipeline, *orders)
     await reach(pipeline, soon)

@@ -14,6 +14,8 @@ class SubmissionConfig:
 
     poll_interval_s: float = 0.1
     """Between two looks at what is pending and what was mined."""
+    linger_s: float = 0.15
+    """How long a capture that came alone waits for its split: a client's way there and back, a sixth of a block."""
     max_in_flight: int = 48
     """Settlement transactions that are broadcast and not yet mirrored: three seconds of full load at 1 s blocks."""
     max_at_once: int = 8

@@ -21,6 +21,7 @@ from fenzhang.submission.errors import SigningKeyMissing
 from fenzhang.submission.expiring import Expiring, ExpiryPicker, orders_in_expiry
 from fenzhang.submission.facts import FactsLoader
 from fenzhang.submission.governance import Call, Request, call_of, count_in_flight, pick_requests
+from fenzhang.submission.lingering import Lingering
 from fenzhang.submission.nonces import NonceBook, last_transaction_nonce
 from fenzhang.submission.picking import Queue, Unit, pick
 from fenzhang.submission.planning import Plan, make_plans
@@ -69,6 +70,7 @@ class Preparer:
         self._addresses = context.addresses
         self._lane = context.lane
         self._facts = FactsLoader()
+        self._lingering = Lingering(context.config.linger_s)
         self.expiries = ExpiryPicker(context.lane)
         self._missing: set[str] = set()
 
@@ -156,6 +158,7 @@ class Preparer:
         expiring = await orders_in_expiry(session)
         expiring = expiring.union(*(each.order_ids for each in work.expiring))
         queue = await pick(session, self._lane, min(self._config.max_candidates, fitting), expiring)
+        queue = replace(queue, units=self._lingering.without_new(queue.units))
         if not queue.units:
             return
         queue, work.signers = await self._signable(session, queue)
