@@ -36,6 +36,7 @@ from fenzhang.commands import (
     verify,
     whatif,
 )
+from fenzhang.commands.settling import load_quickly
 from fenzhang.domain.errors import FenzhangError
 from fenzhang.telemetry.logs import scrub
 
@@ -92,6 +93,7 @@ def _root(
 
 def main() -> None:
     """Run the command line of this process and end with its exit code."""
+    load_quickly()
     try:
         app()
     except FenzhangError as error:
