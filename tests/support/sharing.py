@@ -24,6 +24,8 @@ SHARED = {
     "tests/client/test_suspense.py": "system",
     "tests/demo/test_days.py": "system",
     "tests/demo/test_replay.py": "system",
+    # A history that is settled once.
+    "tests/pipeline/test_journal_links.py": "journal",
     # Thousands of generated cases.
     "tests/contracts/test_allocation.py": "cases",
     "tests/contracts/test_rule_tree.py": "cases",
