@@ -36,7 +36,9 @@ class History:
             NodeClient(self.world.node.url) as node,
         ):
             numbers = count(self.references + 1)
-            yield Pipeline(self.world, database, node, _numbers=numbers)
+            pipeline = Pipeline(self.world, database, node, _numbers=numbers)
+            await pipeline.follow()
+            yield pipeline
 
 
 @asynccontextmanager

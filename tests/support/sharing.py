@@ -25,6 +25,7 @@ SHARED = {
     "tests/demo/test_days.py": "system",
     "tests/demo/test_replay.py": "system",
     # A history that is settled once.
+    "tests/pipeline/test_reconcile.py": "market",
     "tests/pipeline/test_journal_links.py": "journal",
     # Thousands of generated cases.
     "tests/contracts/test_allocation.py": "cases",
