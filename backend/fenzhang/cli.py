@@ -40,6 +40,10 @@ from fenzhang.commands.settling import load_quickly
 from fenzhang.domain.errors import FenzhangError
 from fenzhang.telemetry.logs import scrub
 
+# httpx loads its own command line with itself, and with that rich and pygments: a twelfth of what a stage loads. It is
+# made to do without, as when they are not installed.
+sys.modules.setdefault("httpx._main", None)  # type: ignore[arg-type]  # the documented way to forbid an import
+
 app = typer.Typer(
     name="fenzhang",
     no_args_is_help=True,
