@@ -18,7 +18,7 @@ from support.databases import (
     postgres_server,
 )
 from support.either import chosen
-from support.sharing import SharingScheduler
+from support.sharing import SharingScheduler, end_what_is_over
 
 __all__ = [
     "database",
@@ -54,6 +54,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> SharingScheduler | None:
     """With `--dist loadgroup`, in place of xdist's."""
     return SharingScheduler(config, log) if config.getoption("dist") == "loadgroup" else None
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
+    """After the test's own fixtures. Without workers, tests of the running system are not all in one row."""
+    if hasattr(item.config, "workerinput"):
+        end_what_is_over(item, nextitem)
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:  # noqa: ARG001 -- the hook's signature

@@ -36,8 +36,13 @@ from fenzhang.commands import (
     verify,
     whatif,
 )
+from fenzhang.commands.settling import load_quickly
 from fenzhang.domain.errors import FenzhangError
 from fenzhang.telemetry.logs import scrub
+
+# httpx loads its own command line with itself, and with that rich and pygments: a twelfth of what a stage loads. It is
+# made to do without, as when they are not installed.
+sys.modules.setdefault("httpx._main", None)  # type: ignore[arg-type]  # the documented way to forbid an import
 
 app = typer.Typer(
     name="fenzhang",
@@ -92,6 +97,7 @@ def _root(
 
 def main() -> None:
     """Run the command line of this process and end with its exit code."""
+    load_quickly()
     try:
         app()
     except FenzhangError as error:

@@ -1,4 +1,4 @@
-"""One running system per database for all fault tests of a session; one that did not survive is replaced."""
+"""One running system per database for all fault tests; one that did not survive is replaced."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 
 import pytest
+import pytest_asyncio
 
 from support.faults.campaign import Result, play, prepared_rig
 from support.faults.rig import Rig, Scenario
@@ -38,8 +39,9 @@ class Player:
         await self._stack.aclose()
 
 
-@pytest.fixture(
-    scope="session",
+@pytest_asyncio.fixture(
+    scope="module",
+    loop_scope="session",
     params=[SQLITE, pytest.param(POSTGRES, marks=pytest.mark.postgres)],
 )
 async def player(request: pytest.FixtureRequest) -> AsyncIterator[Player]:

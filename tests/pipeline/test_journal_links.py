@@ -9,44 +9,49 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from alembic.migration import MigrationContext
-from alembic.operations import Operations
-from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, delete, insert, text, update
+import pytest_asyncio
+from sqlalchemy import delete, insert, text, update
 from typer.testing import CliRunner
 
 from fenzhang.cli import app as cli
-from fenzhang.domain.journal import NO_LINK, Link, links
-from fenzhang.ledger.differences import Check
-from fenzhang.ledger.linkcheck import Examined, examine_journal
-from fenzhang.ledger.links import head, line_of, stored_links, stored_postings
-from fenzhang.ledger.reconcile import reconcile
+from fenzhang.domain.journal import NO_LINK, links
+from fenzhang.ledger.linkcheck import Examined
+from fenzhang.ledger.links import head, line_of, stored_postings
 from fenzhang.mirror.config import MirrorConfig
-from fenzhang.store import migration
 from fenzhang.store.session import Database
 from fenzhang.store.tables import Account, JournalLink, Posting, Record
 from pipeline.harness import Pipeline
+from pipeline.histories import History, settled
+from pipeline.journals import change, examine, fault_in, links_in, play
 from support.databases import drop_triggers, fresh_database
 from support.parties import MERCHANT
+from support.world import World
 
 pytestmark = pytest.mark.either_database
 
 
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def trade(
+    built_world: World,
+    database_kind: str,
+    request: pytest.FixtureRequest,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> AsyncIterator[History]:
+    """What `play` comes to."""
+    async with settled(built_world, database_kind, request, tmp_path_factory.mktemp("trade"), play) as found:
+        yield found
+
+
 @pytest.fixture
-async def traded(pipeline: Pipeline) -> Pipeline:
-    """Two orders with captures, splits, a return and a release, over several blocks."""
-    world = pipeline.world
-    for currency in ("CNY", "USD"):
-        capture = world.capture(1_000, currency=currency)
-        split = world.split(capture.order_id, 600)
-        for step in (
-            [capture],
-            [split, world.split(capture.order_id, 5_000)],
-            [world.give_back(capture.order_id, split.id, 100), world.release(capture.order_id)],
-        ):
-            await pipeline.accept(*step)
-            await pipeline.settle_all()
-    return pipeline
+async def traded(
+    trade: History,
+    world: World,  # noqa: ARG001 -- brings the chain back
+    request: pytest.FixtureRequest,
+    tmp_path: Path,
+) -> AsyncIterator[Pipeline]:
+    """What was traded, for one test."""
+    async with trade.again(request, tmp_path) as pipeline:
+        yield pipeline
 
 
 @pytest.fixture
@@ -60,43 +65,15 @@ async def second_database(
         yield opened
 
 
-async def _stored(database: Database) -> list[Link]:
-    async with database.read() as session:
-        rows = await session.execute(stored_links().order_by(JournalLink.number))
-        return [Link(*row) for row in rows]
-
-
-async def _examined(pipeline: Pipeline) -> Examined:
-    async with pipeline.database.read() as session:
-        return await examine_journal(session)
-
-
-async def _fault(pipeline: Pipeline) -> tuple[str, str, str]:
-    """What is found, which reconciliation finds as well."""
-    fault = (await _examined(pipeline)).fault
-    assert fault is not None
-    differences = await reconcile(pipeline.database, pipeline.node, pipeline.world.system.deployment)
-    [same] = [each for each in differences if each.check is Check.JOURNAL]
-    assert (same.subject, same.chain, same.ledger) == (fault.subject, fault.expected, fault.found)
-    return fault.subject, fault.expected, fault.found
-
-
-async def _change(pipeline: Pipeline, *statements: Any) -> None:
-    await drop_triggers(pipeline.database)
-    async with pipeline.database.write() as session:
-        for statement in statements:
-            await session.execute(statement.execution_options(synchronize_session=False))
-
-
 async def test_every_posting_is_linked_as_it_is_written(traded: Pipeline) -> None:
-    stored = await _stored(traded.database)
+    stored = await links_in(traded.database)
     async with traded.database.read() as session:
         made = list(links(NO_LINK, [line_of(row) for row in await session.execute(stored_postings())]))
         assert stored == made
         assert await head(session) == stored[-1]
     postings = await traded.rows(Posting)
     assert [link.block_number for link in stored] == sorted({posting.block_number for posting in postings})
-    assert await _examined(traded) == Examined(stored[-1], len(postings), 0, None)
+    assert await examine(traded) == Examined(stored[-1], len(postings), 0, None)
 
 
 async def test_a_mirror_that_starts_over_comes_to_the_same_head(
@@ -108,69 +85,29 @@ async def test_a_mirror_that_starts_over_comes_to_the_same_head(
     await second.prepare()
     await second.follow()
 
-    assert await _stored(second_database) == await _stored(traded.database)
-
-
-async def test_a_reorganisation_adds_links_and_changes_none(traded: Pipeline) -> None:
-    before = await _stored(traded.database)
-    traded.world.node.request("anvil_reorg", 2, [])
-    await traded.follow()
-
-    after = await _stored(traded.database)
-    assert after[: len(before)] == before
-    reversing = await traded.rows(Posting, Posting.reverses_id.is_not(None))
-    assert reversing
-    assert {link.block_number for link in after[len(before) :]} == {each.block_number for each in reversing}
-    assert (await _examined(traded)).fault is None
-
-    await traded.settle_all()
-    examined = await _examined(traded)
-    assert (examined.fault, examined.postings) == (None, len(await traded.rows(Posting)))
-    assert examined.head.number > len(after)
-    await traded.check_reconciled()
-
-
-async def test_postings_from_before_the_links_get_the_same_ones(traded: Pipeline) -> None:
-    traded.world.node.request("anvil_reorg", 2, [])
-    await traded.settle_all()
-    before = await _stored(traded.database)
-    scripts = ScriptDirectory.from_config(migration.configuration()).walk_revisions()
-    [script] = [each for each in scripts if "journal_links" in each.path]
-
-    def migrate(connection: Connection) -> None:
-        connection.execute(text("DROP TABLE journal_links"))
-        with Operations.context(MigrationContext.configure(connection)):
-            script.module.upgrade()
-
-    async with traded.database._writer.begin() as connection:
-        await connection.run_sync(migrate)
-
-    assert await _stored(traded.database) == before != []
-    await traded.accept(traded.world.capture(5))
-    await traded.settle_all()
-    assert (await _examined(traded)).fault is None
+    assert await links_in(second_database) == await links_in(traded.database)
 
 
 async def test_a_changed_amount_is_named_with_its_posting(traded: Pipeline) -> None:
     [*_, last] = await traded.rows(Posting)
     wanted = Posting.id == last.id - 1
     [posting] = await traded.rows(Posting, wanted)
-    await _change(traded, update(Posting).where(wanted).values(amount=posting.amount + 1))
+    await change(traded, update(Posting).where(wanted).values(amount=posting.amount + 1))
 
-    subject, expected, found = await _fault(traded)
+    subject, expected, found = await fault_in(traded)
     assert subject == f"posting {posting.id}"
     assert expected.startswith(f"{posting.amount} ")
     assert found.startswith(f"{posting.amount + 1} ")
-    examined = await _examined(traded)
+    examined = await examine(traded)
     assert examined.postings == examined.head.last_posting < posting.id
 
 
 @pytest.mark.parametrize("place", [0, 2, -1], ids=["first", "middle", "last"])
 async def test_a_deleted_posting_is_named(traded: Pipeline, place: int) -> None:
     posting = (await traded.rows(Posting))[place]
-    await _change(traded, delete(Posting).where(Posting.id == posting.id))
+    await change(traded, delete(Posting).where(Posting.id == posting.id))
 
-    subject, _, found = await _fault(traded)
+    subject, _, found = await fault_in(traded)
     assert (subject, found) == (f"posting {posting.id}", "nothing")
 
 
@@ -182,12 +119,12 @@ async def test_an_invented_posting_is_named_before_and_after_the_mirror_wrote_on
     async with traded.database.write() as session:
         await session.execute(insert(Posting).values(id=last.id + 1, amount=5, **values))
 
-    subject, expected, found = await _fault(traded)
+    subject, expected, found = await fault_in(traded)
     assert (subject, expected, found) == (f"posting {last.id + 1}", "a link that covers it", "none")
 
     await traded.accept(traded.world.capture(5))
     await traded.settle_all()
-    subject, expected, _ = await _fault(traded)
+    subject, expected, _ = await fault_in(traded)
     assert (subject, expected) == (f"posting {last.id + 1}", f"no more postings of record {last.record_id}")
 
 
@@ -198,19 +135,19 @@ async def test_a_posting_numbered_before_all_others_is_named(traded: Pipeline) -
     async with traded.database.write() as session:
         await session.execute(insert(Posting).values(id=-7, **values))
 
-    assert (await _fault(traded))[:2] == ("posting -7", "numbers from 1 on")
+    assert (await fault_in(traded))[:2] == ("posting -7", "numbers from 1 on")
 
 
 @pytest.mark.parametrize("page", [1, 2, 3])
 async def test_the_chain_is_read_in_pages(
     traded: Pipeline, page: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = await _examined(traded)
+    whole = await examine(traded)
     monkeypatch.setattr("fenzhang.ledger.linkcheck._PAGE", page)
-    assert await _examined(traded) == whole
+    assert await examine(traded) == whole
     [*_, last] = await traded.rows(Posting)
-    await _change(traded, delete(JournalLink).where(JournalLink.last_posting == last.id))
-    fault = (await _examined(traded)).fault
+    await change(traded, delete(JournalLink).where(JournalLink.last_posting == last.id))
+    fault = (await examine(traded)).fault
     assert fault is not None
     assert fault.expected == "a link that covers it"
 
@@ -232,7 +169,7 @@ async def test_values_that_sqlite_lets_in_are_named(traded: Pipeline, change: st
         await connection.exec_driver_sql(change)
         await connection.exec_driver_sql("PRAGMA foreign_keys=ON")
 
-    fault = (await _examined(traded)).fault
+    fault = (await examine(traded)).fault
     assert fault is not None
     assert (fault.subject, fault.found) == ("posting 2", "what no posting has")
 
@@ -240,33 +177,23 @@ async def test_values_that_sqlite_lets_in_are_named(traded: Pipeline, change: st
 async def test_an_account_given_to_somebody_else_is_found(traded: Pipeline) -> None:
     [account] = await traded.rows(Account, Account.participant_id == MERCHANT.id, Account.currency == "CNY")
     first, *_ = await traded.rows(Posting, Posting.credit_account_id == account.id)
-    await _change(traded, update(Account).where(Account.id == account.id).values(participant_id=b"\1" * 32))
+    await change(traded, update(Account).where(Account.id == account.id).values(participant_id=b"\1" * 32))
 
-    subject, expected, found = await _fault(traded)
+    subject, expected, found = await fault_in(traded)
     assert subject == f"posting {first.id}"
     assert (MERCHANT.id.hex() in expected, "01" * 32 in found) == (True, True)
-
-
-async def test_a_reversal_that_was_changed_is_named(traded: Pipeline) -> None:
-    traded.world.node.request("anvil_reorg", 2, [])
-    await traded.follow()
-    first, *_ = await traded.rows(Posting, Posting.reverses_id.is_not(None))
-    await _change(traded, update(Posting).where(Posting.id == first.id).values(amount=first.amount + 1))
-
-    subject, expected, _ = await _fault(traded)
-    assert (subject, expected.split()[0]) == (f"posting {first.id}", str(first.amount))
 
 
 async def test_a_posting_changed_together_with_its_record_is_found_by_its_link(traded: Pipeline) -> None:
     """Nothing in the tables contradicts it but the hash."""
     posting, *_ = await traded.rows(Posting)
-    await _change(
+    await change(
         traded,
         update(Posting).where(Posting.id == posting.id).values(amount=7),
         update(Record).where(Record.id == posting.record_id).values(amount=7),
     )
 
-    subject, _, found = await _fault(traded)
+    subject, _, found = await fault_in(traded)
     assert subject == "link 1"
     assert found.endswith("postings 1 to 1")
 
@@ -276,49 +203,50 @@ async def test_a_posting_changed_together_with_its_record_is_found_by_its_link(t
 )
 async def test_a_changed_link_is_found(traded: Pipeline, values: dict[str, Any]) -> None:
     third = JournalLink.number == 3
-    await _change(traded, update(JournalLink).where(third).values(values))
+    await change(traded, update(JournalLink).where(third).values(values))
 
-    subject, *_ = await _fault(traded)
+    subject, *_ = await fault_in(traded)
     assert subject == "link 3"
 
 
 async def test_a_deleted_link_is_found(traded: Pipeline) -> None:
-    stored = await _stored(traded.database)
-    await _change(traded, delete(JournalLink).where(JournalLink.number == stored[-1].number))
-    assert (await _fault(traded))[0] == f"posting {stored[-2].last_posting + 1}"
+    stored = await links_in(traded.database)
+    await change(traded, delete(JournalLink).where(JournalLink.number == stored[-1].number))
+    assert (await fault_in(traded))[0] == f"posting {stored[-2].last_posting + 1}"
 
     async with traded.database.write() as session:
         await session.execute(delete(JournalLink).where(JournalLink.number == 2))
-    assert (await _fault(traded))[0] == "link 2"
+    assert (await fault_in(traded))[0] == "link 2"
 
 
 async def test_what_no_posting_has_is_named(traded: Pipeline) -> None:
     """A currency that would be filled up with zeros must not pass for another."""
-    await _change(
+    await change(
         traded, text("UPDATE accounts SET currency = 'C' WHERE kind = 'order_held' AND currency = 'CNY'")
     )
 
-    fault = (await _examined(traded)).fault
+    fault = (await examine(traded)).fault
     assert fault is not None
     assert (fault.subject, fault.found) == ("posting 1", "what no posting has")
 
 
 async def test_the_command_says_whether_the_journal_is_as_it_was(
-    traded: Pipeline, database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    traded: Pipeline, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("FENZHANG_DATABASE_URL", database_url)
+    url = traded.database.url.render_as_string(hide_password=False)
+    monkeypatch.setenv("FENZHANG_DATABASE_URL", url)
 
     def verify(*options: str) -> Any:
         return asyncio.to_thread(CliRunner().invoke, cli, ["journal", "verify", *options])
 
-    newest = (await _stored(traded.database))[-1]
+    newest = (await links_in(traded.database))[-1]
     clean = await verify()
     assert clean.exit_code == 0, clean.output
     assert clean.output == (
         f"the journal is as it was posted: {newest.last_posting} postings up to link {newest.number}, "
         f"0x{newest.hash.hex()}\n"
     )
-    await _change(traded, update(Posting).where(Posting.id == 1).values(amount=Posting.amount + 1))
+    await change(traded, update(Posting).where(Posting.id == 1).values(amount=Posting.amount + 1))
     changed = await verify("--json")
     assert changed.exit_code == 1
     found = json.loads(changed.output)

@@ -2,65 +2,55 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import CursorResult, delete, insert, select, update
+import pytest_asyncio
+from sqlalchemy import delete, insert, select, update
 
 from fenzhang.chain.keccak import keccak
 from fenzhang.domain.records import RecordKind
 from fenzhang.ledger.differences import Check, Difference
-from fenzhang.ledger.moments import BlockNotMirrored
 from fenzhang.ledger.reconcile import (
     CheckpointUnknown,
-    ContractsMissing,
     NothingMirrored,
-    Reconciliation,
-    StateNotKept,
-    reconcile,
     reconciliation,
 )
 from fenzhang.store import tables
 from fenzhang.store.tables import AccountKind
-from pipeline.conftest import KEPT_STATES
+from pipeline.comparing import ON_SQLITE, change, differences, play
 from pipeline.harness import Pipeline
-from support.databases import drop_triggers
+from pipeline.histories import History, settled
 from support.parties import MERCHANT
+from support.world import World
 
 SPLITS = select(tables.Record.id).where(tables.Record.kind == int(RecordKind.SPLIT))
-ON_SQLITE = pytest.mark.parametrize("database_kind", ["sqlite"], indirect=True)
-"""What was changed is found by the same comparison whatever the database."""
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def played(
+    built_world: World,
+    database_kind: str,
+    request: pytest.FixtureRequest,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> AsyncIterator[History]:
+    """What `play` comes to."""
+    async with settled(built_world, database_kind, request, tmp_path_factory.mktemp("market"), play) as found:
+        yield found
 
 
 @pytest.fixture
-async def market(pipeline: Pipeline) -> Pipeline:
+async def market(
+    played: History,
+    world: World,  # noqa: ARG001 -- brings the chain back
+    request: pytest.FixtureRequest,
+    tmp_path: Path,
+) -> AsyncIterator[Pipeline]:
     """Orders with all that can happen to one, in a database that lets itself be changed."""
-    world = pipeline.world
-    pipeline.mine()
-    for n in range(3):
-        capture = world.capture(1_000 + n, currency=("CNY", "USD", "CNY")[n])
-        split = world.split(capture.order_id, 600)
-        await pipeline.accept(
-            capture,
-            split,
-            world.split(capture.order_id, 5_000),
-            world.give_back(capture.order_id, split.id, 100),
-            *([world.release(capture.order_id)] if n == 2 else []),
-        )
-    await pipeline.settle_all()
-    await drop_triggers(pipeline.database)
-    return pipeline
-
-
-async def _differences(pipeline: Pipeline) -> list[Difference]:
-    return await reconcile(pipeline.database, pipeline.node, pipeline.world.system.deployment)
-
-
-async def _change(pipeline: Pipeline, statement: Any) -> None:
-    async with pipeline.database.write() as session:
-        result = await session.execute(statement.execution_options(synchronize_session=False))
-        assert isinstance(result, CursorResult)
-        assert result.rowcount == 1
+    async with played.again(request, tmp_path) as pipeline:
+        yield pipeline
 
 
 async def test_nothing_differs_after_a_day_of_trade(market: Pipeline) -> None:
@@ -74,12 +64,12 @@ async def test_nothing_differs_after_a_day_of_trade(market: Pipeline) -> None:
 
 async def test_a_changed_posting_is_named_with_its_accounts(market: Pipeline) -> None:
     [posting, *_] = await market.rows(tables.Posting, tables.Posting.record_id.in_(SPLITS))
-    await _change(
+    await change(
         market,
         update(tables.Posting).where(tables.Posting.id == posting.id).values(amount=posting.amount + 1),
     )
 
-    found = await _differences(market)
+    found = await differences(market)
 
     checks = {difference.check for difference in found}
     assert {Check.ORDER_HELD, Check.RECIPIENT_PAYABLE, Check.POSTING} <= checks
@@ -101,15 +91,15 @@ async def test_two_changes_that_even_out_are_found(market: Pipeline) -> None:
         for posting in await market.rows(tables.Posting, tables.Posting.record_id.in_(SPLITS))
         if posting.credit_account_id == await _account(market, MERCHANT.id, "CNY")
     ]
-    for posting, change in ((first, 1), (second, -1)):
-        await _change(
+    for posting, more in ((first, 1), (second, -1)):
+        await change(
             market,
             update(tables.Posting)
             .where(tables.Posting.id == posting.id)
-            .values(amount=posting.amount + change),
+            .values(amount=posting.amount + more),
         )
 
-    *changed, journal = await _differences(market)
+    *changed, journal = await differences(market)
     assert [difference.check for difference in changed] == [Check.POSTING, Check.POSTING]
     assert (journal.check, journal.subject) == (Check.JOURNAL, f"posting {first.id}")
 
@@ -124,23 +114,23 @@ async def _account(pipeline: Pipeline, participant: bytes, currency: str) -> int
 @ON_SQLITE
 async def test_a_deleted_posting_is_found(market: Pipeline) -> None:
     [*_, last] = await market.rows(tables.Posting)
-    await _change(market, delete(tables.Posting).where(tables.Posting.id == last.id))
+    await change(market, delete(tables.Posting).where(tables.Posting.id == last.id))
 
-    assert Check.POSTING in {difference.check for difference in await _differences(market)}
+    assert Check.POSTING in {difference.check for difference in await differences(market)}
 
 
 @ON_SQLITE
 async def test_a_posting_moved_to_another_block_is_found(market: Pipeline) -> None:
     """Only balances of the past would show it."""
     [posting, *_] = await market.rows(tables.Posting, tables.Posting.record_id.in_(SPLITS))
-    await _change(
+    await change(
         market,
         update(tables.Posting)
         .where(tables.Posting.id == posting.id)
         .values(block_number=posting.block_number + 1),
     )
 
-    difference, journal = await _differences(market)
+    difference, journal = await differences(market)
 
     assert (journal.check, journal.subject) == (Check.JOURNAL, f"posting {posting.id}")
     assert difference.check is Check.POSTING
@@ -158,9 +148,9 @@ async def test_an_invented_posting_is_found(market: Pipeline) -> None:
         "record_id": last.record_id,
         "block_number": last.block_number,
     }
-    await _change(market, insert(tables.Posting).values(copy))
+    await change(market, insert(tables.Posting).values(copy))
 
-    checks = {difference.check for difference in await _differences(market)}
+    checks = {difference.check for difference in await differences(market)}
     assert {Check.POSTING, Check.RECIPIENT_PAYABLE} <= checks
 
 
@@ -180,9 +170,9 @@ async def test_a_changed_order_is_named(
     market: Pipeline, values: dict[str, Any], expected: set[Check]
 ) -> None:
     [order, *_] = await market.rows(tables.Order)
-    await _change(market, update(tables.Order).where(tables.Order.order_id == order.order_id).values(values))
+    await change(market, update(tables.Order).where(tables.Order.order_id == order.order_id).values(values))
 
-    found = await _differences(market)
+    found = await differences(market)
 
     assert {difference.check for difference in found} == expected
     for difference in found:
@@ -196,10 +186,10 @@ async def test_a_changed_order_is_named(
 @ON_SQLITE
 async def test_a_deleted_order_is_found(market: Pipeline) -> None:
     [order, *_] = await market.rows(tables.Order)
-    await _change(market, delete(tables.Order).where(tables.Order.order_id == order.order_id))
+    await change(market, delete(tables.Order).where(tables.Order.order_id == order.order_id))
 
     assert Difference(Check.ORDER, "captured", "no row", subject="0x" + order.order_id.hex()) in (
-        await _differences(market)
+        await differences(market)
     )
 
 
@@ -214,9 +204,9 @@ async def test_a_deleted_order_is_found(market: Pipeline) -> None:
 )
 async def test_a_changed_record_is_named(market: Pipeline, kind: RecordKind, values: dict[str, Any]) -> None:
     [record, *_] = await market.rows(tables.Record, tables.Record.kind == int(kind))
-    await _change(market, update(tables.Record).where(tables.Record.id == record.id).values(values))
+    await change(market, update(tables.Record).where(tables.Record.id == record.id).values(values))
 
-    found = await _differences(market)
+    found = await differences(market)
 
     checks = {difference.check for difference in found}
     if "amount" in values or "instruction_id" in values:
@@ -231,22 +221,22 @@ async def test_a_changed_record_is_named(market: Pipeline, kind: RecordKind, val
 async def test_a_changed_reason_is_found(market: Pipeline) -> None:
     [record, *_] = await market.rows(tables.Record, tables.Record.kind == int(RecordKind.REJECTION))
     lie = {**record.reason, "code": "unknown_order"}
-    await _change(market, update(tables.Record).where(tables.Record.id == record.id).values(reason=lie))
+    await change(market, update(tables.Record).where(tables.Record.id == record.id).values(reason=lie))
 
-    assert [difference.check for difference in await _differences(market)] == [Check.RECORD]
+    assert [difference.check for difference in await differences(market)] == [Check.RECORD]
 
 
 @ON_SQLITE
 async def test_a_changed_allocation_is_found(market: Pipeline) -> None:
     [allocation, *_] = await market.rows(tables.Allocation)
-    await _change(
+    await change(
         market,
         update(tables.Allocation)
         .where(tables.Allocation.record_id == allocation.record_id, tables.Allocation.leaf == allocation.leaf)
         .values(amount=allocation.amount + 1),
     )
 
-    checks = {difference.check for difference in await _differences(market)}
+    checks = {difference.check for difference in await differences(market)}
     assert checks == {Check.RECORD, Check.POSTING}
 
 
@@ -255,12 +245,12 @@ async def test_an_account_given_to_somebody_else_is_found(market: Pipeline) -> N
     [account, *_] = await market.rows(
         tables.Account, tables.Account.kind == AccountKind.RECIPIENT_PAYABLE.value
     )
-    await _change(
+    await change(
         market,
         update(tables.Account).where(tables.Account.id == account.id).values(participant_id=b"\1" * 32),
     )
 
-    checks = {difference.check for difference in await _differences(market)}
+    checks = {difference.check for difference in await differences(market)}
     assert {Check.RECIPIENT_PAYABLE, Check.POSITIONS, Check.POSTING} <= checks
 
 
@@ -277,7 +267,7 @@ async def test_a_changed_slot_on_chain_is_found(market: Pipeline) -> None:
     market.mine()
     await market.follow()
 
-    [difference] = await _differences(market)
+    [difference] = await differences(market)
 
     assert difference.check is Check.ORDER
     assert (difference.chain, difference.ledger) == (order.held + 1, order.held)
@@ -295,101 +285,13 @@ async def _slot_of_order(market: Pipeline, order_id: bytes) -> str:
 
 async def test_before_anything_is_mirrored_there_is_nothing_to_compare(pipeline: Pipeline) -> None:
     with pytest.raises(NothingMirrored):
-        await _differences(pipeline)
+        await differences(pipeline)
 
 
 async def test_a_block_that_the_node_does_not_have_is_not_compared(market: Pipeline) -> None:
-    await _change(
+    await change(
         market,
         update(tables.Block).where(tables.Block.number == market.mirror.checkpoint).values(hash=bytes(32)),
     )
     with pytest.raises(CheckpointUnknown):
-        await _differences(market)
-
-
-# ------------------------------------------------------------------------------ as of a block
-
-
-async def _at(pipeline: Pipeline, block_number: int) -> Reconciliation:
-    return await reconciliation(
-        pipeline.database, pipeline.node, pipeline.world.system.deployment, block_number
-    )
-
-
-async def test_every_block_of_the_day_agrees_as_it_was_then(market: Pipeline) -> None:
-    """Later blocks have changed balances, orders and positions since."""
-    order, *_ = await market.rows(tables.Order)
-    for _ in range(3):
-        await market.accept(market.world.split(order.order_id, 40), market.world.refund(order.order_id, 30))
-        await market.settle_all()
-    newest = market.mirror.checkpoint
-    assert newest is not None
-    first = min(record.block_number for record in await market.rows(tables.Record))
-    assert newest - first > 3
-
-    found = [await _at(market, number) for number in range(first - 1, newest + 1)]
-
-    assert [result.differences for result in found] == [[]] * len(found)
-    assert [result.block_number for result in found] == list(range(first - 1, newest + 1))
-    assert (found[0].orders, found[0].batches) == (0, 0)
-    assert (found[-1].orders, found[-1].batches) == (3, len(await market.transactions()))
-    assert [result.batches for result in found] == sorted(result.batches for result in found)
-    now = await reconciliation(market.database, market.node, market.world.system.deployment)
-    assert (found[-1].block_hash, found[-1].accounts) == (now.block_hash, now.accounts)
-
-
-@ON_SQLITE
-async def test_what_was_changed_is_named_from_its_block_on(market: Pipeline) -> None:
-    [*_, posting] = await market.rows(tables.Posting)
-    await _change(
-        market,
-        update(tables.Posting).where(tables.Posting.id == posting.id).values(amount=posting.amount + 1),
-    )
-
-    before, then = [await _at(market, posting.block_number + change) for change in (-1, 0)]
-
-    assert [difference.check for difference in before.differences] == [Check.JOURNAL]
-    assert {Check.POSTING, Check.RECIPIENT_PAYABLE} <= {each.check for each in then.differences}
-
-
-@ON_SQLITE
-async def test_the_present_row_of_an_order_says_nothing_about_the_past(market: Pipeline) -> None:
-    [order, *_] = await market.rows(tables.Order)
-    await _change(market, update(tables.Order).where(tables.Order.order_id == order.order_id).values(held=7))
-
-    market.mine()
-    await market.follow()
-
-    assert market.mirror.checkpoint is not None
-    assert (await _at(market, market.mirror.checkpoint - 1)).differences == []
-    assert (await _at(market, market.mirror.checkpoint)).differences != []
-
-
-@ON_SQLITE
-async def test_a_block_that_cannot_be_compared_is_refused(market: Pipeline) -> None:
-    newest = market.mirror.checkpoint
-    assert newest is not None
-    deployed = market.world.system.deployment.block_number
-
-    with pytest.raises(BlockNotMirrored) as ahead:
-        await _at(market, newest + 1)
-    with pytest.raises(ContractsMissing) as early:
-        await _at(market, deployed - 1)
-
-    assert ahead.value.values == {"block_number": newest + 1, "newest": newest}
-    assert early.value.field == "at"
-
-
-@ON_SQLITE
-async def test_a_node_that_has_dropped_the_state_says_so(market: Pipeline) -> None:
-    newest = market.mirror.checkpoint
-    assert newest is not None
-    market.world.node.request("anvil_mine", hex(2 * KEPT_STATES))
-    await market.follow()
-
-    with pytest.raises(StateNotKept) as refused:
-        await _at(market, newest)
-
-    assert refused.value.values == {"block_number": newest}
-    assert "archive node" in refused.value.message
-    assert await _differences(market) == []
+        await differences(market)

@@ -139,6 +139,22 @@ async def fresh_database(kind: str, request: pytest.FixtureRequest, folder: Path
         await drop_postgres(server, url)
 
 
+@asynccontextmanager
+async def copied_database(
+    kind: str, request: pytest.FixtureRequest, original: str, folder: Path
+) -> AsyncIterator[str]:
+    """URL of a copy of a database that nobody is connected to."""
+    if kind == SQLITE:
+        path = folder / "copy.db"
+        shutil.copy(str(make_url(original).database), path)
+        yield f"sqlite:///{path}"
+        return
+    server = request.getfixturevalue("postgres_server")
+    url = await create_postgres(server, str(make_url(original).database))
+    yield url
+    await drop_postgres(server, url)
+
+
 @pytest.fixture
 async def database(database_url: str) -> AsyncIterator[Database]:
     """A fresh, migrated database, open."""

@@ -31,7 +31,7 @@ def test_every_file_that_is_named_exists() -> None:
     [
         ("tests/client/test_refunds.py::test_a[x]", "system"),
         ("tests/faults/test_faults.py::test_nothing_is_lost[sqlite-locked]", "faults"),
-        ("tests/faults/test_faults.py::test_nothing_is_lost[postgresql-locked]", "faults postgresql"),
+        ("tests/faults/test_faults.py::test_nothing_is_lost[postgres-locked]", "faults postgresql"),
         ("tests/unit/test_money.py::test_a[1]", "tests/unit/test_money.py::test_a[1]"),
     ],
 )

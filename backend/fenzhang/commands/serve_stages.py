@@ -7,6 +7,7 @@ import signal
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from functools import partial
+from typing import TYPE_CHECKING
 
 import uvloop
 
@@ -14,20 +15,16 @@ from fenzhang import crashpoints
 from fenzhang.chain.breaker import Breaker
 from fenzhang.chain.deployments import Deployment, load
 from fenzhang.chain.node import NodeClient
-from fenzhang.clearing.reconciliation.chain import Chain
-from fenzhang.clearing.reconciliation.running import Reconciler
-from fenzhang.clearing.reconciliation.stage import ReconciliationStage
-from fenzhang.clearing.reconciliation.terms import Terms
 from fenzhang.commands.settling import settle_in
 from fenzhang.health.watching import watched
-from fenzhang.mirror.mirror import Mirror
 from fenzhang.settings import Settings
 from fenzhang.stageloop import outlast
 from fenzhang.store.session import Database
-from fenzhang.submission.config import SubmissionConfig
-from fenzhang.submission.keyring import Keyring
-from fenzhang.submission.submitter import Submitter
 from fenzhang.telemetry import logs, traces
+
+# What one stage works with, the others need not load.
+if TYPE_CHECKING:
+    from fenzhang.clearing.reconciliation.terms import Terms
 
 Run = Callable[[asyncio.Event], Awaitable[None]]
 Make = Callable[[Settings, Database, NodeClient, Deployment], Run]
@@ -59,6 +56,8 @@ def serve_reconciliation() -> None:
 
 def terms_of(settings: Settings) -> Terms:
     """What a reconciliation takes for late, by the settings."""
+    from fenzhang.clearing.reconciliation.terms import Terms
+
     return Terms(
         overdue_blocks=settings.overdue_blocks,
         payout_line_days=settings.payout_line_days,
@@ -67,6 +66,10 @@ def terms_of(settings: Settings) -> Terms:
 
 
 def _reconciliation(settings: Settings, database: Database, node: NodeClient, deployment: Deployment) -> Run:
+    from fenzhang.clearing.reconciliation.chain import Chain
+    from fenzhang.clearing.reconciliation.running import Reconciler
+    from fenzhang.clearing.reconciliation.stage import ReconciliationStage
+
     reconciler = Reconciler(database, terms_of(settings), Chain(node, deployment))
     return ReconciliationStage(database, reconciler).run
 
@@ -74,6 +77,10 @@ def _reconciliation(settings: Settings, database: Database, node: NodeClient, de
 def _submission(
     lanes: Sequence[int], settings: Settings, database: Database, node: NodeClient, deployment: Deployment
 ) -> Run:
+    from fenzhang.submission.config import SubmissionConfig
+    from fenzhang.submission.keyring import Keyring
+    from fenzhang.submission.submitter import Submitter
+
     keyring = Keyring(deployment.chain_id, settings.keystore_secret())
 
     async def run(stop: asyncio.Event) -> None:
@@ -96,6 +103,8 @@ def _submission(
 
 
 def _mirror(_settings: Settings, database: Database, node: NodeClient, deployment: Deployment) -> Run:
+    from fenzhang.mirror.mirror import Mirror
+
     return Mirror(database, node, deployment).run
 
 

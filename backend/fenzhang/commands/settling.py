@@ -13,6 +13,11 @@ _SWITCH_S = 0.002
 group of requests, and by default would wait 5 ms for it each time that the event loop is busy."""
 
 
+def load_quickly() -> None:
+    """Call it before anything large is imported, of which nothing is garbage: looking for some takes a seventh."""
+    gc.set_threshold(_ALLOCATIONS, 10, 10)
+
+
 def settle_in() -> None:
     """Call it when everything is loaded: that is not looked at again, and collections become rare.
 
@@ -21,5 +26,5 @@ def settle_in() -> None:
     """
     gc.collect()
     gc.freeze()
-    gc.set_threshold(_ALLOCATIONS, 10, 10)
+    load_quickly()
     sys.setswitchinterval(_SWITCH_S)
