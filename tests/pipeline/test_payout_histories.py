@@ -44,7 +44,7 @@ from fenzhang.mirror.governance import Standing
 from fenzhang.mirror.mirror import _last_record
 from fenzhang.mirror.reading import known_cycles, read_events
 from fenzhang.mirror.rewinding import rewind
-from fenzhang.mirror.writing import write_span
+from fenzhang.mirror.writing import prepare, write_span
 from fenzhang.store.clearingtables import CycleRow, PayoutRow
 from fenzhang.store.session import Database
 
@@ -158,7 +158,8 @@ class Follower:
             currencies = await load_currencies(session, known_cycles(span.events))
             record, batch = await _last_record(session)
             reading = read_events(span.events, {}, currencies, record + 1, batch)
-            await write_span(session, self.chart, span, reading, kept_blocks=100)
+            prepared = await prepare(session, self.chart, reading, look_up=False)
+            await write_span(session, self.chart, span, prepared, kept_blocks=100)
         self.chart.keep()
         self.height += len(ahead)
 

@@ -8,8 +8,7 @@ import pytest
 
 from fenzhang.domain.records import Capture
 from fenzhang.mirror.fetching import Span
-from fenzhang.mirror.outcomes import Ahead
-from fenzhang.mirror.reading import Reading
+from fenzhang.mirror.writing import Prepared
 from fenzhang.store import tables
 from pipeline.harness import Pipeline
 from support.parties import MALL, SHOP
@@ -89,7 +88,7 @@ async def test_what_is_accepted_while_its_block_is_read_settles_with_it(
     pipeline.relay(signed, witnesses=[await pipeline.witness(capture)])
     read, seqs = pipeline.mirror._read, []
 
-    async def read_and_accept(span: Span) -> tuple[Reading, Ahead | None]:
+    async def read_and_accept(span: Span) -> Prepared:
         found = await read(span)
         seqs.extend(await pipeline.accept_signed(signed))
         return found

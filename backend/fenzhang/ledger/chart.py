@@ -65,8 +65,8 @@ def in_transit(currency: str) -> AccountKey:
 class Chart:
     """Account ids by key, kept in memory for one writer. Accounts are never removed.
 
-    Accounts opened in a transaction are remembered only by `keep`, which belongs after its commit: a rolled back
-    account must not be posted to.
+    New accounts are numbered by `assign`, inserted by `open`, and remembered only by `keep`, which belongs after the
+    commit: a rolled back account must not be posted to.
     """
 
     def __init__(self) -> None:
@@ -74,12 +74,12 @@ class Chart:
         self._opened: dict[AccountKey, int] = {}
 
     def id_of(self, key: AccountKey) -> int:
-        """Id of an account that `open_accounts` has seen."""
+        """Id of an account that `assign` has seen."""
         found = self._kept.get(key)
         return self._opened[key] if found is None else found
 
-    async def open_accounts(self, session: AsyncSession, keys: Iterable[AccountKey]) -> None:
-        """Make sure that these accounts exist, and with the first of a currency its own accounts."""
+    async def assign(self, session: AsyncSession, keys: Iterable[AccountKey]) -> None:
+        """Number those of the accounts that do not exist, and with the first of a currency its own accounts."""
         wanted = set(keys)
         wanted |= {
             AccountKey(kind.value, currency)
@@ -99,6 +99,9 @@ class Chart:
         # Sorted, so that a mirror that starts over numbers the accounts as the first one did.
         ordered = sorted(missing, key=lambda key: (key.kind, key.currency, key.participant_id))
         self._opened = {key: last + place for place, key in enumerate(ordered, start=1)}
+
+    async def open(self, session: AsyncSession) -> None:
+        """Insert the accounts that `assign` numbered last."""
         await insert_rows(
             session,
             Account,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import Row, Select, select
@@ -85,12 +85,13 @@ def line_of(row: Row[Any]) -> Line:
     )
 
 
-async def append_links(session: AsyncSession, lines: Iterable[Line]) -> None:
-    """Link postings that were just written. There is one writer, the mirror."""
-    await insert_tuples(session, JournalLink, Link._fields, list(links(await head(session), lines)))
+async def insert_links(session: AsyncSession, new: Sequence[Link]) -> None:
+    """Append links to the chain. There is one writer, the mirror."""
+    await insert_tuples(session, JournalLink, Link._fields, new)
 
 
 async def link_stored(session: AsyncSession, first: int) -> None:
     """Link the postings from number `first` on, which were just written, as the database has them."""
     rows = await session.execute(stored_postings().where(Posting.id >= first))
-    await append_links(session, [line_of(row) for row in rows])
+    lines = [line_of(row) for row in rows]
+    await insert_links(session, list(links(await head(session), lines)))

@@ -11,13 +11,14 @@ none. A leaf of 0 makes none either.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from fenzhang.domain.allocation import Allocation
-from fenzhang.domain.journal import new_lines
+from fenzhang.domain.journal import Link, links, new_lines
 from fenzhang.domain.records import RecordKind
 from fenzhang.ledger.chart import (
     AccountKey,
@@ -28,7 +29,7 @@ from fenzhang.ledger.chart import (
     order_held,
     payable,
 )
-from fenzhang.ledger.links import append_links, link_stored
+from fenzhang.ledger.links import head, insert_links, link_stored
 from fenzhang.store.bulk import insert_rows, insert_tuples
 from fenzhang.store.tables import Posting, Record
 
@@ -106,23 +107,34 @@ def _accounts(kind: RecordKind, currency: str, participant: bytes) -> tuple[Acco
             return custody(currency), position
 
 
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Rows of postings and of their links, numbered, to be written by the next write transaction of their writer."""
+
+    rows: Sequence[tuple[int, ...]] = ()
+    links: Sequence[Link] = ()
+
+
 async def post(
     session: AsyncSession, chart: Chart, drafts: Sequence[Draft], leaves: Mapping[int, bytes]
 ) -> None:
-    """Write postings and their links in bulk, opening accounts as needed. `leaves` are those of their records, by id.
+    """Write postings and their links in bulk, and the accounts that they need. `leaves` are their records', by id."""
+    await write_page(session, chart, await number(session, chart, drafts, leaves))
 
-    There is one writer, the mirror, who numbers them.
-    """
+
+async def number(
+    session: AsyncSession, chart: Chart, drafts: Sequence[Draft], leaves: Mapping[int, bytes]
+) -> Page:
+    """Number postings and link them; nothing is written. There is one writer, the mirror, so that the numbers hold."""
+    await chart.assign(session, {key for item in drafts for key in (item.debit, item.credit)})
     if not drafts:
-        return
-    await chart.open_accounts(session, {key for item in drafts for key in (item.debit, item.credit)})
+        return Page()
     first = await _last_id(session) + 1
     id_of = chart.id_of
     rows = [
         (number, id_of(debit), id_of(credit), amount, record_id, block_number)
         for number, (debit, credit, amount, record_id, block_number) in enumerate(drafts, first)
     ]
-    await insert_tuples(session, Posting, _COLUMNS, rows)
     lines = new_lines(
         first,
         (
@@ -130,7 +142,14 @@ async def post(
             for debit, credit, amount, record_id, block_number in drafts
         ),
     )
-    await append_links(session, lines)
+    return Page(rows, list(links(await head(session), lines)))
+
+
+async def write_page(session: AsyncSession, chart: Chart, page: Page) -> None:
+    """Insert what `number` came to, and the accounts that it needed."""
+    await chart.open(session)
+    await insert_tuples(session, Posting, _COLUMNS, page.rows)
+    await insert_links(session, page.links)
 
 
 async def reverse_after(session: AsyncSession, block_number: int) -> int:

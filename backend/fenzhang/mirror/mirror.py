@@ -22,11 +22,10 @@ from fenzhang.mirror.config import MirrorConfig
 from fenzhang.mirror.errors import ChainMoved, MirrorError, ReorgTooDeep
 from fenzhang.mirror.fetching import BlockRef, Span, fetch_span
 from fenzhang.mirror.orders import load_orders
-from fenzhang.mirror.outcomes import Ahead, look_ahead
-from fenzhang.mirror.reading import Reading, known_cycles, known_orders, read_events
+from fenzhang.mirror.reading import known_cycles, known_orders, read_events
 from fenzhang.mirror.reporting import report
 from fenzhang.mirror.rewinding import find_ancestor, rewind
-from fenzhang.mirror.writing import write_span
+from fenzhang.mirror.writing import Prepared, prepare, write_span
 from fenzhang.stageloop import run_stage
 from fenzhang.store.chain_binding import bind_chain
 from fenzhang.store.errors import DatabaseUnavailable
@@ -250,24 +249,21 @@ class Mirror:
         self._ahead = _Ahead(parent, asyncio.create_task(reading))
 
     async def _write(self, span: Span) -> None:
-        reading, ahead = await self._read(span)
+        prepared = await self._read(span)
         async with self._database.write() as session:
             await self._holding.require(session)
-            verdicts = await write_span(
-                session, self._chart, span, reading, kept_blocks=self._config.kept_blocks, ahead=ahead
-            )
+            verdicts = await write_span(session, self._chart, span, prepared, self._config.kept_blocks)
         self._chart.keep()
         self._tip = span.tip
         report(verdicts)
 
-    async def _read(self, span: Span) -> tuple[Reading, Ahead | None]:
+    async def _read(self, span: Span) -> Prepared:
         async with self._database.read() as session:
             orders = await load_orders(session, known_orders(span.events))
             currencies = await load_currencies(session, known_cycles(span.events))
             last_record, last_batch = await _last_record(session)
             reading = read_events(span.events, orders, currencies, last_record + 1, last_batch)
-            ahead = await look_ahead(session, reading.outcomes) if self._database.is_sqlite else None
-        return reading, ahead
+            return await prepare(session, self._chart, reading, look_up=self._database.is_sqlite)
 
     def _adapt(self, logs: int) -> None:
         target = self._config.target_logs

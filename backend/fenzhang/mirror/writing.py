@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import delete, select
@@ -13,12 +14,12 @@ from fenzhang.chain.codec import decode_revert
 from fenzhang.chain.node import BlockHeader
 from fenzhang.domain.money import MAX_AMOUNT
 from fenzhang.ledger.chart import Chart
-from fenzhang.ledger.posting import post
+from fenzhang.ledger.posting import Page, number, write_page
 from fenzhang.mirror import clearing, governance
 from fenzhang.mirror.entries import Entry
 from fenzhang.mirror.fetching import Span
 from fenzhang.mirror.orders import store_orders
-from fenzhang.mirror.outcomes import Ahead, Verdicts, judge
+from fenzhang.mirror.outcomes import Ahead, Verdicts, judge, look_ahead
 from fenzhang.mirror.reading import Reading
 from fenzhang.store import feed
 from fenzhang.store.bulk import insert_rows, insert_tuples
@@ -26,26 +27,47 @@ from fenzhang.store.reasons import reason_to_json
 from fenzhang.store.tables import Allocation, Block, Record
 
 
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """What a range of blocks comes to, in rows. It holds until its writer writes anything."""
+
+    reading: Reading
+    records: Sequence[tuple[Any, ...]]
+    leaves: Sequence[tuple[Any, ...]]
+    page: Page
+    ahead: Ahead | None
+    """Instructions that were looked up; None to look them up when writing."""
+
+
+async def prepare(session: AsyncSession, chart: Chart, reading: Reading, *, look_up: bool) -> Prepared:
+    """Do what needs no write lock before taking it: SQLite has one, and the other stages wait for it."""
+    entries = reading.entries
+    leaves = [
+        (entry.id, place, leaf.recipient, leaf.amount)
+        for entry in entries
+        for place, leaf in enumerate(entry.allocations)
+    ]
+    page = await number(session, chart, reading.postings, {entry.id: entry.leaf for entry in entries})
+    ahead = await look_ahead(session, reading.outcomes) if look_up else None
+    return Prepared(reading, [_record_row(entry) for entry in entries], leaves, page, ahead)
+
+
 async def write_span(
-    session: AsyncSession,
-    chart: Chart,
-    span: Span,
-    reading: Reading,
-    *,
-    kept_blocks: int,
-    ahead: Ahead | None = None,
+    session: AsyncSession, chart: Chart, span: Span, prepared: Prepared, kept_blocks: int
 ) -> Verdicts:
     """Write what a range of blocks recorded, and the blocks themselves as the new checkpoint.
 
-    `ahead` is what was looked up before this transaction. Returns what became of instructions.
+    Returns what became of instructions.
     """
-    await _insert_records(session, reading.entries)
+    reading = prepared.reading
+    await insert_tuples(session, Record, _RECORD_COLUMNS, prepared.records)
+    await insert_tuples(session, Allocation, ("record_id", "leaf", "recipient", "amount"), prepared.leaves)
     await store_orders(session, list(reading.touched.values()))
-    await post(session, chart, reading.postings, {entry.id: entry.leaf for entry in reading.entries})
+    await write_page(session, chart, prepared.page)
     if reading.entries:
         crashpoints.passed(crashpoints.IN_MIRROR)
     verdicts = Verdicts()
-    await judge(session, reading.outcomes, verdicts, ahead)
+    await judge(session, reading.outcomes, verdicts, prepared.ahead)
     await governance.follow(session, reading.governance, verdicts)
     await clearing.follow(session, reading.cleared, verdicts)
     await verdicts.write(session, {header.number: header.timestamp for header in span.headers})
@@ -55,16 +77,6 @@ async def write_span(
     # Last, because the feed's counter stays locked from here to the commit.
     await feed.append(session, verdicts.changes())
     return verdicts
-
-
-async def _insert_records(session: AsyncSession, entries: Sequence[Entry]) -> None:
-    await insert_tuples(session, Record, _RECORD_COLUMNS, [_record_row(entry) for entry in entries])
-    leaves = [
-        (entry.id, place, leaf.recipient, leaf.amount)
-        for entry in entries
-        for place, leaf in enumerate(entry.allocations)
-    ]
-    await insert_tuples(session, Allocation, ("record_id", "leaf", "recipient", "amount"), leaves)
 
 
 _RECORD_COLUMNS = (
