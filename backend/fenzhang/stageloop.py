@@ -7,12 +7,14 @@ import logging
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from fenzhang.chain.errors import NodeUnavailable, RpcError
 from fenzhang.domain.errors import FenzhangError
 from fenzhang.store.errors import DatabaseUnavailable, LeaseLost
 from fenzhang.telemetry.traces import span
 
+T = TypeVar("T")
 OUTAGES: tuple[type[FenzhangError], ...] = (NodeUnavailable, RpcError, DatabaseUnavailable, LeaseLost)
 """Errors that pass by themselves. Any other ends the stage: acting on would be wrong."""
 FIRST_PAUSE_S = 0.2
@@ -102,18 +104,20 @@ async def _run(
         await (asyncio.sleep(0) if more else wait(stop, interval_s))
 
 
-async def outlast(name: str, attempt: Callable[[], Awaitable[None]], stop: asyncio.Event) -> None:
-    """Make an attempt, again and again while something is away, until it succeeds or `stop` is set."""
+async def outlast(name: str, attempt: Callable[[], Awaitable[T]], stop: asyncio.Event) -> T | None:
+    """Make an attempt, again and again while something is away, until it succeeds or `stop` is set.
+
+    Returns what it returned; None when `stop` was first.
+    """
     pause_s = FIRST_PAUSE_S
     while not stop.is_set():
         try:
-            await attempt()
+            return await attempt()
         except OUTAGES as error:
             logging.getLogger(f"fenzhang.{name}").warning("%s waits: %s", name, error.message)
             await wait(stop, pause_s)
             pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
-        else:
-            return
+    return None
 
 
 async def wait(stop: asyncio.Event, seconds: float) -> None:

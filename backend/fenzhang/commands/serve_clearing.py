@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from contextlib import AsyncExitStack
-from functools import cache
+from functools import cache, partial
 
 import uvloop
 
@@ -22,6 +22,7 @@ from fenzhang.clearing.vault import Vault
 from fenzhang.commands.serve_stages import Run, serve
 from fenzhang.domain.schemes import Schemes
 from fenzhang.settings import Settings
+from fenzhang.stageloop import outlast
 from fenzhang.store import keys
 from fenzhang.store.session import Database
 from fenzhang.submission.keyring import Keyring
@@ -44,8 +45,12 @@ def _clearing(settings: Settings, database: Database, _node: NodeClient, deploym
 
     async def run(stop: asyncio.Event) -> None:
         async with AsyncExitStack() as stack:
+            attempt = partial(_signatory, settings, database, deployment, stack)
+            signatory = await outlast("clearing", attempt, stop)
+            if signatory is None:
+                return
             clearing = Clearing(
-                signatory=await _signatory(settings, database, deployment, stack),
+                signatory=signatory,
                 schemes_of=terms,
                 payer=payer,
                 zone_of=settings.zone_of,

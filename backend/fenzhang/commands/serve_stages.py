@@ -25,6 +25,7 @@ from fenzhang.telemetry import logs, traces
 # What one stage works with, the others need not load.
 if TYPE_CHECKING:
     from fenzhang.clearing.reconciliation.terms import Terms
+    from fenzhang.submission.keyring import Keyring
 
 Run = Callable[[asyncio.Event], Awaitable[None]]
 Make = Callable[[Settings, Database, NodeClient, Deployment], Run]
@@ -84,10 +85,7 @@ def _submission(
     keyring = Keyring(deployment.chain_id, settings.keystore_secret())
 
     async def run(stop: asyncio.Event) -> None:
-        async with database.read() as session:
-            count = await keyring.count_submitters(session)
-        # Without any key the first lane says what is missing.
-        numbers = lanes or range(max(count, 1))
+        numbers = lanes or await outlast("submission", partial(_all_lanes, database, keyring), stop) or ()
         config = SubmissionConfig(max_calldata_bytes=settings.max_calldata_bytes)
         submitters = [
             Submitter(database, node, deployment, keyring, config, lane=number) for number in numbers
@@ -100,6 +98,12 @@ def _submission(
             raise failed.exceptions[0] from None
 
     return run
+
+
+async def _all_lanes(database: Database, keyring: Keyring) -> range:
+    """A lane for each key. Without any the first one says what is missing."""
+    async with database.read() as session:
+        return range(max(await keyring.count_submitters(session), 1))
 
 
 def _mirror(_settings: Settings, database: Database, node: NodeClient, deployment: Deployment) -> Run:
