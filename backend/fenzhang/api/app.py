@@ -116,7 +116,8 @@ def create_app(
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
             stack.push_async_callback(services.close)
-            await check_start(services)
+            if not services.checked:
+                await check_start(services)
             await stack.enter_async_context(services.monitor.running())
             await stack.enter_async_context(_file_work(services).running())
             await stack.enter_async_context(
@@ -195,3 +196,4 @@ async def check_start(services: Services) -> None:
     # A node that is away now is checked by the stages that need it, before they act.
     with suppress(NodeUnavailable):
         await check_deployment(services.node, deployment)
+    services.checked = True

@@ -45,6 +45,8 @@ class Services:
     tokens: Tokens
     owned: Sequence[Database | NodeClient] = ()
     """What was opened for these services alone, and is closed with them."""
+    checked: bool = field(default=False, init=False)
+    """Whether a start was found possible. Whatever goes away after that is waited for, as by a running process."""
     watcher: Watcher = field(init=False)
     monitor: Monitor = field(init=False)
     gatherer: Gatherer = field(init=False)
