@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-from sqlalchemy import ForeignKey, Index, String, text
+from sqlalchemy import ForeignKey, String
 from sqlalchemy.orm import Mapped, mapped_column
 
+from fenzhang.store.partial import partial_index
 from fenzhang.store.tables import Base, Serial
 
 
@@ -70,18 +71,8 @@ class BankPayment(Base):
 
     __tablename__ = "bank_payments"
     __table_args__ = (
-        Index(
-            "ix_bank_payments_open",
-            "file_id",
-            sqlite_where=text("state IN ('SENT', 'DISPUTED')"),
-            postgresql_where=text("state IN ('SENT', 'DISPUTED')"),
-        ),
-        Index(
-            "ix_bank_payments_returned",
-            "end_to_end_id",
-            sqlite_where=text("state = 'RETURNED'"),
-            postgresql_where=text("state = 'RETURNED'"),
-        ),
+        partial_index("ix_bank_payments_open", "file_id", where="state IN ('SENT', 'DISPUTED')"),
+        partial_index("ix_bank_payments_returned", "end_to_end_id", where="state = 'RETURNED'"),
     )
     end_to_end_id: Mapped[str] = mapped_column(String(35), primary_key=True)
     file_id: Mapped[int] = mapped_column(ForeignKey("bank_files.id"), index=True)

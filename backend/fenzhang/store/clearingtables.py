@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-from sqlalchemy import ForeignKey, Index, String, UniqueConstraint, text
+from sqlalchemy import ForeignKey, Index, String, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
 from fenzhang.domain.records import RecordKind
+from fenzhang.store.partial import partial_index
 from fenzhang.store.tables import Base
 
 
@@ -97,12 +98,7 @@ class PayoutRow(Base):
     __tablename__ = "payouts"
     __table_args__ = (
         Index("ix_payouts_cycle_id_index", "cycle_id", "index"),
-        Index(
-            "ix_payouts_in_transit",
-            "block_number",
-            sqlite_where=text("state = 'IN_TRANSIT'"),
-            postgresql_where=text("state = 'IN_TRANSIT'"),
-        ),
+        partial_index("ix_payouts_in_transit", "block_number", where="state = 'IN_TRANSIT'"),
     )
     payout_id: Mapped[bytes] = mapped_column(primary_key=True)
     cycle_id: Mapped[bytes] = mapped_column(ForeignKey("cycles.cycle_id"))

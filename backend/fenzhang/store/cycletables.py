@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-from sqlalchemy import Dialect, ForeignKey, Index, String, TypeDecorator, text
+from sqlalchemy import Dialect, ForeignKey, Index, String, TypeDecorator
 from sqlalchemy.orm import Mapped, mapped_column
 
+from fenzhang.store.partial import partial_index
 from fenzhang.store.tables import Base, Serial
 
 
@@ -49,14 +50,8 @@ class CyclePlan(Base):
 
     __tablename__ = "cycle_plans"
     __table_args__ = (
-        Index(
-            "ix_cycle_plans_standing",
-            "currency",
-            "scheme",
-            "number",
-            unique=True,
-            sqlite_where=text("state <> 'VOID'"),
-            postgresql_where=text("state <> 'VOID'"),
+        partial_index(
+            "ix_cycle_plans_standing", "currency", "scheme", "number", where="state <> 'VOID'", unique=True
         ),
     )
     id: Mapped[int] = mapped_column(Serial, primary_key=True)

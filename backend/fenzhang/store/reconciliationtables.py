@@ -8,10 +8,11 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import ForeignKey, Index, String, UniqueConstraint, text
+from sqlalchemy import ForeignKey, Index, String, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
 from fenzhang.store.cycletables import Sum
+from fenzhang.store.partial import partial_index
 from fenzhang.store.tables import Base, Serial
 
 
@@ -106,12 +107,7 @@ class StatementLineRow(Base):
     __tablename__ = "statement_lines"
     __table_args__ = (
         UniqueConstraint("statement_id", "key", "occurrence"),
-        Index(
-            "ix_statement_lines_open",
-            "id",
-            sqlite_where=text("shown AND matched_by IS NULL"),
-            postgresql_where=text("shown AND matched_by IS NULL"),
-        ),
+        partial_index("ix_statement_lines_open", "id", where="shown AND matched_by IS NULL"),
     )
     id: Mapped[int] = mapped_column(Serial, primary_key=True)
     statement_id: Mapped[int] = mapped_column(ForeignKey("bank_statements.id"))
@@ -174,13 +170,7 @@ class Break(Base):
 
     __tablename__ = "breaks"
     __table_args__ = (
-        Index(
-            "ix_breaks_present",
-            "key",
-            unique=True,
-            sqlite_where=text("present"),
-            postgresql_where=text("present"),
-        ),
+        partial_index("ix_breaks_present", "key", where="present", unique=True),
         Index("ix_breaks_comparison_state", "comparison", "state"),
     )
     id: Mapped[int] = mapped_column(Serial, primary_key=True)

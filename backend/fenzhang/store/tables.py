@@ -26,6 +26,7 @@ from sqlalchemy.dialects.sqlite import INTEGER as SQLITE_INTEGER
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from fenzhang.domain.rules import NO_TERMS
+from fenzhang.store.partial import partial_index
 from fenzhang.store.payloads import terms_to_json
 
 Serial = BigInteger().with_variant(SQLITE_INTEGER(), "sqlite")
@@ -274,20 +275,10 @@ class Instruction(Base):
     __tablename__ = "instructions"
     __table_args__ = (
         UniqueConstraint("platform_id", "type", "reference"),
-        Index(
-            "ix_instructions_open",
-            "seq",
-            sqlite_where=text("state = 'ACCEPTED'"),
-            postgresql_where=text("state = 'ACCEPTED'"),
-        ),
+        partial_index("ix_instructions_open", "seq", where="state = 'ACCEPTED'"),
         Index("ix_instructions_order_id_seq", "order_id", "seq"),
         *(
-            Index(
-                f"ix_instructions_{column}",
-                column,
-                sqlite_where=text(f"{column} IS NOT NULL"),
-                postgresql_where=text(f"{column} IS NOT NULL"),
-            )
+            partial_index(f"ix_instructions_{column}", column, where=f"{column} IS NOT NULL")
             for column in ("authorization_id", "transaction_id")
         ),
     )
@@ -472,19 +463,9 @@ class Record(Base):
     __tablename__ = "records"
     __table_args__ = (
         Index("ix_records_order_id_id", "order_id", "id"),
-        Index(
-            "ix_records_of_cycles",
-            "cycle_id",
-            sqlite_where=text("cycle_id IS NOT NULL"),
-            postgresql_where=text("cycle_id IS NOT NULL"),
-        ),
+        partial_index("ix_records_of_cycles", "cycle_id", where="cycle_id IS NOT NULL"),
         # Records of orders are found by their order: one more index on a hash costs a page of it for every record.
-        Index(
-            "ix_records_of_no_order",
-            "instruction_id",
-            sqlite_where=text("kind > 5"),
-            postgresql_where=text("kind > 5"),
-        ),
+        partial_index("ix_records_of_no_order", "instruction_id", where="kind > 5"),
     )
     id: Mapped[int] = mapped_column(Serial, primary_key=True)
     kind: Mapped[int]
@@ -525,24 +506,9 @@ class Order(Base):
 
     __tablename__ = "orders"
     __table_args__ = (
-        Index(
-            "ix_orders_expiring",
-            "expires_at",
-            sqlite_where=text("expires_at > 0 AND held > 0"),
-            postgresql_where=text("expires_at > 0 AND held > 0"),
-        ),
-        Index(
-            "ix_orders_waiting",
-            "condition_id",
-            sqlite_where=text("condition_id IS NOT NULL AND held > 0"),
-            postgresql_where=text("condition_id IS NOT NULL AND held > 0"),
-        ),
-        Index(
-            "ix_orders_condition",
-            "condition_id",
-            sqlite_where=text("condition_id IS NOT NULL"),
-            postgresql_where=text("condition_id IS NOT NULL"),
-        ),
+        partial_index("ix_orders_expiring", "expires_at", where="expires_at > 0 AND held > 0"),
+        partial_index("ix_orders_waiting", "condition_id", where="condition_id IS NOT NULL AND held > 0"),
+        partial_index("ix_orders_condition", "condition_id", where="condition_id IS NOT NULL"),
     )
     order_id: Mapped[bytes] = mapped_column(primary_key=True)
     platform_id: Mapped[bytes] = mapped_column(index=True)
@@ -568,14 +534,7 @@ class Condition(Base):
     """A condition as the mirror read it. Whether it is open or missed, its deadline and the chain's time tell."""
 
     __tablename__ = "conditions"
-    __table_args__ = (
-        Index(
-            "ix_conditions_waiting",
-            "deadline",
-            sqlite_where=text("NOT reached"),
-            postgresql_where=text("NOT reached"),
-        ),
-    )
+    __table_args__ = (partial_index("ix_conditions_waiting", "deadline", where="NOT reached"),)
     condition_id: Mapped[bytes] = mapped_column(primary_key=True)
     platform_id: Mapped[bytes] = mapped_column(primary_key=True)
     needed: Mapped[int]
