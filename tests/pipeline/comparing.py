@@ -10,6 +10,7 @@ from sqlalchemy import CursorResult
 from fenzhang.ledger.differences import Difference
 from fenzhang.ledger.reconcile import reconcile
 from pipeline.harness import Pipeline
+from pipeline.histories import eventful
 from support.databases import drop_triggers
 
 ON_SQLITE = pytest.mark.parametrize("database_kind", ["sqlite"], indirect=True)
@@ -21,15 +22,8 @@ async def play(pipeline: Pipeline) -> None:
     world = pipeline.world
     pipeline.mine()
     for n in range(3):
-        capture = world.capture(1_000 + n, currency=("CNY", "USD", "CNY")[n])
-        split = world.split(capture.order_id, 600)
-        await pipeline.accept(
-            capture,
-            split,
-            world.split(capture.order_id, 5_000),
-            world.give_back(capture.order_id, split.id, 100),
-            *([world.release(capture.order_id)] if n == 2 else []),
-        )
+        currency = ("CNY", "USD", "CNY")[n]
+        await pipeline.accept(*eventful(world, 1_000 + n, currency=currency, released=n == 2))
     await pipeline.settle_all()
     await drop_triggers(pipeline.database)
 

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import pytest
+import pytest_asyncio
 
 from fenzhang.chain.node import NodeClient
 from fenzhang.devnet import ephemeral_node
 from fenzhang.store.session import Database
 from pipeline.harness import Pipeline
+from pipeline.histories import History, Play, settled
 from pipeline.processes import processes
 from support.node import HandNode
 from support.world import World, build_world
 
-__all__ = ["built_world", "pipeline", "processes", "world"]
+__all__ = ["built_world", "continued", "history", "pipeline", "processes", "world"]
 
 KEPT_STATES = 200
 """Enough for what one test asks of the past, although the blocks of tests before it count."""
@@ -46,4 +49,30 @@ async def pipeline(world: World, database: Database) -> AsyncIterator[Pipeline]:
     async with NodeClient(world.node.url) as node:
         pipeline = Pipeline(world, database, node)
         await pipeline.prepare()
+        yield pipeline
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def history(
+    built_world: World,
+    database_kind: str,
+    request: pytest.FixtureRequest,
+    tmp_path_factory: pytest.TempPathFactory,
+    played: Play,
+) -> AsyncIterator[History]:
+    """What comes of the module's `played`."""
+    folder = tmp_path_factory.mktemp("history")
+    async with settled(built_world, database_kind, request, folder, played) as found:
+        yield found
+
+
+@pytest.fixture
+async def continued(
+    history: History,
+    world: World,  # noqa: ARG001 -- brings the chain back
+    request: pytest.FixtureRequest,
+    tmp_path: Path,
+) -> AsyncIterator[Pipeline]:
+    """The end of the history, for one test."""
+    async with history.again(request, tmp_path) as pipeline:
         yield pipeline

@@ -12,9 +12,25 @@ import pytest
 
 from fenzhang.chain.node import NodeClient
 from fenzhang.store.session import Database
-from pipeline.harness import Pipeline
+from pipeline.harness import Pipeline, What
 from support.databases import copied_database, fresh_database
 from support.world import World
+
+Play = Callable[[Pipeline], Awaitable[None]]
+"""What happens in a history."""
+
+
+def eventful(world: World, amount: int, *, currency: str = "CNY", released: bool = True) -> list[What]:
+    """An order with all that can happen to one: a capture, a split, one that is too large, a return, a release."""
+    capture = world.capture(amount, currency=currency)
+    split = world.split(capture.order_id, 600)
+    return [
+        capture,
+        split,
+        world.split(capture.order_id, 5_000),
+        world.give_back(capture.order_id, split.id, 100),
+        *([world.release(capture.order_id)] if released else []),
+    ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +63,7 @@ async def settled(
     kind: str,
     request: pytest.FixtureRequest,
     folder: Path,
-    play: Callable[[Pipeline], Awaitable[None]],
+    play: Play,
 ) -> AsyncIterator[History]:
     """What comes of `play`. The world is brought back in the end."""
     saved = world.save()

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import pytest_asyncio
 from sqlalchemy import delete, insert, text, update
 from typer.testing import CliRunner
 
@@ -21,37 +20,24 @@ from fenzhang.mirror.config import MirrorConfig
 from fenzhang.store.session import Database
 from fenzhang.store.tables import Account, JournalLink, Posting, Record
 from pipeline.harness import Pipeline
-from pipeline.histories import History, settled
+from pipeline.histories import Play
 from pipeline.journals import change, examine, fault_in, links_in, play
 from support.databases import drop_triggers, fresh_database
 from support.parties import MERCHANT
-from support.world import World
 
 pytestmark = pytest.mark.either_database
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="session")
-async def trade(
-    built_world: World,
-    database_kind: str,
-    request: pytest.FixtureRequest,
-    tmp_path_factory: pytest.TempPathFactory,
-) -> AsyncIterator[History]:
-    """What `play` comes to."""
-    async with settled(built_world, database_kind, request, tmp_path_factory.mktemp("trade"), play) as found:
-        yield found
+@pytest.fixture(scope="module")
+def played() -> Play:
+    """What the tests go on from."""
+    return play
 
 
 @pytest.fixture
-async def traded(
-    trade: History,
-    world: World,  # noqa: ARG001 -- brings the chain back
-    request: pytest.FixtureRequest,
-    tmp_path: Path,
-) -> AsyncIterator[Pipeline]:
+def traded(continued: Pipeline) -> Pipeline:
     """What was traded, for one test."""
-    async with trade.again(request, tmp_path) as pipeline:
-        yield pipeline
+    return continued
 
 
 @pytest.fixture

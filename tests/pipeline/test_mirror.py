@@ -18,6 +18,7 @@ from fenzhang.store.bulk import table_of
 from fenzhang.store.errors import DatabaseOfOtherChain
 from fenzhang.store.session import Database
 from pipeline.harness import Pipeline
+from pipeline.histories import eventful
 from support.parties import MALL
 
 pytestmark = pytest.mark.either_database
@@ -50,15 +51,7 @@ async def _content(database: Database, entity: type[Any]) -> list[Any]:
 async def _market(pipeline: Pipeline) -> None:
     world = pipeline.world
     for n in range(4):
-        capture = world.capture(1_000 + n)
-        split = world.split(capture.order_id, 600)
-        await pipeline.accept(
-            capture,
-            split,
-            world.split(capture.order_id, 5_000),
-            world.give_back(capture.order_id, split.id, 100),
-            world.release(capture.order_id),
-        )
+        await pipeline.accept(*eventful(world, 1_000 + n))
         await pipeline.round()
     await pipeline.settle_all()
 

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import pytest
-import pytest_asyncio
 from sqlalchemy import delete, insert, select, update
 
 from fenzhang.chain.keccak import keccak
@@ -22,35 +19,22 @@ from fenzhang.store import tables
 from fenzhang.store.tables import AccountKind
 from pipeline.comparing import ON_SQLITE, change, differences, play
 from pipeline.harness import Pipeline
-from pipeline.histories import History, settled
+from pipeline.histories import Play
 from support.parties import MERCHANT
-from support.world import World
 
 SPLITS = select(tables.Record.id).where(tables.Record.kind == int(RecordKind.SPLIT))
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="session")
-async def played(
-    built_world: World,
-    database_kind: str,
-    request: pytest.FixtureRequest,
-    tmp_path_factory: pytest.TempPathFactory,
-) -> AsyncIterator[History]:
-    """What `play` comes to."""
-    async with settled(built_world, database_kind, request, tmp_path_factory.mktemp("market"), play) as found:
-        yield found
+@pytest.fixture(scope="module")
+def played() -> Play:
+    """What the tests go on from."""
+    return play
 
 
 @pytest.fixture
-async def market(
-    played: History,
-    world: World,  # noqa: ARG001 -- brings the chain back
-    request: pytest.FixtureRequest,
-    tmp_path: Path,
-) -> AsyncIterator[Pipeline]:
+def market(continued: Pipeline) -> Pipeline:
     """Orders with all that can happen to one, in a database that lets itself be changed."""
-    async with played.again(request, tmp_path) as pipeline:
-        yield pipeline
+    return continued
 
 
 async def test_nothing_differs_after_a_day_of_trade(market: Pipeline) -> None:

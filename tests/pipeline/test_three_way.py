@@ -19,6 +19,7 @@ from fenzhang.store import tables
 from fenzhang.store.reconciliationtables import Break, Comparison
 from fenzhang.store.tables import InstructionState, InstructionType
 from pipeline.harness import Pipeline
+from pipeline.histories import eventful
 from support.databases import drop_triggers
 
 pytestmark = pytest.mark.either_database
@@ -29,16 +30,7 @@ ASKED, CHAIN = Comparison.INSTRUCTIONS, Comparison.CHAIN
 @pytest.fixture
 async def market(pipeline: Pipeline) -> Pipeline:
     """Orders with all that can happen to one, and a rejection."""
-    world = pipeline.world
-    capture = world.capture(1_000)
-    split = world.split(capture.order_id, 600)
-    await pipeline.accept(
-        capture,
-        split,
-        world.split(capture.order_id, 5_000),
-        world.give_back(capture.order_id, split.id, 100),
-        world.release(capture.order_id),
-    )
+    await pipeline.accept(*eventful(pipeline.world, 1_000))
     await pipeline.settle_all()
     return pipeline
 
